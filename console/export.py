@@ -1,0 +1,145 @@
+"""A log in the forms that other tools read: JSON, JSON lines, CSV, a DAWNBench table, and text for people.
+
+Everything goes to a text stream as it is made, so that a log of any length takes no more memory than its state.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TextIO
+
+from console import state, views
+from console.events import Record, record_line
+from console.exits import outcome
+from console.journal import Lost
+from console.replay import Log, fold_items, lost
+from console.report import story
+from console.state import Run
+
+SCHEMA: Final = 1
+"""Version of the JSON object's form; keys are only ever added to one."""
+
+
+def write(log: Log, form: str, out: TextIO) -> Run:
+    """Writes the log to `out` in one of `FORMATS` and returns its run, whose `exits.exit_of` the program ends with.
+
+    Raises:
+        ValueError: no such form; or `console.replay.LogError`, where the log cannot be read any more.
+        OSError: `out` cannot be written.
+    """
+    if form == "jsonl":
+        return _write_jsonl(log, out)
+    if form not in _WRITERS:
+        raise ValueError(f"no format {form!r}: {', '.join(FORMATS)}")
+    run = fold_items(log.items())
+    _WRITERS[form](run, out)
+    return run
+
+
+def summary(run: Run) -> dict[str, Any]:
+    """The run as one object of JSON's own types: accuracies are fractions, times epoch seconds, unknown is None."""
+    created, now = run.created, run.last_received or 0.0
+    spent, goal = views.cost(run, now), views.target(run)
+    return {
+        "schema": SCHEMA,
+        "run_id": created.run_id if created else None,
+        "profile": created.profile if created else None,
+        "status": outcome(run),
+        "nnodes": created.nnodes if created else None,
+        "world_size": run.world_size,
+        # A table without a date begins at 0.
+        "started": run.started or None,
+        "duration_s": _rounded(views.elapsed_s(run, now)),
+        "target": {"metric": goal.metric, "value": goal.value} if goal else None,
+        "time_to_target_s": _rounded(run.target.elapsed_s) if run.target else None,
+        "cost_usd": _rounded(spent.billed_usd),
+        "cost_on_demand_usd": _rounded(spent.on_demand_usd),
+        "cost_to_target_usd": _rounded(goal.cost_usd) if goal else None,
+        "epochs": [
+            {
+                "epoch": epoch.epoch,
+                "elapsed_s": _rounded(epoch.elapsed_s),
+                "top1": epoch.top1,
+                "top5": epoch.top5,
+                "train_loss": epoch.train_loss,
+                "img_per_s": _rounded(epoch.img_per_s),
+                "image_size": epoch.image_size,
+            }
+            for epoch in run.epochs
+        ],
+        "nodes": [
+            {
+                "node": node.node,
+                "status": node.status,
+                "util_pct_mean": _rounded(views.util_pct_mean(node)),
+                "records": node.records,
+            }
+            for node in run.nodes
+        ],
+        "alerts": [
+            {"t": alert.received, "kind": alert.kind, "node": alert.node, "text": alert.text} for alert in run.alerts
+        ],
+        "records": run.records,
+        "damaged": run.damaged,
+        "unknown": run.unknown,
+    }
+
+
+def write_json(run: Run, out: TextIO) -> None:
+    """One JSON object, `summary`, in ASCII."""
+    json.dump(summary(run), out, indent=2, allow_nan=False)
+    out.write("\n")
+
+
+def write_csv(run: Run, out: TextIO) -> None:
+    """A line an epoch, a header first; accuracies as fractions, unknown empty."""
+    names = ("epoch", "elapsed_s", "image_size", "top1", "top5", "train_loss", "val_loss", "img_per_s")
+    out.write(",".join(names) + "\n")
+    for epoch in run.epochs:
+        values = (getattr(epoch, name) for name in names)
+        out.write(",".join("" if value is None else repr(value) for value in values) + "\n")
+
+
+def write_tsv(run: Run, out: TextIO) -> None:
+    """DAWNBench's form: ``epoch hours top1Accuracy top5Accuracy``, percentages; epochs count from 0."""
+    out.write("epoch\thours\ttop1Accuracy\ttop5Accuracy\n")
+    for epoch in run.epochs:
+        percents = ("" if value is None else f"{value * 100:.6g}" for value in (epoch.top1, epoch.top5))
+        out.write("\t".join((str(epoch.epoch), f"{epoch.elapsed_s / 3600:.6f}", *percents)) + "\n")
+
+
+def _write_text(run: Run, out: TextIO) -> None:
+    out.write(story(run))
+
+
+def _write_jsonl(log: Log, out: TextIO) -> Run:
+    """Every record as a line of a journal of ours, whatever form the log has; what was lost is only counted."""
+    run = Run()
+
+    def passed() -> Iterator[Record | Lost]:
+        for item in log.items():
+            if isinstance(item, Record):
+                line = record_line(item)
+                # A lone surrogate goes back to the escape that it came from: no stream could write it.
+                out.write(line if line.isascii() else line.encode("utf-8", "backslashreplace").decode())
+                out.write("\n")
+            yield item
+
+    for item in passed():
+        run = state.apply(run, item) if isinstance(item, Record) else lost(run, item)
+    return run
+
+
+_WRITERS: Final[dict[str, Callable[[Run, TextIO], None]]] = {
+    "text": _write_text,
+    "json": write_json,
+    "csv": write_csv,
+    "tsv": write_tsv,
+}
+FORMATS: Final = ("text", "json", "jsonl", "csv", "tsv")
+
+
+def _rounded(value: float | None) -> float | None:
+    """Millionths are noise, and noise makes two exports of the same run differ to the eye."""
+    return None if value is None else round(value, 6)

@@ -1,0 +1,287 @@
+"""A run in words: its story after the end, and lines about what happens while it runs without a screen.
+
+Plain text, no colour, at most 100 columns. What hosts and logs say is untrusted: `views.plain` takes out what a
+terminal would obey.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Final
+
+from console import events as ce
+from console import views
+from console.events import Record
+from console.exits import CUT_OFF, outcome
+from console.state import Run
+from console.views import clock, count, metric_name, money, percent, plain
+from remote import events as re
+
+COLUMNS: Final = 100
+ALERTS_SHOWN: Final = 20
+"""More would bury the table; the journal has all."""
+
+
+# --- after the end ---------------------------------------------------------------------------------------------------
+
+
+def story(run: Run, now: float | None = None) -> str:
+    """What the run was, how it ended, what it took; for a log and for the end of a live run.
+
+    `now` in epoch seconds; without it the log's last moment, so that the same log always tells the same story.
+    """
+    now = (run.last_received or 0.0) if now is None else now
+    paragraphs = [_what(run), _how(run, now), _epochs(run), _nodes(run), _alerts(run), _counts(run)]
+    return "\n\n".join("\n".join(lines) for lines in paragraphs if lines) + "\n"
+
+
+def _what(run: Run) -> list[str]:
+    created = run.created
+    if created is None:
+        return ["A run whose first record is lost: its profile, target and price are unknown."]
+    parts = [plain(created.profile, 60)]
+    if created.run_id and created.run_id != created.profile:
+        parts.append(plain(created.run_id, 60))
+    gang = []
+    if created.nnodes is not None:
+        gang.append(f"{count(created.nnodes)} × {plain(created.instance_type or created.provider, 30)}")
+    if run.world_size is not None:
+        gang.append(f"{count(run.world_size)} ranks on {plain(created.accelerator, 30)}")
+    lines = [*_wrapped(" · ".join(parts))]
+    if gang:
+        lines += _wrapped(", ".join(gang))
+    if run.training is not None:
+        training = run.training
+        lines += _wrapped(
+            f"{plain(training.model, 30)}, {count(training.parameters)} parameters, {plain(training.precision, 20)}; "
+            f"{count(training.train_images)} images to train on, {count(training.val_images)} held out"
+        )
+    if run.started:
+        began = datetime.fromtimestamp(run.started, timezone.utc)
+        lines.append(f"began {began:%Y-%m-%d %H:%M:%S} UTC")
+    return lines
+
+
+def _how(run: Run, now: float) -> list[str]:
+    status = outcome(run)
+    ended = "the log stops while the run goes on" if status == CUT_OFF else status
+    reason = plain(run.reason, 300)
+    first = f"{ended}: {reason}" if reason else ended
+    lines = _labelled("ended", f"{first}; {clock(views.elapsed_s(run, now))} in all")
+    if run.first_error is not None:
+        where = "" if run.first_error.node is None else f"node {run.first_error.node}: "
+        lines += _labelled("first error", where + plain(run.first_error.text, 300))
+    goal = views.target(run)
+    if goal is not None:
+        name = f"{metric_name(goal.metric)} {percent(goal.value)}"
+        if goal.time_to_target_s is None:
+            lines += _labelled("target", f"{name} not reached; best {percent(views.best(run, goal.metric))}")
+        else:
+            lines += _labelled(
+                "target",
+                f"{name} after {goal.time_to_target_s / 60:.2f} minutes ({clock(goal.time_to_target_s)}) of training",
+            )
+            both = _both(goal.cost_usd, goal.cost_on_demand_usd)
+            if both:
+                lines += _labelled("cost to target", both)
+    spent = views.cost(run, now)
+    both = _both(spent.billed_usd, spent.on_demand_usd)
+    if both:
+        lines += _labelled("cost", both + (f" ({plain(spent.note, 200)})" if spent.note else ""))
+    for saved in run.checkpoints[-1:]:
+        where = plain(saved.fetched, 60) if saved.fetched else f"on node {saved.node}"
+        lines += _labelled("checkpoint", f"of step {count(saved.step)}, {saved.size_bytes / 1e6:,.1f} MB, {where}")
+    return lines
+
+
+def _both(billed_usd: float | None, on_demand_usd: float | None) -> str:
+    if billed_usd is None and on_demand_usd is None:
+        return ""
+    return f"{money(billed_usd)} billed, {money(on_demand_usd)} on demand"
+
+
+def _epochs(run: Run) -> list[str]:
+    if not run.epochs:
+        return []
+    lines = ["epoch      time    px    top-1    top-5     loss       img/s     billed  on demand"]
+    for epoch, received in zip(run.epochs, run.epochs_received, strict=True):
+        lines.append(
+            f"{epoch.epoch:5} {clock(epoch.elapsed_s):>9} {_cell(epoch.image_size):>5} {percent(epoch.top1):>8}"
+            f" {percent(epoch.top5):>8} {_decimals(epoch.train_loss):>8} {_whole(epoch.img_per_s):>11}"
+            f" {money(views.cost_to(run, received)):>10} {money(views.cost_on_demand_to(run, received)):>10}"
+        )
+    return lines
+
+
+def _nodes(run: Run) -> list[str]:
+    if not run.nodes:
+        return []
+    lines = ["node  status        util  records"]
+    said = []
+    for node in run.nodes:
+        mean = views.util_pct_mean(node)
+        util = "—" if mean is None else f"{mean:.0f} %"
+        reason = f"  {plain(node.reason, 60)}" if node.reason else ""
+        said.append((node.node, f"{plain(node.status, 12):12} {util:>5} {count(node.records):>8}{reason}"))
+    # Neighbours that have nothing of their own to say share a line: 128 nodes that never spoke are one fact.
+    first = 0
+    for place, (node_number, text) in enumerate(said):
+        if place + 1 < len(said) and said[place + 1][1] == text:
+            continue
+        begin = said[first][0]
+        lines.append(f"{begin if begin == node_number else f'{begin}–{node_number}':>4}  {text}")
+        first = place + 1
+    return lines
+
+
+def _alerts(run: Run) -> list[str]:
+    if not run.alerts:
+        return []
+    hidden = len(run.alerts) - ALERTS_SHOWN
+    lines = [f"alerts ({len(run.alerts)})" + (f", the last {ALERTS_SHOWN}" if hidden > 0 else "")]
+    for alert in run.alerts[-ALERTS_SHOWN:]:
+        where = "" if alert.node is None else f"node {alert.node}: "
+        at = clock(alert.received - (run.started or alert.received))
+        lines += _wrapped(f"{at:>7}  {plain(alert.kind, 20)}  {where}{plain(alert.text, 400)}", indent="         ")
+    return lines
+
+
+def _counts(run: Run) -> list[str]:
+    text = f"{count(run.records)} records"
+    if run.damaged:
+        text += f", {count(run.damaged)} damaged lines"
+    if run.unknown:
+        text += f", {count(run.unknown)} of an unknown event"
+    if run.dropped:
+        text += f", {count(run.dropped)} that hosts could not write"
+    return [text]
+
+
+def _labelled(label: str, text: str) -> list[str]:
+    return _wrapped(f"{label:15}{text}", indent=" " * 15)
+
+
+def _wrapped(text: str, *, indent: str = "  ") -> list[str]:
+    if len(text) <= COLUMNS:
+        return [text]
+    return textwrap.wrap(text, COLUMNS, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False)
+
+
+def _cell(number: int | None) -> str:
+    return "—" if number is None else str(number)
+
+
+def _decimals(number: float | None) -> str:
+    return "—" if number is None else f"{number:.3f}"
+
+
+def _whole(number: float | None) -> str:
+    return "—" if number is None else f"{number:,.0f}"
+
+
+# --- while it runs ---------------------------------------------------------------------------------------------------
+
+
+class Narrator:
+    """Says what happens, for a terminal without the screen and for a pipe.
+
+    It holds nothing: what a record means is in the run before and the run after it.
+    """
+
+    def narrate(self, before: Run, after: Run, record: Record) -> list[str]:
+        """Lines about what the record changed, each with the run's clock; most records say nothing."""
+        at = clock(record.received - (after.started if after.started is not None else record.received))
+        return [
+            line for text in self._texts(before, after, record) for line in _wrapped(f"{at:>7}  {text}", indent=" " * 9)
+        ]
+
+    def heartbeat(self, run: Run, now: float) -> str:
+        """The progress line; to be printed once a second."""
+        return views.headline(run, now)[:COLUMNS]
+
+    def _texts(self, before: Run, after: Run, record: Record) -> Iterator[str]:
+        event = record.event
+        if isinstance(event, (re.HostSampled, re.RankProgressed, re.LogPrinted)):
+            return
+        match event:
+            case ce.RunCreated():
+                yield f"run {plain(event.run_id, 60)}: {plain(event.profile, 40)}, {count(event.nnodes)} hosts"
+            case ce.RunContinued():
+                where = "from the beginning" if event.step is None else f"after step {count(event.step)}"
+                yield f"the run goes on {where} (attempt {event.attempt})"
+            case re.StageProgressed():
+                yield from self._stage(before, after)
+            case ce.HostConnected():
+                was = before.nodes[record.node].status if _has(before, record.node) else ""
+                if was == "unreachable":
+                    yield f"node {record.node}: reachable again"
+            case re.TrainingStarted():
+                yield (
+                    f"training {plain(event.model, 30)} on {count(event.world_size)} ranks: "
+                    f"{count(event.total_epochs)} epochs, {count(event.total_steps)} steps"
+                    + (f", from step {count(event.start_step + 1)}" if event.start_step else "")
+                )
+            case re.PhaseStarted():
+                yield (
+                    f"phase {event.phase + 1}: {event.image_size} px, {count(event.batch_size_per_gpu)} images a rank, "
+                    f"{count(event.global_batch_size)} in all, {count(event.steps_per_epoch)} steps an epoch"
+                )
+            case re.StepEnded() if before.first_step is None:
+                yield "first step done"
+            case re.EpochEnded():
+                rate = f" · {_whole(event.img_per_s)} img/s" if event.img_per_s is not None else ""
+                loss = f" · loss {_decimals(event.train_loss)}" if event.train_loss is not None else ""
+                spent = views.cost_to(after, record.received)
+                bill = f" · {money(spent)}" if spent is not None else ""
+                yield (
+                    f"epoch {event.epoch} ended · top-1 {percent(event.top1)} · top-5 {percent(event.top5)}"
+                    f"{loss}{rate} · {clock(event.elapsed_s)}{bill}"
+                )
+            case re.TargetReached():
+                yield (
+                    f"target reached: {metric_name(event.metric)} {percent(event.value)} after "
+                    f"{event.elapsed_s / 60:.2f} minutes of training"
+                )
+            case re.CheckpointSaved() if event.reason != "epoch":
+                yield f"checkpoint of step {count(event.step)} saved on node {record.node}"
+            case re.CheckpointLoaded():
+                yield f"goes on from the checkpoint of step {count(event.step)}"
+            case ce.CheckpointFetched():
+                yield f"checkpoint of step {count(event.step)} fetched: {plain(event.path, 60)}"
+            case re.Paused() if event.rank == 0:
+                yield f"paused after step {count(event.step)}"
+            case re.Resumed() if event.rank == 0:
+                yield f"resumed after {event.paused_s:.1f} s"
+            case ce.OperatorCommanded():
+                yield f"{plain(event.by, 20)}: {plain(event.command, 20)}"
+            case re.TrainerRestarted():
+                yield (
+                    f"node {record.node}: restarts from the last checkpoint "
+                    f"({event.restart}/{event.max_restarts}): {plain(event.reason, 200)}"
+                )
+            case ce.ConsoleAttached():
+                yield "a console attached"
+            case ce.ConsoleDetached():
+                yield "the console detached; the run goes on"
+            case ce.RunEnded():
+                yield f"{plain(event.status, 20)}: {plain(event.reason, 300)}"
+        # The fold is what decides what is an alert; here it is only spoken.
+        if after.alerts and (not before.alerts or after.alerts[-1] is not before.alerts[-1]):
+            alert = after.alerts[-1]
+            where = "" if alert.node is None else f"node {alert.node}: "
+            yield f"! {where}{plain(alert.text, 400)}"
+
+    def _stage(self, before: Run, after: Run) -> Iterator[str]:
+        done = {stage.name: stage.nodes_done for stage in views.stages(before)}
+        for stage in views.stages(after):
+            if stage.nodes_done == stage.nodes and done.get(stage.name, -1) < stage.nodes:
+                yield f"{stage.name}: all {stage.nodes} nodes done" if stage.nodes > 1 else f"{stage.name}: done"
+
+
+def _has(run: Run, node: int | None) -> bool:
+    return node is not None and node < len(run.nodes)
+
+
+__all__ = ["COLUMNS", "Narrator", "story"]
