@@ -1,0 +1,198 @@
+"""The console's screen as a Textual app: paints first, then gets its source, then repaints from it twice a second."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Iterable
+from typing import ClassVar, cast
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.screen import Screen
+from textual.worker import Worker, WorkerFailed
+
+from console.source import Player, Source
+from console.tui import keys
+from console.tui.moment import Moment, moment_of, same
+from console.tui.palette import Actions
+from console.tui.screens import questions
+from console.tui.screens.dialog import Dialog
+from console.tui.screens.help import HelpScreen
+from console.tui.screens.node import NodeScreen
+from console.tui.screens.run import RunScreen
+from console.tui.themes import DARK
+from console.tui.widgets.log import LogPane
+from console.tui.widgets.nodes import NodesPane
+
+Factory = Callable[[], Source | Awaitable[Source]]
+"""Makes the source, at once or in its own time; called after the first paint, inside the event loop."""
+
+TICK_S = 0.5
+CLOSE_S = 15.0
+"""How long the source may take to end in order once the screen is left."""
+
+
+class ConsoleApp(App[int]):
+    """Shows a run. `run()` returns the run's exit code where it ended, else None: it goes on, or never was."""
+
+    CSS_PATH = "console.tcss"
+    TITLE = "fastconsole"
+    COMMANDS: ClassVar = App.COMMANDS | {Actions}
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.APP]
+
+    def __init__(self, source: Source | Factory, *, read_only: bool = False) -> None:
+        super().__init__()
+        self.register_theme(DARK)
+        self.theme = DARK.name
+        self._given = source
+        self._read_only = read_only
+        self._source: Source | None = None
+        self._screen = RunScreen(read_only=read_only)
+        self._moment = Moment(starting="starting …", read_only=read_only)
+        self._work: Worker[None] | None = None
+        self._leave_at_end = False
+        self._leaving = False
+        self.failure: Exception | None = None
+        """What ended the source, where it was no order of ours; the screen shows it as a sentence."""
+
+    def get_default_screen(self) -> Screen[None]:
+        """The run's screen is the first one and lies under all others."""
+        return self._screen
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        """The colours that Textual's own themes do not have."""
+        return DARK.variables
+
+    def on_mount(self) -> None:
+        """Paints, and only then gets the source: what it imports must not hold up the first picture."""
+        if hasattr(self._given, "work"):
+            self._have(cast(Source, self._given))
+        self.tick(force=True)
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        self.set_interval(TICK_S, self.tick)
+        self._work = self.run_worker(self._drive(), name="source", group="source", exit_on_error=False)
+
+    async def _drive(self) -> None:
+        try:
+            if self._source is None:
+                made = cast(Factory, self._given)()
+                self._have(await made if inspect.isawaitable(made) else made)
+            assert self._source is not None
+            await self._source.work()
+        except Exception as error:
+            # Whatever happens to the source, the screen with all that is known so far must stay.
+            self.failure = error
+        self.tick(force=True)
+
+    def _have(self, source: Source) -> None:
+        self._source = source
+        self._screen.source = source
+        self._screen.refresh_bindings()
+
+    def tick(self, *, force: bool = False) -> None:
+        """Repaints if the run is another or the clock's second has changed."""
+        moment = self._look()
+        if not force and same(moment, self._moment):
+            return
+        self._moment = moment
+        with self.batch_update():
+            for screen in reversed(self.screen_stack):
+                if isinstance(screen, (RunScreen, NodeScreen)):
+                    screen.show(moment)
+                    break
+        if self._leave_at_end and not moment.run.live:
+            self.leave()
+
+    def _look(self) -> Moment:
+        trouble = "" if self.failure is None else f"{type(self.failure).__name__}: {self.failure}"
+        if isinstance(self.failure, (ValueError, OSError)) and str(self.failure):
+            trouble = str(self.failure)
+        if self._source is None:
+            return Moment(starting="" if trouble else "starting …", trouble=trouble, read_only=self._read_only)
+        return moment_of(self._source, read_only=self._read_only, trouble=trouble)
+
+    def on_screen_resume(self) -> None:
+        """A screen that was covered has missed moments."""
+        self.tick(force=True)
+
+    # --- leaving ---------------------------------------------------------------------------------------------------
+
+    def action_leave(self) -> None:
+        """Leaves; asks first while a run is going on that this console drives."""
+        moment = self._look()
+        if moment.run.live and moment.controls & {"detach", "stop", "terminate"}:
+            self.push_screen(questions.leave(moment), self._answered)
+        else:
+            self.leave()
+
+    def action_interrupt(self) -> None:
+        """Ctrl-C: the question, and the second time its graceful answer."""
+        if isinstance(self.screen, Dialog) and self.screen.interrupted is not None:
+            self.screen.dismiss(self.screen.interrupted)
+        elif self._leave_at_end or self._leaving:
+            self.leave()
+        else:
+            self.action_leave()
+
+    async def action_quit(self) -> None:
+        """Ctrl-Q asks too."""
+        self.action_leave()
+
+    def _answered(self, answer: str | None) -> None:
+        if answer == "detach":
+            self.run_worker(self._let_go(), exit_on_error=False)
+        elif answer in ("stop", "terminate"):
+            self._leave_at_end = True
+            self._screen.send(answer)
+
+    async def _let_go(self) -> None:
+        assert self._source is not None
+        try:
+            await self._source.command("detach")
+        except Exception as error:  # Not detached: stay, and say why.
+            self.notify(Content(f"detach: {error or type(error).__name__}").markup, severity="error")
+            return
+        self.leave()
+
+    def leave(self) -> None:
+        """Ends the source in order, then the app."""
+        if not self._leaving:
+            self._leaving = True
+            self.run_worker(self._end_source(), name="close", exit_on_error=False)
+
+    async def _end_source(self) -> None:
+        if self._work is not None and not self._work.is_finished:
+            self._work.cancel()
+            try:
+                await asyncio.wait_for(asyncio.shield(self._work.wait()), CLOSE_S)
+            except (WorkerFailed, TimeoutError, asyncio.CancelledError):
+                pass
+        run = None if self._source is None else self._source.run
+        self.exit(run.exit_code if run is not None and not run.live else 1 if self.failure is not None else None)
+
+    # --- help and palette ------------------------------------------------------------------------------------------
+
+    def action_help(self) -> None:
+        """Lists the keys that this console has, the ones of the open screen as they are mapped."""
+        mapped = {one.binding.id: one.binding for one in self.screen.active_bindings.values()}
+        log = isinstance(self._source, Player)
+        groups: dict[str, list[tuple[str, Binding]]] = {}
+        here = [*NodesPane.BINDINGS, *NodeScreen.BINDINGS, *LogPane.BINDINGS]
+        for declared in [*keys.RUN, *keys.PLAY, *keys.PANES, *here, *keys.APP]:
+            assert isinstance(declared, Binding)
+            group = keys.context(declared)
+            if (group == "run" and (log or self._read_only)) or (group == "play" and not log):
+                continue
+            binding = mapped.get(declared.id, declared.with_key(declared.key.split(",")[0], declared.key_display))
+            groups.setdefault(group, []).append((self.get_key_display(binding), declared))
+        self.push_screen(HelpScreen(groups))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Of Textual's own commands those that make sense here; quitting and keys are ours."""
+        for command in super().get_system_commands(screen):
+            if command.title in ("Theme", "Screenshot"):
+                yield command

@@ -1,0 +1,142 @@
+"""Text with tones: what a pane draws, before any terminal or colour is known.
+
+A `Line` is a tuple of (text, tone); a tone is a plain word that the stylesheet gives a colour (``tone--good``). Nothing
+here is ever parsed as markup, and what a host printed goes through `clean` first, so that no output of a run can move
+the cursor, colour the screen or reverse its text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from rich.cells import cell_len, set_cell_size
+
+Ink = tuple[str, str]
+"""A text and its tone."""
+Line = tuple[Ink, ...]
+
+HEATS: Final = 10
+"""Steps of the heat map's ramp: tones ``heat-0`` to ``heat-9`` and ``spark-0`` to ``spark-9``."""
+
+TONES: Final = (
+    *("plain", "dim", "faint", "strong", "good", "warn", "bad", "accent", "loss", "top5", "top1", "goal", "cursor"),
+    *("chip-good", "chip-warn", "chip-bad", "chip-accent", "chip-dim"),
+    *(f"heat-{step}" for step in range(HEATS)),
+    *(f"spark-{step}" for step in range(HEATS)),
+)
+
+# A longer line costs time to measure, and no terminal shows it.
+_LONGEST: Final = 2000
+_ESCAPES: Final = re.compile(
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|[ -/]*[0-~])"
+    r"|\x9b[0-?]*[ -/]*[@-~]"
+)
+# Controls, and the marks that join, hide or turn round the text about them.
+_UNSEEN: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e0fff]"
+)
+_COMBINING: Final = "\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+# Hundreds of accents on one letter are drawn over the lines above and below it.
+_PILED: Final = re.compile(f"([{_COMBINING}]{{2}})[{_COMBINING}]+")
+
+
+def clean(text: str) -> str:
+    """The text fit for one line of a terminal: no control or bidirectional characters, tabs as spaces, bounded."""
+    cut = len(text) > _LONGEST
+    text = text[:_LONGEST]
+    if not (text.isascii() and text.isprintable()):
+        text = _PILED.sub(r"\1", _UNSEEN.sub("", _ESCAPES.sub("", text.replace("\t", "    ").replace("\n", " "))))
+    return text + "…" if cut else text
+
+
+def cells(text: str) -> int:
+    """Columns that the text takes."""
+    return len(text) if text.isascii() else cell_len(text)
+
+
+def fit(text: str, width: int) -> str:
+    """The text in exactly `width` columns: filled up, or cut with an ellipsis."""
+    have = cells(text)
+    if have <= width:
+        return text + " " * (width - have)
+    return set_cell_size(text, width - 1) + "…" if width > 0 else ""
+
+
+def right(text: str, width: int) -> str:
+    """The text at the right end of `width` columns."""
+    have = cells(text)
+    return " " * (width - have) + text if have <= width else fit(text, width)
+
+
+def width_of(line: Line) -> int:
+    """Columns that the line takes."""
+    return sum(cells(text) for text, _ in line)
+
+
+def spread(left: Line, right_hand: Line, width: int) -> Line:
+    """Both lines on one, the second at the right end where it fits behind the first, else left out."""
+    gap = width - width_of(left) - width_of(right_hand)
+    return (*left, (" " * gap, "plain"), *right_hand) if gap >= 1 else left
+
+
+def flow(parts: Iterable[Line], width: int, between: str = " · ") -> list[Line]:
+    """Parts set one after another, on as many lines as they need."""
+    lines: list[Line] = []
+    line: Line = ()
+    for part in parts:
+        longer = (*line, (between, "faint"), *part) if line else part
+        if line and width_of(longer) > width:
+            lines.append(line)
+            longer = part
+        line = longer
+    return [*lines, line] if line else lines
+
+
+def first_that_fits(lines: Sequence[Line], width: int) -> Line:
+    """The first of several wordings, longest first, that fits; the last one if none does."""
+    return next((line for line in lines if width_of(line) <= width), lines[-1])
+
+
+def wrap(text: str, width: int) -> list[str]:
+    """The text's words on lines of at most `width` columns."""
+    lines: list[str] = []
+    line = ""
+    for word in text.split():
+        if line and cells(line) + 1 + cells(word) > width:
+            lines.append(line)
+            line = word
+        else:
+            line = f"{line} {word}" if line else word
+    return [*lines, line]
+
+
+def bar(fraction: float | None, width: int, tone: str = "accent") -> Line:
+    """A bar that reads without colour too: heavy where done, light where not."""
+    if width <= 0:
+        return ()
+    done = 0 if fraction is None else round(max(0.0, min(1.0, fraction)) * width)
+    return (("━" * done, tone), ("─" * (width - done), "faint"))
+
+
+def heat(pct: float | None) -> int | None:
+    """The step of the ramp for a percentage."""
+    return None if pct is None else max(0, min(HEATS - 1, int(pct * HEATS / 100)))
+
+
+_EIGHTHS: Final = "▁▂▃▄▅▆▇█"
+
+
+def spark(values: Sequence[float | None], width: int) -> Line:
+    """The last `width` percentages as small columns, coloured by the ramp; nothing where none was said."""
+    shown = values[-width:]
+    inks: list[Ink] = [("·" * (width - len(shown)), "faint")] if len(shown) < width else []
+    for value in shown:
+        step = heat(value)
+        if value is None or step is None:
+            inks.append(("·", "faint"))
+        else:
+            inks.append((_EIGHTHS[max(0, min(7, int(value * 8 / 100)))], f"spark-{step}"))
+    return tuple(inks)

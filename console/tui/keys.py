@@ -1,0 +1,99 @@
+"""Every key of the console's main screen. Each has an id, so that it can be remapped, and a tooltip for the help."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from textual.binding import Binding
+
+RUN: Final = [
+    Binding(
+        "s", "control('start')", "start", id="run.start", tooltip="Start the run, or go on from its last checkpoint"
+    ),
+    Binding(
+        "space", "pause", "pause/resume", id="run.pause", tooltip="Pause the gang at a step boundary, or resume it"
+    ),
+    Binding("c", "control('checkpoint')", "checkpoint", id="run.checkpoint", tooltip="Save a checkpoint now"),
+    Binding("x", "stop", "stop", id="run.stop", tooltip="Stop gracefully: checkpoint, fetch, give the hosts back"),
+    Binding(
+        "r", "control('restart')", "restart", id="run.restart", tooltip="Restart what failed from the last checkpoint"
+    ),
+    Binding(
+        "T,shift+t",
+        "terminate",
+        "terminate",
+        id="run.terminate",
+        tooltip="Terminate all hosts at once, with nothing saved",
+    ),
+]
+"""What is done to a live run."""
+
+PLAY: Final = [
+    Binding("space", "play", "play/pause", id="play.toggle", tooltip="Let the log's clock run, or hold it"),
+    Binding(
+        "left_square_bracket",
+        "step(-1)",
+        "back",
+        key_display="[",
+        id="play.back",
+        tooltip="One step, epoch or alert back",
+    ),
+    Binding(
+        "right_square_bracket",
+        "step(1)",
+        "forward",
+        key_display="]",
+        id="play.forward",
+        tooltip="One step, epoch or alert forward",
+    ),
+    Binding("plus,equals_sign", "speed(2.0)", "faster", key_display="+", id="play.faster", tooltip="Twice as fast"),
+    Binding("minus", "speed(0.5)", "slower", key_display="-", id="play.slower", tooltip="Half as fast"),
+    Binding("g", "go_to", "go to", id="play.go_to", tooltip="Go to a time (3:20), a share (50%) or an epoch (e12)"),
+    Binding("home", "seek_start", "first", show=False, priority=True, id="play.start", tooltip="To the first record"),
+    Binding("end", "seek_end", "last", show=False, priority=True, id="play.end", tooltip="To the last record"),
+    Binding("L,shift+l", "loop", "loop", id="play.loop", tooltip="Begin again when the log is at its end"),
+]
+"""What is done to a log that plays."""
+
+PANES: Final = [
+    *(
+        Binding(str(place), f"pane({place})", name, show=False, id=f"pane.{name.lower()}", tooltip=f"Go to {name}")
+        for place, name in enumerate(("Nodes", "Progress", "Cost", "Log", "Alerts"), start=1)
+    ),
+    Binding("tab", "next_pane(1)", "next pane", show=False, id="pane.next", tooltip="The next pane"),
+    Binding("shift+tab", "next_pane(-1)", "pane before", show=False, id="pane.previous", tooltip="The pane before"),
+    Binding("z", "zoom", "maximise", id="pane.zoom", tooltip="Give the pane the whole screen, or its place again"),
+    Binding("escape", "back", "back", show=False, id="pane.back", tooltip="Put away what is open"),
+]
+"""How one moves about."""
+
+APP: Final = [
+    Binding("question_mark", "help", "help", key_display="?", id="app.help", tooltip="All keys"),
+    Binding("q", "leave", "quit", id="app.leave", tooltip="Leave; asks first while a run is going on"),
+    Binding(
+        "ctrl+c",
+        "interrupt",
+        "quit",
+        show=False,
+        priority=True,
+        id="app.interrupt",
+        tooltip="Like q; a second time stops the run",
+    ),
+]
+"""What works everywhere."""
+
+CONTEXTS: Final = {
+    "run": "The run",
+    "play": "A log that plays",
+    "pane": "Panes",
+    "nodes": "In Nodes",
+    "node": "In a node",
+    "log": "In Log",
+    "app": "Everywhere",
+}
+"""What the first part of a key's id means."""
+
+
+def context(binding: Binding) -> str:
+    """The first part of the key's id."""
+    return (binding.id or "").partition(".")[0]

@@ -1,0 +1,1 @@
+"""The run's screen, a node's, and the dialogs."""

@@ -1,0 +1,82 @@
+"""A question with a few answers, each on a button and on a key."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Button, Label
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One way to answer."""
+
+    key: str
+    label: str
+    value: str
+    """What the dialog returns."""
+    danger: bool = False
+
+
+class Dialog(ModalScreen[str]):
+    """Returns the chosen answer's value, None for Esc. The last answer has the focus and should be the harmless one."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "cancel", "cancel", id="dialog.cancel", tooltip="Change nothing"),
+        Binding("left", "app.focus_previous", "left", show=False, id="dialog.left", tooltip="The answer before"),
+        Binding("right", "app.focus_next", "right", show=False, id="dialog.right", tooltip="The next answer"),
+    ]
+
+    def __init__(
+        self, title: str, sentences: Sequence[str], answers: Sequence[Answer], *, interrupted: str | None = None
+    ) -> None:
+        """`interrupted`: what Ctrl-C answers; None where it asks whether to leave."""
+        super().__init__()
+        self.interrupted = interrupted
+        self._title, self._sentences, self._answers = title, sentences, answers
+
+    def compose(self) -> ComposeResult:
+        """A box with the question and its answers."""
+        with Vertical(classes="box") as box:
+            box.border_title = Content(self._title).markup
+            for sentence in self._sentences:
+                yield Label(Content(sentence), classes="sentence")
+            with Horizontal(classes="answers"):
+                for answer in self._answers:
+                    label = Content.assemble((answer.key, "bold"), f"  {answer.label}")
+                    yield Button(
+                        label,
+                        variant="error" if answer.danger else "default",
+                        id=f"answer-{answer.value}",
+                        compact=True,
+                    )
+
+    def on_mount(self) -> None:
+        """Puts the focus on the harmless answer."""
+        self.query(Button).last().focus()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """An answer was chosen by mouse or Enter."""
+        self._give((event.button.id or "").removeprefix("answer-"))
+
+    def on_key(self, event: events.Key) -> None:
+        """An answer was chosen by its letter."""
+        for answer in self._answers:
+            if event.character == answer.key:
+                event.stop()
+                self._give(answer.value)
+
+    def action_cancel(self) -> None:
+        """Leaves everything as it is."""
+        self.dismiss(None)
+
+    def _give(self, value: str) -> None:
+        self.dismiss(None if value == "cancel" else value)

@@ -1,0 +1,84 @@
+"""The closing panel: how the run ended, what it took, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from console import views
+from console.state import REACHED, Run
+from console.tui import marks
+from console.tui.ink import Ink, Line, clean, flow, wrap
+from console.tui.moment import Moment
+from console.tui.widgets.header import money
+from console.tui.widgets.pane import Pane
+
+
+class ClosingPanel(Pane, can_focus=False):
+    """A box over the panes once the run is over; Esc puts it away."""
+
+    def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
+        """One sentence, the figures, the keys."""
+        run = moment.run
+        if run.live:
+            return (), ()
+        tone = marks.RUN.get(run.status, "dim")
+        self.border_title = marks.status_word(run.status).capitalize()
+        inner = max(10, width - 2)
+        lines: list[Line] = [((sentence, tone),) for sentence in wrap(_sentence(run), inner)[:3]]
+        if self.size.height > 4 or self.app.size.height >= 20:
+            lines += flow(_figures(run, moment.now), inner, "   ")
+        lines += flow(_keys(moment), inner, "   ")
+        return (), [((" ", "plain"), *line) for line in lines]
+
+
+def _sentence(run: Run) -> str:
+    goal = views.target(run)
+    if run.status == REACHED and goal is not None:
+        took = views.clock(goal.time_to_target_s)
+        best, wanted = views.percent(views.best(run, goal.metric)), views.percent(goal.value)
+        return f"{views.metric_name(goal.metric)} reached {best} (target {wanted}) in {took} of training."
+    reason = clean(run.reason)
+    plain = f"The run {_ended(run.status)}"
+    return f"{plain}: {reason}" if reason else f"{plain}."
+
+
+def _ended(status: str) -> str:
+    return {
+        "finished": "finished its schedule",
+        "missed": "ended without reaching its target",
+        "stopped": "was stopped",
+        "failed": "failed",
+        "over budget": "was stopped by its budget",
+        "unreachable": "could not get or reach its hosts",
+        "reached": "reached its target",
+    }.get(status, f"ended ({clean(status)})")
+
+
+def _figures(run: Run, now: float) -> list[Line]:
+    cost, goal = views.cost(run, now), views.target(run)
+    figures: list[tuple[str, str]] = []
+    if goal is not None:
+        figures.append(("time to target", views.clock(goal.time_to_target_s)))
+    figures += [
+        ("top-5", views.percent(views.best(run, "top5"))),
+        ("whole run", views.clock(views.elapsed_s(run, now))),
+    ]
+    figures += [("billed", money(cost.billed_usd)), ("on demand", money(cost.on_demand_usd))]
+    if goal is not None and goal.cost_usd is not None:
+        figures.append(("to the target", money(goal.cost_usd)))
+    lines: list[Line] = []
+    for name, figure in figures:
+        inks: list[Ink] = [(f"{name} ", "dim"), (figure, "strong")]
+        lines.append(tuple(inks))
+    return [*lines, ((cost.note, "warn"),)] if cost.note and len(cost.note) < 40 else lines
+
+
+def _keys(moment: Moment) -> list[Line]:
+    keys = [("4", "its log"), ("Enter", "a node"), ("q", "leave"), ("Esc", "put this away")]
+    if moment.run.alerts:
+        keys.insert(1, ("5", "its alerts"))
+    if "restart" in moment.controls:
+        keys.insert(0, ("r", "try again from the last checkpoint"))
+    elif "start" in moment.controls:
+        keys.insert(0, ("s", "go on from the last checkpoint"))
+    return [((key, "accent"), (f" {what}", "dim")) for key, what in keys]

@@ -1,0 +1,156 @@
+"""The header: healthy or not, how far, how long, how much; the same two lines in every layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from console import state, views
+from console.state import Run
+from console.tui import marks
+from console.tui.ink import Ink, Line, bar, cells, clean, first_that_fits, spread, width_of
+from console.tui.moment import Moment
+from console.tui.widgets.pane import Pane
+
+
+class Header(Pane, can_focus=False):
+    """What one look must answer."""
+
+    def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
+        """Two lines: which run and how it is; how far it is."""
+        return [_first(moment, width), _second(moment, width)], ()
+
+
+def _first(moment: Moment, width: int) -> Line:
+    run, now = moment.run, moment.now
+    name = clean(moment.title) or "fastconsole"
+    run_id = clean(run.run_id)
+    chip = _chip(moment)
+    healths = _health(moment)
+    elapsed: Line = ((views.clock(views.elapsed_s(run, now)), "strong"),)
+    left_s = views.schedule_left_s(run, now)
+    left: Line = () if left_s is None else (("  left ≤ ", "dim"), (views.clock(left_s), "strong"))
+    spent = _spent(run, now)
+    full_id: Line = ((f"  {run_id}", "dim"),) if run_id and run_id != name else ()
+    ends: list[Line] = [
+        (("elapsed ", "dim"), *elapsed, *left, ("   ", "plain"), *spent),
+        (*elapsed, *left, ("  ", "plain"), *spent),
+        (*elapsed, ("  ", "plain"), *spent),
+        spent[:1],
+    ]
+    starts: list[Line] = [
+        ((" ", "plain"), *chip, ("  ", "plain"), (name, "strong"), *full_id, *healths),
+        ((" ", "plain"), *chip, ("  ", "plain"), (name, "strong"), *healths),
+        ((" ", "plain"), *chip, *healths),
+        chip,
+    ]
+    for end in ends:
+        room = width - width_of(end) - 3
+        if width_of(starts[2]) <= room or end is ends[-1]:
+            return spread(first_that_fits(starts, room), (*end, (" ", "plain")), width)
+    raise AssertionError
+
+
+def _chip(moment: Moment) -> Line:
+    run = moment.run
+    if moment.starting:
+        return ((" STARTING ", "chip-accent"),)
+    if run.created is None and not run.records:
+        return ((" NO RUN YET ", "chip-dim"),)
+    return ((f" {marks.status_word(run.status)} ", f"chip-{marks.RUN.get(run.status, 'dim')}"),)
+
+
+def _health(moment: Moment) -> Line:
+    """What is wrong, in two words, or that a command is on its way."""
+    run = moment.run
+    parts: list[Ink] = []
+    for command in views.pending(run, moment.now)[-1:]:
+        doing = {"pause": "pausing", "stop": "stopping", "resume": "resuming", "terminate": "terminating"}
+        word = doing.get(command.command, clean(command.command))
+        parts.append((f"  {word} {len(command.done)}/{run.nnodes}", "warn"))
+    if not run.live:
+        return tuple(parts)
+    broken = sum(node.status in marks.BROKEN for node in run.nodes)
+    quiet = len(views.quiet(run, moment.now)) if moment.play is None or moment.play.playing else 0
+    if broken:
+        parts.append((f"  ✗ {broken} of {run.nnodes} hosts down", "bad"))
+    elif quiet:
+        parts.append((f"  ! {quiet} of {run.nnodes} hosts quiet", "warn"))
+    elif run.status == state.TRAINING:
+        parts.append(("  ✓ healthy", "good"))
+    return tuple(parts)
+
+
+def _spent(run: Run, now: float) -> Line:
+    cost = views.cost(run, now)
+    if cost.billed_usd is None:
+        return (("cost —", "dim"),)
+    budget = run.created.budget_usd if run.created else None
+    tone = "strong"
+    if budget and run.created:
+        share = cost.billed_usd / budget
+        tone = "bad" if share >= 1 else "warn" if share >= (run.created.budget_warn_at or 0.8) else "strong"
+    inks: list[Ink] = [(money(cost.billed_usd), tone)]
+    if budget is not None:
+        inks.append((f" of {views.money(budget)}", "dim"))
+    if "simulated" in cost.note:
+        inks.append((" simulated", "dim"))
+    return tuple(inks)
+
+
+def money(usd: float | None) -> str:
+    """Four decimals while the sum is small enough that cents would stand still."""
+    return f"${usd:.4f}" if usd is not None and 0 < usd < 1 else views.money(usd)
+
+
+def _second(moment: Moment, width: int) -> Line:
+    run, now = moment.run, moment.now
+    if moment.trouble:
+        return ((f" {clean(moment.trouble)}", "bad"),)
+    if moment.starting:
+        return ((f" {clean(moment.starting)}", "accent"),)
+    if run.status == state.LAUNCHING:
+        return _launch(run, now, width)
+    at = views.progress(run)
+    words: list[Ink] = []
+    if run.status == state.PAUSED and run.paused_since is not None:
+        words.append((f"paused {views.clock(now - run.paused_since)}  ", "warn"))
+    if at.epoch is not None:
+        words.append((f"epoch {at.epoch}/{views.count(at.epochs)}", "strong"))
+    if at.fraction is not None:
+        words.append((f"  {at.fraction * 100:.0f} %", "strong"))
+    right_hand = (*_figures(run, width), (" ", "plain"))
+    left: Line = ((" ", "plain"), *words, ("  ", "plain"))
+    room = width - width_of(left) - width_of(right_hand) - 2
+    if room < 8:
+        return spread(left, right_hand, width)
+    tone = "accent" if run.live else marks.RUN.get(run.status, "accent")
+    return spread((*left, *bar(at.fraction, room, tone)), right_hand, width)
+
+
+def _figures(run: Run, width: int) -> Line:
+    goal = views.target(run)
+    metric = goal.metric if goal else "top5"
+    best = views.best(run, metric)
+    reached = goal is not None and best is not None and best >= goal.value
+    inks: list[Ink] = [(f"{views.metric_name(metric)} ", "dim"), (views.percent(best), "good" if reached else "strong")]
+    if goal is not None:
+        inks.append((f" → {views.percent(goal.value)}", "goal"))
+    rate = views.img_per_s(run) if run.live else None
+    if rate is not None and width >= 76:
+        inks.append((f"   {views.count(round(rate))} img/s", "dim"))
+    return tuple(inks)
+
+
+def _launch(run: Run, now: float, width: int) -> Line:
+    stages = views.stages(run)
+    total = sum(stage.nodes for stage in stages)
+    done = sum(stage.nodes_done for stage in stages)
+    current = next((stage for stage in stages if stage.nodes_done < stage.nodes), None)
+    text = "waiting for hosts" if current is None else f"{current.name} {current.nodes_done}/{current.nodes}"
+    left: Line = ((" launching  ", "dim"), (text, "strong"), ("  ", "plain"))
+    detail = clean(current.detail) if current else ""
+    right_hand: Line = ((detail, "dim"), (" ", "plain"))
+    room = width - width_of(left) - cells(detail) - 3
+    if room < 12:
+        right_hand, room = (), width - width_of(left) - 1
+    return spread((*left, *bar(done / total if total else None, room)), right_hand, width)

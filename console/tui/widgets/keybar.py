@@ -1,0 +1,80 @@
+"""The last line: the keys that do something now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import events
+from textual.binding import Binding
+
+from console.tui.ink import Ink, Line, cells
+from console.tui.moment import Moment
+from console.tui.widgets.pane import Pane
+
+LAST = ("app.help", "app.leave")
+"""Shown however narrow the screen is, at the right end."""
+
+
+class KeyBar(Pane, can_focus=False):
+    """Keys with their words, as many as fit; a click presses one."""
+
+    def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
+        """The keys that are bound here and make sense at the moment."""
+        shown = [binding for binding in self._bindings_now() if _sensible(binding, moment)]
+        last = [binding for binding in shown if binding.id in LAST]
+        room = width - sum(_width(self._label(binding), binding) for binding in last)
+        inks: list[Ink] = []
+        for binding in shown:
+            label = self._label(binding)
+            if binding.id in LAST or _width(label, binding) > room:
+                continue
+            room -= _width(label, binding)
+            inks += _ink(label, binding)
+        inks.append((" " * max(0, room), "plain"))
+        for binding in last:
+            inks += _ink(self._label(binding), binding)
+        return [tuple(inks)], ()
+
+    def _bindings_now(self) -> list[Binding]:
+        active = self.screen.active_bindings.values()
+        seen: dict[str, Binding] = {}
+        for one in active:
+            if one.enabled and one.binding.show and one.binding.id:
+                seen.setdefault(one.binding.id, one.binding)
+        order = ("run.", "play.", "nodes.", "log.", "node.", "pane.", "app.")
+        return sorted(
+            seen.values(),
+            key=lambda binding: next((at for at, start in enumerate(order) if (binding.id or "").startswith(start)), 9),
+        )
+
+    def _label(self, binding: Binding) -> str:
+        return self.app.get_key_display(binding)
+
+    async def on_click(self, event: events.Click) -> None:
+        """Presses the key that was clicked."""
+        end = 0
+        line = self._head[0] if self._head else ()
+        for place in range(len(line)):
+            end += cells(line[place][0])
+            if event.x < end:
+                words = line[place][0] if line[place][1] == "accent" else line[place - 1][0]
+                for binding in self._bindings_now():
+                    if self._label(binding) == words.strip():
+                        await self.screen.run_action(binding.action)
+                        return
+                return
+
+
+def _sensible(binding: Binding, moment: Moment) -> bool:
+    name = binding.id or ""
+    if name == "run.pause":
+        return bool(moment.controls & {"pause", "resume"})
+    return not name.startswith("run.") or name.removeprefix("run.") in moment.controls
+
+
+def _ink(label: str, binding: Binding) -> list[Ink]:
+    return [(f" {label}", "accent"), (f" {binding.description} ", "dim")]
+
+
+def _width(label: str, binding: Binding) -> int:
+    return cells(label) + cells(binding.description) + 3

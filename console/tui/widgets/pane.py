@@ -1,0 +1,120 @@
+"""A pane: draws itself from the moment, line by line, and keeps nothing of the run but what it drew last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.geometry import Region, Size
+from textual.reactive import reactive
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from console.tui.ink import TONES, Line
+from console.tui.moment import Moment
+
+
+class Pane(ScrollView):
+    """Subclasses give `draw`. Only lines that changed are painted again."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"tone--{tone}" for tone in TONES}
+
+    moment: reactive[Moment] = reactive(Moment, repaint=False, init=False)
+    """The moment that is shown."""
+
+    def __init__(self, name: str, *, classes: str | None = None) -> None:
+        """`name` is its id in the stylesheet."""
+        super().__init__(id=name, classes=classes)
+        self._head: Sequence[Line] = ()
+        self._rows: Sequence[Line] = ()
+        self._shown: list[Line] = []
+
+    def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
+        """The lines that stay at the top and the lines that scroll under them, each at most `width` columns."""
+        raise NotImplementedError
+
+    def redraw(self) -> None:
+        """Draws the moment and marks what changed."""
+        if not self.is_attached or not self.display:
+            return
+        region = self.scrollable_content_region
+        width, height = region.width, region.height
+        if width <= 0 and not self.styles.is_auto_height:
+            return
+        self._head, self._rows = self.draw(self.moment, width, height)
+        length = len(self._head) + len(self._rows)
+        if length != self.virtual_size.height or width != self.virtual_size.width:
+            self.virtual_size = Size(width, length)
+            if self.styles.is_auto_height:
+                self.refresh(layout=True)
+        self.after_draw()
+        shown = [self._line(y) for y in range(height)]
+        if len(shown) != len(self._shown):
+            self.refresh()
+        else:
+            for y, line in enumerate(shown):
+                if line != self._shown[y]:
+                    self.refresh(Region(0, y, self.size.width, 1))
+        self._shown = shown
+
+    def after_draw(self) -> None:
+        """Called when the lines are known and before they are compared: the place to move the scroll."""
+
+    def on_line(self, y: int) -> int | None:
+        """The place among the scrolling lines of what is shown on line `y` of the pane."""
+        place = y - len(self._head) + self.scroll_offset.y
+        return place if y >= len(self._head) and place < len(self._rows) else None
+
+    def marked(self, place: int) -> bool:
+        """True for the scrolling line that the cursor is on."""
+        return False
+
+    def _line(self, y: int) -> Line:
+        if y < len(self._head):
+            return self._head[y]
+        place = self.on_line(y)
+        if place is None:
+            return ()
+        line = self._rows[place]
+        return (("", "cursor"), *line) if self.marked(place) else line
+
+    def render_line(self, y: int) -> Strip:
+        """One line as the terminal gets it."""
+        width = self.scrollable_content_region.width
+        line = self._line(y)
+        base = self.rich_style
+        if line and line[0] == ("", "cursor"):
+            base = base + self._tone("cursor")
+        segments = [Segment(text, base + self._tone(tone)) for text, tone in line if text]
+        return Strip(segments).adjust_cell_length(max(width, 0), base)
+
+    def _tone(self, tone: str) -> Style:
+        return self.get_component_rich_style(f"tone--{tone}", partial=True)
+
+    def watch_moment(self) -> None:
+        """Another moment: draw it."""
+        self.redraw()
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Keeps what is known to be shown true to what is shown."""
+        super().watch_scroll_y(old_value, new_value)
+        self._shown = []
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Another width has other lines."""
+        self._shown = []
+        self.redraw()
+
+    def on_show(self) -> None:
+        """A pane that was hidden has missed moments."""
+        self._shown = []
+        self.redraw()
+
+    def notify_style_update(self) -> None:
+        """Another theme: everything is painted again."""
+        super().notify_style_update()
+        self._shown = []
+        self.refresh()

@@ -1,0 +1,52 @@
+"""The names of the panes, where only one of them fits on the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from textual import events
+from textual.reactive import reactive
+
+from console.tui.ink import Ink, Line, cells, first_that_fits
+from console.tui.moment import Moment
+from console.tui.widgets.pane import Pane
+
+NAMES: Final = ("Nodes", "Progress", "Cost", "Log", "Alerts")
+"""The panes in the order of their keys."""
+
+
+class Tabs(Pane, can_focus=False):
+    """One line; a click opens a pane."""
+
+    current: reactive[int] = reactive(0, repaint=False, init=False)
+
+    def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
+        """All names, or their numbers and the current name where there is less room."""
+        alerts = len(moment.run.alerts)
+        names = [f"Alerts {alerts}" if name == "Alerts" and alerts else name for name in NAMES]
+        full = tuple(ink for place, name in enumerate(names) for ink in self._tab(place, name, alerts))
+        short = tuple(
+            ink
+            for place, name in enumerate(names)
+            for ink in self._tab(place, name if place == self.current else "", alerts)
+        )
+        return [first_that_fits([full, short], width)], ()
+
+    def _tab(self, place: int, name: str, alerts: int) -> list[Ink]:
+        label = f" {place + 1} {name} " if name else f" {place + 1} "
+        tone = "chip-accent" if place == self.current else "warn" if place == 4 and alerts else "dim"
+        return [(label, tone), (" ", "plain")]
+
+    def watch_current(self) -> None:
+        """Another pane is open."""
+        self.redraw()
+
+    async def on_click(self, event: events.Click) -> None:
+        """Opens the pane whose name was clicked."""
+        end = 0
+        for place, (text, _) in enumerate(self._head[0] if self._head else ()):
+            end += cells(text)
+            if event.x < end:
+                await self.run_action(f"screen.pane({place // 2 + 1})")
+                return
