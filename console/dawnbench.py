@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -182,6 +182,6 @@ def _price(value: Any) -> float | None:
 
 def _day(value: Any) -> float:
     try:
-        return max(0.0, datetime.fromisoformat(str(value)).replace(tzinfo=timezone.utc).timestamp())
+        return max(0.0, datetime.fromisoformat(str(value)).replace(tzinfo=UTC).timestamp())
     except (ValueError, OverflowError):
         return 0.0

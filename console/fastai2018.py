@@ -14,7 +14,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from console.events import SCHEMA, HostConnected, InstanceStarted, InstanceStopped, Record, RunCreated, RunEnded
@@ -209,7 +209,7 @@ class _Reader:
             yield from self._unstamped(text)
             return
         try:
-            moment = datetime.strptime(stamped[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=timezone.utc)
+            moment = datetime.strptime(stamped[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
         except ValueError:
             raise _Lost(DAMAGED, f"no time: {stamped[1]}") from None
         t = max(0.0, moment.timestamp() + int(stamped[2]) / 1000)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Final
 
 from console import events as ce
@@ -59,7 +59,7 @@ def _what(run: Run) -> list[str]:
             f"{count(training.train_images)} images to train on, {count(training.val_images)} held out"
         )
     if run.started:
-        began = datetime.fromtimestamp(run.started, timezone.utc)
+        began = datetime.fromtimestamp(run.started, UTC)
         lines.append(f"began {began:%Y-%m-%d %H:%M:%S} UTC")
     return lines
 
@@ -77,7 +77,7 @@ def _how(run: Run, now: float) -> list[str]:
     if goal is not None:
         name = f"{metric_name(goal.metric)} {percent(goal.value)}"
         if goal.time_to_target_s is None:
-            lines += _labelled("target", f"{name} not reached; best {percent(views.best(run, goal.metric))}")
+            lines += _labelled("target", f"{name} not reached; best {percent(views.best(run, goal.metric), 2)}")
         else:
             lines += _labelled(
                 "target",
@@ -108,8 +108,8 @@ def _epochs(run: Run) -> list[str]:
     lines = ["epoch      time    px    top-1    top-5     loss       img/s     billed  on demand"]
     for epoch, received in zip(run.epochs, run.epochs_received, strict=True):
         lines.append(
-            f"{epoch.epoch:5} {clock(epoch.elapsed_s):>9} {_cell(epoch.image_size):>5} {percent(epoch.top1):>8}"
-            f" {percent(epoch.top5):>8} {_decimals(epoch.train_loss):>8} {_whole(epoch.img_per_s):>11}"
+            f"{epoch.epoch:5} {clock(epoch.elapsed_s):>9} {_cell(epoch.image_size):>5} {percent(epoch.top1, 2):>8}"
+            f" {percent(epoch.top5, 2):>8} {_decimals(epoch.train_loss):>8} {_whole(epoch.img_per_s):>11}"
             f" {money(views.cost_to(run, received)):>10} {money(views.cost_on_demand_to(run, received)):>10}"
         )
     return lines
@@ -214,8 +214,7 @@ class Narrator:
             case re.StageProgressed():
                 yield from self._stage(before, after)
             case ce.HostConnected():
-                was = before.nodes[record.node].status if _has(before, record.node) else ""
-                if was == "unreachable":
+                if _status(before, record.node) == "unreachable":
                     yield f"node {record.node}: reachable again"
             case re.TrainingStarted():
                 yield (
@@ -241,7 +240,7 @@ class Narrator:
                 )
             case re.TargetReached():
                 yield (
-                    f"target reached: {metric_name(event.metric)} {percent(event.value)} after "
+                    f"target reached: {metric_name(event.metric)} {percent(event.value, 2)} after "
                     f"{event.elapsed_s / 60:.2f} minutes of training"
                 )
             case re.CheckpointSaved() if event.reason != "epoch":
@@ -280,8 +279,8 @@ class Narrator:
                 yield f"{stage.name}: all {stage.nodes} nodes done" if stage.nodes > 1 else f"{stage.name}: done"
 
 
-def _has(run: Run, node: int | None) -> bool:
-    return node is not None and node < len(run.nodes)
+def _status(run: Run, node: int | None) -> str:
+    return run.nodes[node].status if node is not None and node < len(run.nodes) else ""
 
 
 __all__ = ["COLUMNS", "Narrator", "story"]

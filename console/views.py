@@ -7,6 +7,7 @@ pane cannot get from these functions and `console.state` is a field that the sta
 
 from __future__ import annotations
 
+import math
 import re
 import statistics
 import tomllib
@@ -191,14 +192,16 @@ def schedule_left_s(run: Run, now: float) -> float | None:
         return None
     rate = img_per_s(run)
     images = step.img_per_s * step.step_s
-    if rate is None or images <= 0 or training.total_steps <= 0:
+    if not rate or images <= 0 or training.total_steps <= 0:
         return None
     step_s = images / rate
     steps_left = max(0, training.total_steps - step.step)
     epochs_left = max(0, training.total_epochs - (run.epochs[-1].epoch + 1 if run.epochs else training.start_epoch))
     eval_s = next((epoch.eval_s for epoch in reversed(run.epochs) if epoch.eval_s is not None), 0.0)
     since_s = min(max(0.0, now - run.last_step), step_s if steps_left else eval_s)
-    return max(0.0, steps_left * step_s + epochs_left * eval_s - since_s)
+    left_s = max(0.0, steps_left * step_s + epochs_left * eval_s - since_s)
+    # Past thirty years a damaged rate speaks, not the run.
+    return left_s if left_s < 1e9 else None
 
 
 def best(run: Run, metric: str) -> float | None:
@@ -383,9 +386,10 @@ def _ended(run: Run, now: float) -> str:
     goal = target(run)
     if goal is not None and goal.time_to_target_s is not None:
         parts.append(f"{metric_name(goal.metric)} {percent(goal.value)} in {clock(goal.time_to_target_s)}")
-    elif run.reason and run.status not in (state.FINISHED, state.REACHED):
-        parts.append(plain(run.reason, 60))
-    parts += _accuracy(run)
+    else:
+        if run.reason and run.status not in (state.FINISHED, state.REACHED):
+            parts.append(plain(run.reason, 60))
+        parts += _accuracy(run)
     return " · ".join([*parts, *_time_and_money(run, now)])
 
 
@@ -415,19 +419,20 @@ def money(usd: float | None) -> str:
     return f"${usd:,.4f}" if 0 < abs(usd) < 0.01 else f"${usd:,.2f}"
 
 
-def percent(fraction: float | None) -> str:
-    """A fraction as a percentage with one decimal, rounded down, so that a target is not shown as met before it is."""
+def percent(fraction: float | None, decimals: int = 1) -> str:
+    """A fraction as a percentage, rounded down, so that a target is not shown as met before it is."""
     if fraction is None:
         return "—"
     # The small term is for fractions such as 0.931, which times 1000 falls just short of 931.
-    return f"{int(fraction * 1000 + 1e-6) / 10:.1f} %"
+    whole = math.floor(fraction * 10 ** (2 + decimals) + 1e-6)
+    return f"{whole / 10**decimals:.{decimals}f} %"
 
 
 def clock(seconds: float | None) -> str:
     """Seconds as ``02:03``, from an hour on as ``1:02:03``."""
     if seconds is None:
         return "—"
-    whole = max(0, int(seconds))
+    whole = max(0, int(min(seconds, 1e12)))
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60:02}:{rest % 60:02}"
 

@@ -1,0 +1,755 @@
+"""The state of a run, and the one way in which it changes: ``apply(run, record) -> run``.
+
+Theory. A run's journal is the truth; the state is what one gets by folding it from the left, live while records come
+and later from the file, with the same code, so that both are equal field by field. The fold is pure: it reads no
+clock and no file, it never fails on a record that decoded, and what it does not know is None. Times in the state are
+of the laptop's clock (``received``) unless a name says otherwise. What depends on the present moment (cost, ETA, which
+node has gone quiet) is not here but in `console.views`, which takes ``now``.
+
+A new fact is a new event: a dataclass in ``events``, one arm here, one test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeVar
+
+from console import events as ce
+from console.events import Record
+from console.series import Series
+from remote import events as re
+
+LAUNCHING: Final = "launching"
+TRAINING: Final = "training"
+PAUSED: Final = "paused"
+STOPPING: Final = "stopping"
+REACHED: Final = "reached"
+FINISHED: Final = "finished"
+MISSED: Final = "missed"
+STOPPED: Final = "stopped"
+FAILED: Final = "failed"
+OVER_BUDGET: Final = "over budget"
+UNREACHABLE: Final = "unreachable"
+
+LIVE: Final = (LAUNCHING, TRAINING, PAUSED, STOPPING)
+ENDED: Final = (REACHED, FINISHED, MISSED, STOPPED, FAILED, OVER_BUDGET, UNREACHABLE)
+
+LOG_LINES: Final = 1000
+"""Lines that the state keeps; all of them are in the journal."""
+ALERTS: Final = 200
+STAGES: Final = 32
+NODES: Final = 4096
+"""More than anyone rents; a bound, so that a damaged number cannot ask for a billion."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rank:
+    """A rank of the gang on its node."""
+
+    rank: int
+    local_rank: int
+    device: str
+    pid: int
+    step: int | None = None
+    img_per_s: float | None = None
+    step_s: float | None = None
+    data_s: float | None = None
+    compute_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Billing:
+    """One instance's time on the bill: `started_t` to `stopped_t`, epoch seconds; None while it runs."""
+
+    instance_id: str
+    started_t: float
+    stopped_t: float | None
+    usd_per_h: float | None
+    usd_per_h_on_demand: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """A place in the gang and the host that holds it."""
+
+    node: int
+    status: str = "waiting"
+    """waiting, launching, connected, training, paused, done, unreachable, failed, refused, lost."""
+    since: float = 0.0
+    """When the status became what it is."""
+    reason: str = ""
+    """Why it is unreachable, failed, refused or lost."""
+    address: str | None = None
+    port: int | None = None
+    fingerprint: str | None = None
+    stage: str = ""
+    """The launch stage that it is in, or was in last."""
+    stage_done: int = 0
+    stage_total: int | None = None
+    stage_detail: str = ""
+    agent: re.AgentStarted | None = None
+    ranks: tuple[Rank, ...] = ()
+    """Sorted by local rank."""
+    sample: re.HostSampled | None = None
+    util_history: Series[float | None] = field(default_factory=Series)
+    """`util_pct` of each sample, oldest first."""
+    util_sum: float = 0.0
+    util_count: int = 0
+    lease_deadline_t: float | None = None
+    """The host's clock."""
+    billing: tuple[Billing, ...] = ()
+    records: int = 0
+    """Records that came from this host."""
+    last_received: float | None = None
+    last_offset: int | None = None
+    """Of the last record that came from this host's present journal."""
+    restarts: int = 0
+
+    @property
+    def util_pct(self) -> float | None:
+        """GPU utilisation, mean over the node's GPUs; CPU utilisation where it has none; None before a sample."""
+        return utilisation_pct(self.sample)
+
+    @property
+    def step(self) -> int | None:
+        """The last step that any of its ranks said."""
+        return max((rank.step for rank in self.ranks if rank.step is not None), default=None)
+
+    @property
+    def img_per_s(self) -> float | None:
+        """Images a second of its ranks together."""
+        said = [rank.img_per_s for rank in self.ranks if rank.img_per_s is not None]
+        return sum(said) if said else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogLine:
+    """A line that a host printed or that the console says. `received` in epoch seconds."""
+
+    received: float
+    node: int | None
+    rank: int | None
+    stream: str
+    """stdout, stderr, or ``console`` for what the console itself has to say."""
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alert:
+    """Something that a person should see."""
+
+    received: float
+    kind: str
+    node: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Command:
+    """A command to the gang and which nodes have carried it out."""
+
+    id: str
+    command: str
+    by: str
+    received: float
+    done: tuple[int, ...] = ()
+    refused: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """A checkpoint on a host's disk, and on the laptop's once fetched."""
+
+    step: int
+    epoch: int
+    node: int
+    path: str
+    size_bytes: int
+    sha256: str
+    fetched: str | None = None
+    """Its path in the run directory."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Point:
+    """A step on the curves."""
+
+    step: int
+    received: float
+    loss: float | None
+    lr: float
+    img_per_s: float
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Everything that is known of a run."""
+
+    created: ce.RunCreated | None = None
+    status: str = LAUNCHING
+    reason: str = ""
+    exit_code: int | None = None
+    started: float | None = None
+    """When the first record was received."""
+    ended: float | None = None
+    last_received: float | None = None
+    attempt: int = 1
+    gang_started: bool = False
+    """True once this attempt's trainers were told to start."""
+    nodes: tuple[Node, ...] = ()
+    stages: tuple[str, ...] = ()
+    """Names of the launch stages, in the order in which they were first seen."""
+    training: re.TrainingStarted | None = None
+    phase: re.PhaseStarted | None = None
+    step: re.StepEnded | None = None
+    first_step: float | None = None
+    """When the run's first step was received."""
+    last_step: float | None = None
+    evaluation: re.EvaluationProgressed | None = None
+    """While one runs."""
+    epochs: tuple[re.EpochEnded, ...] = ()
+    epochs_received: tuple[float, ...] = ()
+    target: re.TargetReached | None = None
+    finished: re.TrainingEnded | None = None
+    points: Series[Point] = field(default_factory=Series)
+    paused_since: float | None = None
+    checkpoints: tuple[Checkpoint, ...] = ()
+    """The newest last; a few."""
+    commands: tuple[Command, ...] = ()
+    """The newest last; a few."""
+    log: tuple[LogLine, ...] = ()
+    alerts: tuple[Alert, ...] = ()
+    first_error: Alert | None = None
+    """The failure that the others are echoes of, by torchrun's own time of it where it says one."""
+    first_error_t: float | None = None
+    attached: bool = True
+    """False while no console is attached."""
+    records: int = 0
+    damaged: int = 0
+    """Lines that were no record."""
+    unknown: int = 0
+    """Records of an event that this version does not know."""
+    dropped: int = 0
+    """Records that hosts could not write."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's id; empty before the first record."""
+        return self.created.run_id if self.created else ""
+
+    @property
+    def nnodes(self) -> int:
+        return len(self.nodes)
+
+    @property
+    def world_size(self) -> int | None:
+        """Ranks of the gang; None before the first record."""
+        if self.training:
+            return self.training.world_size
+        created = self.created
+        if created is None or created.nnodes is None or created.nproc_per_node is None:
+            return None
+        return created.nnodes * created.nproc_per_node
+
+    @property
+    def live(self) -> bool:
+        """True until the run has ended."""
+        return self.status in LIVE
+
+
+def utilisation_pct(sample: re.HostSampled | None) -> float | None:
+    """Mean GPU utilisation of a sample, or the CPU's on a host without GPUs; None where unknown."""
+    if sample is None:
+        return None
+    said = [value for value in sample.gpu_util_pct if value is not None]
+    return sum(said) / len(said) if said else sample.cpu_util_pct if not sample.gpu_util_pct else None
+
+
+def apply(run: Run, record: Record) -> Run:
+    """The run after the record. Pure, and total over all records that decode."""
+    node = record.node
+    if node is not None and node >= len(run.nodes) and not isinstance(record.event, ce.RunCreated):
+        if run.created is not None or node >= NODES:
+            # A record from a node that the run does not have: the line was damaged in a way that JSON cannot tell.
+            return _changed(run, damaged=run.damaged + 1)
+        # The first line is lost, and with it how many nodes there are: those that speak are there.
+        run = _changed(run, nodes=(*run.nodes, *(Node(more) for more in range(len(run.nodes), node + 1))))
+    received = record.received
+    run = _changed(
+        run,
+        records=run.records + 1,
+        started=received if run.started is None else run.started,
+        last_received=received,
+    )
+    if node is not None and record.offset is not None:
+        records = run.nodes[node].records + 1
+        run = _node(run, node, records=records, last_received=received, last_offset=record.offset)
+    arm = _ARMS.get(record.event.__class__)
+    return arm(run, record, record.event) if arm else run
+
+
+def lose(run: Run, *, damaged: int = 0, unknown: int = 0) -> Run:
+    """The run with lines counted that could not be read."""
+    return _changed(run, damaged=run.damaged + damaged, unknown=run.unknown + unknown)
+
+
+V = TypeVar("V", Run, Node)
+
+
+def _changed(value: V, **changes: Any) -> V:
+    """`dataclasses.replace` for the two values that change with every record, in a tenth of its time.
+
+    They have a ``__dict__`` and no slots for this: copying it is one call, where `replace` passes forty arguments.
+    """
+    changed = object.__new__(value.__class__)
+    held = changed.__dict__
+    held.update(value.__dict__)
+    held.update(changes)
+    return changed
+
+
+def _node(run: Run, node: int, **changes: Any) -> Run:
+    nodes = list(run.nodes)
+    nodes[node] = _changed(nodes[node], **changes)
+    return _changed(run, nodes=tuple(nodes))
+
+
+def _alert(run: Run, record: Record, kind: str, text: str) -> Run:
+    alert = Alert(record.received, kind, record.node, text)
+    run = _changed(run, alerts=(*run.alerts[-ALERTS + 1 :], alert))
+    return _log(run, record, text)
+
+
+def _log(run: Run, record: Record, text: str, *, rank: int | None = None, stream: str = "console") -> Run:
+    line = LogLine(record.received, record.node, rank, stream, text)
+    return _changed(run, log=(*run.log[-LOG_LINES + 1 :], line))
+
+
+E = TypeVar("E", bound=re.Event)
+_ARMS: dict[type[re.Event], Callable[[Run, Record, Any], Run]] = {}
+
+
+def _arm(kind: type[E]) -> Callable[[Callable[[Run, Record, E], Run]], Callable[[Run, Record, E], Run]]:
+    def register(function: Callable[[Run, Record, E], Run]) -> Callable[[Run, Record, E], Run]:
+        _ARMS[kind] = function
+        return function
+
+    return register
+
+
+# --- the run ---------------------------------------------------------------------------------------------------------
+
+
+@_arm(ce.RunCreated)
+def _created(run: Run, record: Record, event: ce.RunCreated) -> Run:
+    nodes = run.nodes or tuple(Node(node) for node in range(max(0, min(event.nnodes or 0, NODES))))
+    return _changed(run, created=event, nodes=nodes)
+
+
+@_arm(ce.RunContinued)
+def _continued(run: Run, record: Record, event: ce.RunContinued) -> Run:
+    # New hosts: what belonged to the old ones goes; the curves, the bill and the counts stay.
+    nodes = tuple(
+        Node(
+            node.node,
+            billing=node.billing,
+            records=node.records,
+            util_history=node.util_history,
+            util_sum=node.util_sum,
+            util_count=node.util_count,
+        )
+        for node in run.nodes
+    )
+    run = _changed(
+        run,
+        nodes=nodes,
+        status=LAUNCHING,
+        reason="",
+        exit_code=None,
+        ended=None,
+        attempt=event.attempt,
+        gang_started=False,
+        training=None,
+        commands=(),
+        evaluation=None,
+        finished=None,
+        paused_since=None,
+        first_error=None,
+        first_error_t=None,
+        attached=True,
+    )
+    where = "from the beginning" if event.step is None else f"after step {event.step}"
+    return _log(run, record, f"the run goes on {where} (attempt {event.attempt})")
+
+
+@_arm(ce.RunEnded)
+def _ended(run: Run, record: Record, event: ce.RunEnded) -> Run:
+    run = _changed(
+        run,
+        status=event.status,
+        exit_code=event.exit_code,
+        reason=event.reason,
+        ended=record.received,
+        paused_since=None,
+    )
+    return _log(run, record, f"{event.status}: {event.reason}")
+
+
+@_arm(ce.ConsoleAttached)
+def _attached(run: Run, record: Record, event: ce.ConsoleAttached) -> Run:
+    return _log(_changed(run, attached=True), record, "a console attached")
+
+
+@_arm(ce.ConsoleDetached)
+def _detached(run: Run, record: Record, event: ce.ConsoleDetached) -> Run:
+    return _log(_changed(run, attached=False), record, "the console detached; the run goes on")
+
+
+@_arm(ce.AlertRaised)
+def _alerted(run: Run, record: Record, event: ce.AlertRaised) -> Run:
+    return _alert(run, record, event.kind, event.text)
+
+
+@_arm(ce.OperatorCommanded)
+def _commanded(run: Run, record: Record, event: ce.OperatorCommanded) -> Run:
+    command = Command(event.id, event.command, event.by, record.received)
+    run = _changed(run, commands=(*run.commands[-19:], command))
+    if event.command == "start":
+        run = _changed(run, gang_started=True)
+    elif event.command in ("stop", "terminate") and run.live:
+        run = _changed(run, status=STOPPING)
+    return _log(run, record, f"{event.by}: {event.command}")
+
+
+@_arm(re.CommandDone)
+def _command_done(run: Run, record: Record, event: re.CommandDone) -> Run:
+    node = record.node
+    if node is None:
+        return run
+    commands = tuple(
+        command
+        if command.id != event.id
+        else replace(command, done=(*command.done, node))
+        if event.ok
+        else replace(command, refused=(*command.refused, node))
+        for command in run.commands
+    )
+    run = _changed(run, commands=commands)
+    return run if event.ok else _alert(run, record, "command", f"{event.command} was refused: {event.detail}")
+
+
+# --- hosts -----------------------------------------------------------------------------------------------------------
+
+
+def _on_node(run: Run, record: Record, **changes: Any) -> Run:
+    return run if record.node is None else _node(run, record.node, **changes)
+
+
+@_arm(ce.InstanceStarted)
+def _instance_started(run: Run, record: Record, event: ce.InstanceStarted) -> Run:
+    if record.node is None:
+        return run
+    billing = Billing(event.instance_id, event.started_t, None, event.usd_per_h, event.usd_per_h_on_demand)
+    return _node(run, record.node, billing=(*run.nodes[record.node].billing, billing))
+
+
+@_arm(ce.InstanceStopped)
+def _instance_stopped(run: Run, record: Record, event: ce.InstanceStopped) -> Run:
+    if record.node is None:
+        return run
+    billing = tuple(
+        replace(one, stopped_t=event.stopped_t)
+        if one.instance_id == event.instance_id and one.stopped_t is None
+        else one
+        for one in run.nodes[record.node].billing
+    )
+    return _node(run, record.node, billing=billing)
+
+
+@_arm(ce.HostFound)
+def _host_found(run: Run, record: Record, event: ce.HostFound) -> Run:
+    return _on_node(
+        run,
+        record,
+        status="launching",
+        reason="",
+        address=event.address,
+        port=event.port,
+        fingerprint=event.fingerprint,
+        last_offset=None,
+    )
+
+
+@_arm(ce.HostConnected)
+def _host_connected(run: Run, record: Record, event: ce.HostConnected) -> Run:
+    if record.node is None:
+        return run
+    node = run.nodes[record.node]
+    if node.status == "unreachable":
+        status = "training" if node.ranks else "connected"
+        run = _log(run, record, "reachable again")
+        return _node(run, record.node, status=status, reason="")
+    return _node(run, record.node, status="connected" if node.status in ("waiting", "launching") else node.status)
+
+
+@_arm(ce.HostUnreachable)
+def _host_unreachable(run: Run, record: Record, event: ce.HostUnreachable) -> Run:
+    if record.node is None or run.nodes[record.node].status in ("lost", "refused"):
+        return run
+    first = run.nodes[record.node].status != "unreachable"
+    run = _node(run, record.node, status="unreachable", reason=event.reason)
+    return _alert(run, record, "host", f"unreachable: {event.reason}") if first else run
+
+
+@_arm(ce.HostLost)
+def _host_lost(run: Run, record: Record, event: ce.HostLost) -> Run:
+    return _alert(_on_node(run, record, status="lost", reason=event.reason), record, "host", event.reason)
+
+
+@_arm(ce.HostRefused)
+def _host_refused(run: Run, record: Record, event: ce.HostRefused) -> Run:
+    return _alert(_on_node(run, record, status="refused", reason=event.reason), record, "host", event.reason)
+
+
+@_arm(re.AgentStarted)
+def _agent_started(run: Run, record: Record, event: re.AgentStarted) -> Run:
+    return _on_node(run, record, agent=event, status="connected", reason="")
+
+
+@_arm(re.AgentDied)
+def _agent_died(run: Run, record: Record, event: re.AgentDied) -> Run:
+    reason = f"the agent (pid {event.pid}) died"
+    return _alert(_on_node(run, record, status="failed", reason=reason), record, "host", reason)
+
+
+@_arm(re.StageProgressed)
+def _stage(run: Run, record: Record, event: re.StageProgressed) -> Run:
+    if record.node is None:
+        return run
+    status = run.nodes[record.node].status
+    if event.stage not in run.stages and len(run.stages) < STAGES:
+        run = _changed(run, stages=(*run.stages, event.stage))
+    return _node(
+        run,
+        record.node,
+        status="launching" if status == "waiting" else status,
+        stage=event.stage,
+        stage_done=event.done,
+        stage_total=event.total,
+        stage_detail=event.detail,
+    )
+
+
+@_arm(re.HostSampled)
+def _sampled(run: Run, record: Record, event: re.HostSampled) -> Run:
+    if record.node is None:
+        return run
+    node = run.nodes[record.node]
+    util = utilisation_pct(event)
+    return _node(
+        run,
+        record.node,
+        sample=event,
+        util_history=node.util_history.append(util),
+        util_sum=node.util_sum + (util or 0.0),
+        util_count=node.util_count + (util is not None),
+    )
+
+
+@_arm(re.LeaseMoved)
+def _lease_moved(run: Run, record: Record, event: re.LeaseMoved) -> Run:
+    return _on_node(run, record, lease_deadline_t=event.deadline_t)
+
+
+@_arm(re.LeaseExpired)
+def _lease_expired(run: Run, record: Record, event: re.LeaseExpired) -> Run:
+    return _alert(run, record, "lease", "the host's lease ran out and no console had moved it: the host ends itself")
+
+
+@_arm(re.RecordsDropped)
+def _records_dropped(run: Run, record: Record, event: re.RecordsDropped) -> Run:
+    run = _changed(run, dropped=run.dropped + event.count)
+    return _alert(run, record, "disk", f"{event.count} records could not be written on the host: {event.reason}")
+
+
+@_arm(re.LogPrinted)
+def _log_printed(run: Run, record: Record, event: re.LogPrinted) -> Run:
+    return _log(run, record, event.text, rank=event.rank, stream=event.stream)
+
+
+# --- the gang --------------------------------------------------------------------------------------------------------
+
+
+@_arm(re.TrainerStarted)
+def _trainer_started(run: Run, record: Record, event: re.TrainerStarted) -> Run:
+    return _on_node(run, record, ranks=(), status="connected", reason="")
+
+
+@_arm(re.RankStarted)
+def _rank_started(run: Run, record: Record, event: re.RankStarted) -> Run:
+    if record.node is None:
+        return run
+    rank = Rank(event.rank, event.local_rank, event.device, event.pid)
+    others = (other for other in run.nodes[record.node].ranks if other.local_rank != rank.local_rank)
+    ranks = tuple(sorted((*others, rank), key=lambda one: one.local_rank))
+    return _node(run, record.node, ranks=ranks, status="training")
+
+
+@_arm(re.RankProgressed)
+def _rank_progressed(run: Run, record: Record, event: re.RankProgressed) -> Run:
+    if record.node is None:
+        return run
+    ranks = tuple(
+        replace(
+            rank,
+            step=event.step,
+            img_per_s=event.img_per_s,
+            step_s=event.step_s,
+            data_s=event.data_s,
+            compute_s=event.compute_s,
+        )
+        if rank.rank == event.rank
+        else rank
+        for rank in run.nodes[record.node].ranks
+    )
+    return _node(run, record.node, ranks=ranks)
+
+
+@_arm(re.RankFailed)
+def _rank_failed(run: Run, record: Record, event: re.RankFailed) -> Run:
+    who = "a rank" if event.rank is None else f"rank {event.rank}"
+    run = _alert(run, record, "rank", f"{who} failed: {event.message}")
+    failed_t = event.t_failed if event.t_failed is not None else record.t
+    if run.first_error_t is None or failed_t < run.first_error_t:
+        run = _changed(run, first_error=run.alerts[-1], first_error_t=failed_t)
+    return run
+
+
+@_arm(re.TrainerRestarted)
+def _trainer_restarted(run: Run, record: Record, event: re.TrainerRestarted) -> Run:
+    run = _on_node(run, record, restarts=event.restart, ranks=())
+    return _log(
+        run,
+        record,
+        f"the gang restarts from the last checkpoint ({event.restart}/{event.max_restarts}): {event.reason}",
+    )
+
+
+@_arm(re.TrainerEnded)
+def _trainer_ended(run: Run, record: Record, event: re.TrainerEnded) -> Run:
+    if event.outcome == "failed":
+        return _on_node(run, record, status="failed", reason=event.reason)
+    return _on_node(run, record, status="done", reason=event.reason)
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+@_arm(re.TrainingStarted)
+def _training_started(run: Run, record: Record, event: re.TrainingStarted) -> Run:
+    points = run.points
+    if len(points) and points[-1].step > event.start_step:
+        # The checkpoint is older than the last step seen: those steps are taken again.
+        points = Series(point for point in points if point.step <= event.start_step)
+    kept = sum(epoch.step <= event.start_step for epoch in run.epochs)
+    return _changed(
+        run,
+        training=event,
+        status=TRAINING if run.live and run.status != STOPPING else run.status,
+        points=points,
+        epochs=run.epochs[:kept],
+        epochs_received=run.epochs_received[:kept],
+        evaluation=None,
+        paused_since=None,
+    )
+
+
+@_arm(re.PhaseStarted)
+def _phase_started(run: Run, record: Record, event: re.PhaseStarted) -> Run:
+    return _changed(run, phase=event)
+
+
+@_arm(re.StepEnded)
+def _step_ended(run: Run, record: Record, event: re.StepEnded) -> Run:
+    point = Point(event.step, record.received, event.loss, event.lr, event.img_per_s)
+    nan = event.loss is None and run.step is not None and run.step.loss is not None
+    run = _changed(
+        run,
+        # Also where the line that said so is lost, or the log is of a kind that has no such line.
+        status=TRAINING if run.status == LAUNCHING else run.status,
+        step=event,
+        points=run.points.append(point),
+        first_step=record.received if run.first_step is None else run.first_step,
+        last_step=record.received,
+    )
+    return _alert(run, record, "loss", f"the loss of step {event.step} is not a number") if nan else run
+
+
+@_arm(re.EvaluationProgressed)
+def _evaluation_progressed(run: Run, record: Record, event: re.EvaluationProgressed) -> Run:
+    return _changed(run, evaluation=event)
+
+
+@_arm(re.EpochEnded)
+def _epoch_ended(run: Run, record: Record, event: re.EpochEnded) -> Run:
+    return _changed(
+        run,
+        status=TRAINING if run.status == LAUNCHING else run.status,
+        epochs=(*run.epochs, event),
+        epochs_received=(*run.epochs_received, record.received),
+        evaluation=None,
+    )
+
+
+@_arm(re.TargetReached)
+def _target_reached(run: Run, record: Record, event: re.TargetReached) -> Run:
+    return _changed(run, target=event)
+
+
+@_arm(re.TrainingEnded)
+def _training_ended(run: Run, record: Record, event: re.TrainingEnded) -> Run:
+    return _changed(run, finished=event, evaluation=None)
+
+
+@_arm(re.Paused)
+def _paused(run: Run, record: Record, event: re.Paused) -> Run:
+    run = _on_node(run, record, status="paused")
+    if event.rank != 0 or not run.live:
+        return run
+    run = _changed(run, status=PAUSED, paused_since=record.received)
+    return _log(run, record, f"paused after step {event.step}")
+
+
+@_arm(re.Resumed)
+def _resumed(run: Run, record: Record, event: re.Resumed) -> Run:
+    run = _on_node(run, record, status="training")
+    if event.rank != 0:
+        return run
+    run = _changed(run, status=TRAINING if run.status == PAUSED else run.status, paused_since=None)
+    return _log(run, record, f"resumed after {event.paused_s:.1f} s")
+
+
+@_arm(re.CheckpointSaved)
+def _checkpoint_saved(run: Run, record: Record, event: re.CheckpointSaved) -> Run:
+    if record.node is None:
+        return run
+    saved = Checkpoint(event.step, event.epoch, record.node, event.path, event.size_bytes, event.sha256)
+    run = _changed(run, checkpoints=(*run.checkpoints[-3:], saved))
+    return run if event.reason == "epoch" else _log(run, record, f"checkpoint of step {event.step} saved")
+
+
+@_arm(re.CheckpointFailed)
+def _checkpoint_failed(run: Run, record: Record, event: re.CheckpointFailed) -> Run:
+    return _alert(run, record, "checkpoint", f"{event.path}: {event.reason}")
+
+
+@_arm(re.CheckpointLoaded)
+def _checkpoint_loaded(run: Run, record: Record, event: re.CheckpointLoaded) -> Run:
+    return _log(run, record, f"goes on from the checkpoint of step {event.step}")
+
+
+@_arm(ce.CheckpointFetched)
+def _checkpoint_fetched(run: Run, record: Record, event: ce.CheckpointFetched) -> Run:
+    checkpoints = tuple(replace(one, fetched=event.path) if one.step == event.step else one for one in run.checkpoints)
+    return _log(_changed(run, checkpoints=checkpoints), record, f"checkpoint of step {event.step} fetched")

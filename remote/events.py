@@ -1,0 +1,492 @@
+"""The wire vocabulary: what a host's agent and its ranks write into the host's journal.
+
+A record is one line of JSON, ``{"event": "StepEnded", "t": 1790000000.25, "step": 12, ...}``: the event's name, the
+writer's wall clock ``t`` in seconds since the epoch, and the event's fields. Unknown is ``null``. A reader ignores
+fields that it does not know, so that an old console can read a new agent; a field that is missing and has no default,
+or has another type than the annotation says, makes the line *damaged*, which the reader counts and passes over.
+
+Names are in the past tense. Units stand in the names. Accuracies are fractions. ``step`` is the global optimiser step,
+counted from 1 over the whole run, restarts included; ``epoch`` counts from 0.
+
+Standard library only: this file runs on the laptop and on every host.
+"""
+
+from __future__ import annotations
+
+import json
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, get_args, get_origin, get_type_hints
+
+Numbers = tuple[float | None, ...]
+"""One value a GPU, in device order; None where the card does not say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened."""
+
+
+# --- the agent -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentStarted(Event):
+    """The daemon on a host is up and holds the host's lease."""
+
+    run_id: str
+    pid: int
+    hostname: str
+    boot_id: str
+    python: str
+    torch: str | None
+    """Version of the torch distribution found, not imported; None where there is none."""
+    cpus: int
+    mem_total_mib: float | None
+    disk_free_mib: float | None
+    gpu_names: tuple[str, ...] = ()
+    """Empty on a CPU host."""
+    free_port: int
+    """A TCP port that was free when the agent looked: where this node would hold the rendezvous."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentEnded(Event):
+    """The daemon ended in order."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentDied(Event):
+    """The attach process found the daemon gone without an ``AgentEnded``."""
+
+    pid: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageProgressed(Event):
+    """A stage on the way to the first step (``connect``, ``ship``, ``data``, ``rendezvous``, ...) moved.
+
+    ``done == total`` ends the stage; ``total`` is None while it is not known.
+    """
+
+    stage: str
+    done: int
+    total: int | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostSampled(Event):
+    """One look at the host's processors and memory, once a second.
+
+    On an embedded host (`local` provider) both are of the host's own processes, and 100 % is its even share of the
+    machine's cores: an eighth of a core, where sixteen hosts share two.
+    """
+
+    cpu_util_pct: float | None
+    mem_used_mib: float | None
+    mem_total_mib: float | None
+    gpu_util_pct: Numbers = ()
+    """NVML utilisation: the share of time in which any kernel ran. A hung all-reduce can read 100."""
+    gpu_mem_used_mib: Numbers = ()
+    gpu_mem_total_mib: Numbers = ()
+    gpu_power_w: Numbers = ()
+    gpu_temp_c: Numbers = ()
+    gpu_sm_clock_mhz: Numbers = ()
+    gpu_sm_util_pct: Numbers = ()
+    """NVML GPM SM_UTIL, Hopper on; empty where the card has no GPM."""
+    gpu_tensor_util_pct: Numbers = ()
+    """NVML GPM ANY_TENSOR_UTIL, Hopper on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandDone(Event):
+    """The agent carried out, or refused, the command with this id; it will not do so again."""
+
+    id: str
+    command: str
+    ok: bool = True
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseMoved(Event):
+    """The host now ends itself at ``deadline_t`` (epoch seconds, the host's clock) unless it is moved again."""
+
+    deadline_t: float
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaseExpired(Event):
+    """The deadline passed: the agent checkpoints, ends the trainer and gives the host back."""
+
+    deadline_t: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordsDropped(Event):
+    """An emit could not write (a full disk); training went on. ``count`` since the last such record."""
+
+    count: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPrinted(Event):
+    """A line that a process on the host printed; control sequences already stripped, at most 4 KiB."""
+
+    text: str
+    rank: int | None = None
+    stream: str = "stdout"
+
+
+# --- the gang --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainerStarted(Event):
+    """torchrun's agent was started on this node; ``attempt`` counts from 1 over the whole run."""
+
+    attempt: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankStarted(Event):
+    """A rank has a place in the gang. With the c10d rendezvous, ranks need not follow the order of the nodes."""
+
+    rank: int
+    local_rank: int
+    world_size: int
+    pid: int
+    device: str
+    """``cpu`` or ``cuda:0``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankFailed(Event):
+    """A rank ended with an error or by a signal."""
+
+    rank: int | None
+    exit_code: int
+    """Negative: the signal that ended it."""
+    message: str
+    """One line: the exception, or the signal's name."""
+    t_failed: float | None = None
+    """When it failed by torchrun's own error file, so that the first failure of a gang can be told from its echoes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainerRestarted(Event):
+    """torchrun restarts this node's ranks from the last checkpoint."""
+
+    restart: int
+    max_restarts: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainerEnded(Event):
+    """torchrun's agent on this node ended: ``succeeded``, ``failed``, or ``killed`` by our own command."""
+
+    attempt: int
+    outcome: str
+    reason: str = ""
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingStarted(Event):
+    """Rank 0 is about to take its first step (of this attempt)."""
+
+    world_size: int
+    model: str
+    parameters: int
+    classes: int
+    train_images: int
+    val_images: int
+    total_epochs: int
+    total_steps: int
+    start_step: int
+    """Steps already taken; the next is ``start_step + 1``. Above 0 after a resume."""
+    start_epoch: int
+    elapsed_s: float = 0.0
+    """Training seconds that earlier attempts took up to ``start_step``."""
+    precision: str = "float32"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseStarted(Event):
+    """A stretch of the schedule began (rank 0)."""
+
+    phase: int
+    epoch: int
+    image_size: int
+    batch_size_per_gpu: int
+    global_batch_size: int
+    steps_per_epoch: int
+    min_scale: float
+    rectangular: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepEnded(Event):
+    """One optimiser step of the gang, said by rank 0, for every step."""
+
+    step: int
+    epoch: int
+    epoch_step: int
+    """From 1 within the epoch."""
+    steps_per_epoch: int
+    loss: float | None
+    """Mean over the global batch; None where it was not a finite number."""
+    lr: float
+    step_s: float
+    data_s: float
+    """Seconds of ``step_s`` in which rank 0 waited for its loader."""
+    img_per_s: float
+    """Images a second of the whole gang in this step."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RankProgressed(Event):
+    """Once a second from every rank: where it is and where its time went since the last such record."""
+
+    rank: int
+    step: int
+    img_per_s: float
+    """This rank's own images a second."""
+    step_s: float
+    """Mean seconds a step."""
+    data_s: float
+    """Mean seconds a step spent waiting for data."""
+    compute_s: float | None = None
+    """Mean seconds a step from having the batch to having the gradients, the exposed all-reduce included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationProgressed(Event):
+    """Rank 0 has evaluated ``done`` of its ``total`` images."""
+
+    epoch: int
+    done: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochEnded(Event):
+    """An epoch with its evaluation; accuracies as fractions over every held-out image, each counted once."""
+
+    epoch: int
+    step: int
+    elapsed_s: float
+    """Training seconds since the run's first step began, evaluations included, pauses and time between attempts not."""
+    top1: float | None
+    top5: float | None
+    train_loss: float | None
+    val_loss: float | None = None
+    val_images: int | None = None
+    img_per_s: float | None
+    """Training images a second of the gang over the epoch, evaluation not counted."""
+    image_size: int | None
+    train_s: float | None = None
+    eval_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetReached(Event):
+    """The first evaluation at or over the target."""
+
+    metric: str
+    value: float
+    target: float
+    epoch: int
+    step: int
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSaved(Event):
+    """A whole checkpoint is on this node's disk under its final name."""
+
+    step: int
+    epoch: int
+    path: str
+    """Relative to the run's folder on the host."""
+    size_bytes: int
+    sha256: str
+    save_s: float
+    reason: str
+    """``epoch``, ``operator`` or ``stop``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointFailed(Event):
+    """A checkpoint could not be written or read; training goes on, or falls back to an older one."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointLoaded(Event):
+    """The gang continues from this checkpoint; said by the rank that held the file."""
+
+    step: int
+    epoch: int
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paused(Event):
+    """This rank waits at the boundary after ``step``; no collective is outstanding."""
+
+    rank: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resumed(Event):
+    """This rank goes on with the step after ``step``."""
+
+    rank: int
+    step: int
+    paused_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingEnded(Event):
+    """Rank 0 leaves the loop: ``target``, ``finished`` (all epochs done) or ``stopped`` (by command)."""
+
+    step: int
+    epoch: int
+    reason: str
+    elapsed_s: float
+
+
+# --- lines -----------------------------------------------------------------------------------------------------------
+
+
+class Damaged(ValueError):
+    """A line that is no record: not JSON, no event name, or a field missing or of another type."""
+
+
+class Unknown(ValueError):
+    """A whole record whose event's name this version does not know."""
+
+
+BOUND = 1e18
+"""Numbers lie within this, so that no later arithmetic meets an infinity or an integer that no float can hold."""
+
+
+def encode(event: Event, t: float) -> str:
+    """The journal line of an event, without its newline; `t` in epoch seconds.
+
+    What `decode` would refuse as a number (NaN, infinities, beyond `BOUND`) becomes null.
+    """
+    line: dict[str, Any] = {"event": type(event).__name__, "t": round(t, 4)}
+    for name in field_names(type(event)):
+        value = getattr(event, name)
+        if value.__class__ is float and not -BOUND < value < BOUND:
+            value = None
+        elif value.__class__ is tuple:
+            value = [None if one.__class__ is float and not -BOUND < one < BOUND else one for one in value]
+        line[name] = value
+    return json.dumps(line, separators=(",", ":"), ensure_ascii=False)
+
+
+def decode(line: Mapping[str, Any], known: Mapping[str, type[Event]]) -> Event:
+    """The event in a parsed line.
+
+    Raises:
+        Unknown: the event's name is not in `known`.
+        Damaged: no event's name, or a field missing or of another type than annotated.
+    """
+    name = line.get("event")
+    if not isinstance(name, str):
+        raise Damaged("no event name")
+    kind = known.get(name)
+    if kind is None:
+        raise Unknown(name)
+    values: dict[str, Any] = {}
+    # Inline, and by sets of classes instead of a call a value: a log of 16 nodes has a million numbers in 20 minutes.
+    for field, kinds, items, required in _checks(kind):
+        value = line.get(field, _ABSENT)
+        if value is _ABSENT:
+            if required:
+                raise Damaged(f"{name} without {field}")
+            continue
+        accepted = value.__class__
+        if accepted is float or accepted is int:
+            fits = accepted in kinds and -BOUND < value < BOUND
+        elif accepted is list:
+            value = tuple(value)
+            seen = set(map(type, value))
+            fits = items is not None and seen <= items
+            if fits and not seen.isdisjoint(_NUMBER_KINDS):
+                numbers = [number for number in value if number is not None] if type(None) in seen else value
+                fits = min(numbers) > -BOUND and max(numbers) < BOUND
+        else:
+            fits = accepted in kinds
+        if not fits:
+            raise Damaged(f"{name}.{field} is {value!r:.80}")
+        values[field] = value
+    return kind(**values)
+
+
+def field_names(kind: type[Event]) -> tuple[str, ...]:
+    """The event's field names in order."""
+    names = _names.get(kind)
+    if names is None:
+        names = _names[kind] = tuple(field.name for field in fields(kind))
+    return names
+
+
+def vocabulary(namespace: Mapping[str, object]) -> dict[str, type[Event]]:
+    """Event classes by name, out of a module's namespace."""
+    return {
+        name: kind
+        for name, kind in namespace.items()
+        if isinstance(kind, type) and issubclass(kind, Event) and kind is not Event
+    }
+
+
+def _checks(kind: type[Event]) -> _Checks:
+    checks = _checked.get(kind)
+    if checks is None:
+        hints = get_type_hints(kind)
+        checks = _checked[kind] = tuple(
+            (field.name, *_classes(hints[field.name]), field.default is MISSING and field.default_factory is MISSING)
+            for field in fields(kind)
+        )
+    return checks
+
+
+def _classes(hint: Any) -> tuple[frozenset[type], frozenset[type] | None]:
+    """The classes that a value may be of, and, where it may be a list, those of its items."""
+    origin = get_origin(hint)
+    if origin is tuple:
+        return frozenset(), _classes(get_args(hint)[0])[0]
+    if origin in (typing.Union, types.UnionType):
+        options = [_classes(option) for option in get_args(hint)]
+        kinds = frozenset().union(*(option for option, _ in options))
+        return kinds, next((items for _, items in options if items is not None), None)
+    return frozenset({int, float} if hint is float else {hint}), None
+
+
+_Checks = tuple[tuple[str, frozenset[type], frozenset[type] | None, bool], ...]
+# Reading type hints takes 50 us a class; a journal has thousands of lines of a few classes.
+_checked: dict[type[Event], _Checks] = {}
+_names: dict[type[Event], tuple[str, ...]] = {}
+_ABSENT: Any = object()
+_NUMBER_KINDS = frozenset({int, float})
+
+REMOTE = vocabulary(globals())
+"""Every event that a host can write, by name."""
