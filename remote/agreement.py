@@ -2,8 +2,8 @@
 
 What one rank reads in its control file decides nothing, because the others may read it a step later. So at the end of
 each step every rank puts four numbers on the wire, [wants pause, wants stop, checkpoints asked for, loss], and gets
-everybody's. The exchange runs while the next step computes and is looked at when that step ends: all ranks then know the
-same, at the same step, and nobody has waited for it. The global mean loss comes with it for nothing.
+everybody's. The exchange runs while the next step computes and is looked at when that step ends: all ranks then know
+the same, at the same step, and nobody has waited for it. The global mean loss comes with it for nothing.
 
 An all-gather and not an all-reduce, because the numbers want different reductions (any, any, the most, the mean).
 """
@@ -40,7 +40,9 @@ class Exchange:
             wants = wants.pin_memory().to(device, non_blocking=True)
         self._mine = torch.cat([wants, loss.detach().float().reshape(1)])
         self._all = torch.empty(world_size * 4, device=device)
-        self._work = dist.all_gather_into_tensor(self._all, self._mine, async_op=True)
+        work = dist.all_gather_into_tensor(self._all, self._mine, async_op=True)
+        assert work is not None
+        self._work = work
         self._event: torch.cuda.Event | None = None
         if device.type == "cuda":
             # Waited for on a stream of its own: the compute stream goes on, the host looks a step later.

@@ -1,7 +1,7 @@
 """Checkpoints: ``checkpoints/step-00000123.pt`` in the run's folder, and beside it a ``.json`` with its SHA-256.
 
-Written under another name, flushed to the disk and renamed, the sum last: a file with a sum is whole, and a file that no
-longer has that sum is damaged and passed over for the one before it. The two newest are kept.
+Written under another name, flushed to the disk and renamed, the sum last: a file with a sum is whole, and a file that
+no longer has that sum is damaged and passed over for the one before it. The two newest are kept.
 """
 
 from __future__ import annotations

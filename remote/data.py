@@ -36,7 +36,8 @@ RESIZE = 1.14
 class Request(NamedTuple):
     """One picture as a batch wants it."""
 
-    index: int
+    picture: int
+    """Its index."""
     height: int
     width: int
     epoch: int = -1
@@ -54,8 +55,11 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 class Source(Protocol):
     """One split of a data set."""
 
-    classes: Sequence[str]
-    labels: npt.NDArray[np.int64]
+    @property
+    def classes(self) -> Sequence[str]: ...
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]: ...
 
     def __len__(self) -> int: ...
 
@@ -128,8 +132,8 @@ def open_sources(recipe: Recipe, progress: Progress) -> tuple[Source, Source]:
         case "shapes":
             root = shapes.make(root, progress)
         case "fashion-mnist":
-            train, val = (Array(fashion_mnist.CLASSES, *fashion_mnist.load(root, s, progress)) for s in ("train", "val"))
-            return train, val
+            train, val = (fashion_mnist.load(root, split, progress) for split in ("train", "val"))
+            return Array(fashion_mnist.CLASSES, *train), Array(fashion_mnist.CLASSES, *val)
         case "imagefolder":
             pass
         case other:
@@ -158,8 +162,8 @@ def training_plan(
 ) -> Iterator[list[Request]]:
     """This rank's batches from the step after `epoch_step` of `epoch` to the end of the run.
 
-    One plan for all epochs and phases, so that a loader that works ahead never stalls at a switch. The global batch of a
-    step is a stretch of the epoch's order, cut into one piece a rank; an epoch's last is filled up from its beginning.
+    One plan for all epochs and phases, so that a loader that works ahead never stalls at a switch. The global batch of
+    a step is a stretch of the epoch's order, cut into one piece a rank; an epoch's last is filled up from its start.
     """
     phases = recipe.phases
     for now in range(epoch, total_epochs(phases)):
@@ -179,9 +183,9 @@ def validation_plan(
 ) -> list[list[Request]]:
     """This rank's share of an evaluation: over all ranks, every picture exactly once.
 
-    `ratios` are the pictures' widths over heights, needed where `phase.rectangular`: the pictures are sorted by them, each
-    batch is cropped to its own mean ratio, the short side to `phase.image_size` and the long one to a multiple of 8. The
-    batches are dealt out to the ranks one by one; they differ in length by at most one picture.
+    `ratios` are the pictures' widths over heights, needed where `phase.rectangular`: the pictures are sorted by them,
+    each batch is cropped to its own mean ratio, the short side to `phase.image_size` and the long one to a multiple of
+    8. The batches are dealt out to the ranks one by one; they differ in length by at most one picture.
     """
     size = phase.image_size
     order = np.arange(images)
@@ -265,7 +269,7 @@ class Reader:
     def __getitems__(self, requests: Sequence[Request]) -> Batch:
         """The batch; pictures that cannot be read are replaced in training and left out in validation."""
         pixels = np.empty((len(requests), requests[0].height, requests[0].width, 3), np.uint8)
-        labels = []
+        labels: list[int] = []
         for request in requests:
             read = self._replaced(request) if request.epoch >= 0 else self._read(request)
             if read is not None:
@@ -275,12 +279,12 @@ class Reader:
 
     def _replaced(self, request: Request) -> tuple[npt.NDArray[np.uint8], int]:
         for offset in range(len(self.source)):
-            read = self._read(request._replace(index=(request.index + offset) % len(self.source)))
+            read = self._read(request._replace(picture=(request.picture + offset) % len(self.source)))
             if read is not None:
                 return read
             if offset == 99:
                 break
-        raise OSError(f"a hundred pictures in a row from {self.source.name(request.index)} on cannot be read")
+        raise OSError(f"a hundred pictures in a row from {self.source.name(request.picture)} on cannot be read")
 
     def _read(self, request: Request) -> tuple[npt.NDArray[np.uint8], int] | None:
         index, height, width, epoch, min_scale = request
@@ -352,5 +356,5 @@ class _Planned(torch.utils.data.Sampler[list[Any]]):
         return iter(self._loader._plan)
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
     return batch

@@ -67,5 +67,6 @@ def _source(data_dir: Path, name: str) -> Path:
         if path.exists():
             return path
     raise FileNotFoundError(
-        f"Fashion-MNIST is neither in {DEBIAN} (apt install dataset-fashion-mnist) nor in {raw} (torchvision's download)"
+        f"Fashion-MNIST is neither in {DEBIAN} (apt install dataset-fashion-mnist) "
+        f"nor in {raw} (where torchvision downloads it)"
     )

@@ -1,7 +1,7 @@
 """The models, each started as the ImageNet runs of 2018 started theirs.
 
-`resnet-small` is a residual net (He et al. 2015) for pictures of 24 to 32 px that two CPU cores can train in minutes; any
-other name is torchvision's, which is imported only then.
+`resnet-small` is a residual net (He et al. 2015) for pictures of 20 to 40 px that two CPU cores can train in minutes;
+any other name is torchvision's, which is imported only then.
 """
 
 from __future__ import annotations
@@ -97,8 +97,10 @@ class GroupedBatchNorm2d(nn.BatchNorm2d):
         """[n, c, h, w] to the same; n a multiple of the group in training."""
         if not self.training or len(features) <= self.group:
             return super().forward(features)
-        assert self.running_mean is not None and self.running_var is not None and self.momentum is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
         assert self.num_batches_tracked is not None
+        assert self.momentum is not None
         parts = features.split(self.group)
         means = self.running_mean.expand(len(parts), -1).clone()
         variances = self.running_var.expand(len(parts), -1).clone()

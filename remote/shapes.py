@@ -1,10 +1,10 @@
 """`shapes`: a data set that is made on first use, so that a newcomer needs no download.
 
-216 classes: 6 shapes x 6 colours x 6 textures. A net that tells only two of the three apart leaves six candidates and so
-stays near 5/6 = 83 % top-5; 93 % has to be learnt from shape and colour and texture together. The pictures are JPEG
+216 classes: 6 shapes x 6 colours x 6 textures. A net that tells only two of the three apart leaves six candidates and
+so stays near 5/6 = 83 % top-5; 93 % has to be learnt from shape and colour and texture together. The pictures are JPEG
 files of 40 to 72 px a side with aspect ratios from 5:9 to 9:5, each with its own place, size, turn, hue, shading,
-background and noise. 60 training and 10 validation pictures a class, every one drawn from random numbers that depend on
-the split, the class and the picture's number alone: the same files on every run.
+background and noise. 60 training and 10 validation pictures a class, every one drawn from random numbers that depend
+on the split, the class and the picture's number alone: the same files on every run.
 
 No torch here: a host can make the data set while torch is still being imported.
 """
@@ -21,13 +21,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-Field = npt.NDArray[np.float32]
+Field = npt.NDArray[np.floating[Any]]
 """One number a pixel, [height, width]."""
 Progress = Callable[[int, int], None]
 """Told how many of how many pictures are there."""
@@ -79,7 +79,8 @@ def only_one(path: Path, waiting: Callable[[int], None]) -> Iterator[BinaryIO]:
 
     A lock of the kernel, not a file's existence: it goes with its holder, however that ends.
     """
-    with open(path, "a+b") as lock:
+    # Not in append mode: there pwrite would append too (Linux), and the number at the start would stay the first one.
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b") as lock:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -100,7 +101,7 @@ def draw(split: str, label: int, number: int) -> Image.Image:
     y = np.arange(height, dtype=np.float32)[:, None]
 
     # Within the middle square, so that a square validation crop of a long picture holds it.
-    radius = min(width, height) * rng.uniform(0.30, 0.46)
+    radius = min(width, height) * rng.uniform(0.25, 0.46)
     reach = min(width, height) / 2 - radius * 0.9
     centre_x = width / 2 + rng.uniform(-reach, reach)
     centre_y = height / 2 + rng.uniform(-reach, reach)
@@ -112,17 +113,17 @@ def draw(split: str, label: int, number: int) -> Image.Image:
     dark = np.clip(_ink(texture, shape, u, v, a, b, rng.uniform(4.2, 5.6)) * radius * 0.25 + 0.5, 0, 1)
     hue = (HUES[hue_name] + rng.uniform(-0.035, 0.035)) % 1
     colour = np.array(colorsys.hsv_to_rgb(hue, rng.uniform(0.6, 1), rng.uniform(0.7, 1)), np.float32)
-    shade = 1 - dark * rng.uniform(0.6, 0.8)
+    shade = (1 - dark * rng.uniform(0.5, 0.8)).astype(np.float32)
 
     # Background: four dull corners, blended, in no hue that gives the class away.
-    corners = 0.45 + rng.uniform(-0.35, 0.35, (2, 2, 1)) + rng.uniform(-0.1, 0.1, (2, 2, 3))
+    corners = (0.45 + rng.uniform(-0.35, 0.35, (2, 2, 1)) + rng.uniform(-0.15, 0.15, (2, 2, 3))).astype(np.float32)
     fx, fy = (x / (width - 1))[..., None], (y / (height - 1))[..., None]
     ground = (corners[0, 0] * (1 - fx) + corners[0, 1] * fx) * (1 - fy)
     ground = ground + (corners[1, 0] * (1 - fx) + corners[1, 1] * fx) * fy
 
     picture = ground + inside[..., None] * (colour * shade[..., None] - ground)
-    picture = picture + rng.standard_normal((height, width, 1), np.float32) * rng.uniform(0.01, 0.05)
-    return Image.fromarray((np.clip(picture, 0, 1) * 255).astype(np.uint8), "RGB")
+    picture += rng.standard_normal((height, width, 1), np.float32) * np.float32(rng.uniform(0.02, 0.08))
+    return Image.fromarray((np.clip(picture, 0, 1) * 255).astype(np.uint8))
 
 
 def _turned(u: Field, v: Field, angle: float) -> tuple[Field, Field]:

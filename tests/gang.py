@@ -1,0 +1,142 @@
+"""Real gangs for tests: ranks over gloo, each in a process of its own and with a run's folder of its own.
+
+They are forked from a server that has torch imported, so that a gang of four starts in a second.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import resource
+import socket
+import sys
+import time
+from dataclasses import dataclass, replace
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from remote.control import Wish, write_wish
+from remote.events import REMOTE, Event, decode
+from remote.job import Job, Recipe
+from remote.journal import JOURNAL
+from remote.schedule import Phase
+
+forks = multiprocessing.get_context("forkserver")
+forks.set_forkserver_preload(["remote.train", "torch._dynamo"])
+
+CLASSES = 7
+
+
+def picture_folder(root: Path, train: int, val: int, side: int = 24) -> Path:
+    """An image folder with so many pictures in all, in seven classes that differ in colour."""
+    rng = np.random.default_rng(5)
+    for split, count in (("train", train), ("val", val)):
+        for number in range(count):
+            label = number % CLASSES
+            folder = root / split / f"class-{label}"
+            folder.mkdir(parents=True, exist_ok=True)
+            size = (side + int(rng.integers(0, side)), side + int(rng.integers(0, side)), 3)
+            colour = np.array([(label * 37) % 255, (label * 91) % 255, (label * 149) % 255])
+            pixels = np.clip(colour + rng.normal(0, 30, size), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{number:04d}.jpg")
+    return root
+
+
+def recipe(data_dir: Path, batch: int, epochs: int = 2, **changes: Any) -> Recipe:
+    """A small recipe of two phases."""
+    phases = (
+        Phase(start_epoch=0, end_epoch=1, image_size=16, batch_size_per_gpu=batch, lr_start=0.02, lr_end=0.1),
+        Phase(
+            start_epoch=1, end_epoch=max(epochs, 2), image_size=24, batch_size_per_gpu=batch, lr_start=0.1, lr_end=0.01,
+            rectangular=True,
+        ),
+    )  # fmt: skip
+    plain = Recipe(
+        model="resnet-small", dataset="imagefolder", data_dir=str(data_dir), phases=phases[: min(epochs, 2)], seed=3
+    )
+    return replace(plain, **changes)
+
+
+@dataclass
+class Gang:
+    """Ranks that run."""
+
+    folders: list[Path]
+    ranks: list[BaseProcess]
+
+    def join(self, timeout_s: float = 90) -> list[int | None]:
+        """Waits; exit codes by rank."""
+        deadline = time.monotonic() + timeout_s
+        for rank in self.ranks:
+            rank.join(max(0, deadline - time.monotonic()))
+        codes = [rank.exitcode for rank in self.ranks]
+        for rank in self.ranks:
+            if rank.is_alive():
+                rank.kill()
+                rank.join()
+        return codes
+
+    def wish(self, wish: Wish) -> None:
+        """Tells every rank's node, one after the other."""
+        for folder in self.folders:
+            write_wish(folder, wish)
+
+    def wait_for(self, kind: type[Event], rank: int = 0, timeout_s: float = 60) -> None:
+        """Returns once the rank has said an event of this kind."""
+        deadline = time.monotonic() + timeout_s
+        while not said(self.folders[rank], kind):
+            assert time.monotonic() < deadline, f"no {kind.__name__} in {timeout_s} s"
+            time.sleep(0.02)
+
+
+def start(recipe: Recipe, root: Path, world_size: int, file_limit_bytes: int | None = None) -> Gang:
+    """A gang of single-rank nodes, their folders ``root/0``, ``root/1``, ..."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    job = Job(
+        run_id="test", node=0, nnodes=world_size, nproc_per_node=1, recipe=recipe, address="127.0.0.1", embedded=True
+    )
+    folders = [root / str(rank) for rank in range(world_size)]
+    ranks: list[BaseProcess] = []
+    for rank, folder in enumerate(folders):
+        folder.mkdir(parents=True, exist_ok=True)
+        process = forks.Process(target=_rank, args=(job.to_json(), folder, rank, world_size, port, file_limit_bytes))
+        process.start()
+        ranks.append(process)
+    return Gang(folders, ranks)
+
+
+def run(recipe: Recipe, root: Path, world_size: int, **options: Any) -> list[int | None]:
+    """Starts a gang and waits for its end."""
+    return start(recipe, root, world_size, **options).join()
+
+
+def events(folder: Path) -> list[Event]:
+    """What is in a node's journal."""
+    path = folder / JOURNAL
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    return [decode(json.loads(line), REMOTE) for line in lines]
+
+
+def said(folder: Path, kind: type[Event]) -> list[Any]:
+    """The events of one kind in a node's journal."""
+    return [event for event in events(folder) if isinstance(event, kind)]
+
+
+def _rank(job: str, folder: Path, rank: int, world_size: int, port: int, file_limit_bytes: int | None) -> None:
+    from remote import train
+
+    os.environ.update(
+        RANK=str(rank), LOCAL_RANK="0", WORLD_SIZE=str(world_size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
+    )
+    out = os.open(folder / "stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(out, 2)
+    if file_limit_bytes is not None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit_bytes, resource.RLIM_INFINITY))
+    sys.exit(train.main(Job.from_json(job), folder))
