@@ -1,0 +1,37 @@
+# `make demo` and `make test` do all of their own set-up: a virtual environment in .venv from pinned versions.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SETUP_LOG := $(VENV)/setup.log
+
+.PHONY: demo test check bench clean
+
+demo: $(READY)
+	@$(BIN)/fastconsole local
+
+test: $(READY)
+	@./tests/system-packages.sh
+	$(BIN)/python -m pytest -q
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+
+bench: $(READY)
+	@for one in bench/*.py; do echo "== $$one"; $(BIN)/python $$one || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "fastconsole needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Say make PYTHON=python3.12, for example.")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "setting up $(VENV): torch with its CUDA libraries takes 6 GB and a minute or two, once; log in $(SETUP_LOG)"
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-input -c constraints.txt -e '.[train,dev]' \
+	  >$(SETUP_LOG) 2>&1 & pip=$$!; \
+	while kill -0 $$pip 2>/dev/null; do printf .; sleep 1; done; echo; \
+	wait $$pip || { tail -n 20 $(SETUP_LOG); echo "setting up failed; the whole log is $(SETUP_LOG)"; exit 1; }
+	@touch $@

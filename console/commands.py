@@ -1,0 +1,356 @@
+"""The commands that drive a live run, on the screen or as text, and those that look at the runs on this laptop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from console import replay, report, state, views
+from console.exits import Exit, exit_of
+from console.fleet import ProviderError, provider_of
+from console.profile import Profile, ProfileError, load, parse, safe_env
+from console.rundir import RunDirectory, all_runs
+from console.state import Run
+
+if TYPE_CHECKING:
+    # asyncssh comes with it; the screen paints before that is imported.
+    from console.events import Record
+    from console.live import LiveRun
+
+
+class CommandError(Exception):
+    """What was asked for cannot be done, in one sentence."""
+
+    def __init__(self, sentence: str, code: Exit = Exit.USAGE) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+def _said(command: Callable[..., int]) -> Callable[..., int]:
+    """Errors of a command as a sentence and an exit code."""
+
+    def wrapped(*arguments: object, **keywords: object) -> int:
+        try:
+            return command(*arguments, **keywords)
+        except CommandError as error:
+            _talk(str(error))
+            return error.code
+        except ProfileError as error:
+            _talk(str(error))
+            return Exit.USAGE
+        except ProviderError as error:
+            _talk(str(error))
+            return Exit.UNREACHABLE
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            _talk(f"{error.filename or 'this machine'}: {error.strerror or error}")
+            return Exit.FAILED
+
+    return wrapped
+
+
+def _talk(sentence: str) -> None:
+    print(f"fastconsole: {sentence}", file=sys.stderr, flush=True)
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+@_said
+def run(profile: Profile, *, headless: bool, read_only: bool) -> int:
+    """Starts a run and drives it to its end."""
+    _tell_of_orphans()
+
+    def make() -> LiveRun:
+        from console.live import LiveRun
+
+        directory = RunDirectory.create(profile.name)
+        directory.take()
+        directory.write_origin(profile.path)
+        live = LiveRun(profile, directory, provider_of(profile, directory))
+        live.begin()
+        return live
+
+    if profile.fleet.provider == "aws":
+        # Says so before there is a run directory.
+        provider_of(profile, RunDirectory(Path()))
+    return _drive(make, headless=headless, read_only=read_only)
+
+
+@_said
+def resume(run_id: str | None, *, headless: bool, read_only: bool) -> int:
+    """Goes on with a run that has ended, from its last checkpoint, with new hosts."""
+    _tell_of_orphans()
+    directory = _find(run_id, lambda one: one.ended())
+    if not directory.ended():
+        raise CommandError(f"run {directory.run_id} goes on; fastconsole attach {directory.run_id} comes back to it")
+    past = replay.fold(directory.journal)
+    if past.status in (state.REACHED, state.FINISHED, state.MISSED):
+        raise CommandError(f"run {directory.run_id} is complete ({past.status}: {past.reason}); nothing is left to do")
+    if not directory.take():
+        raise CommandError(f"another console (pid {directory.console_pid()}) drives run {directory.run_id}")
+
+    def make() -> LiveRun:
+        from console.live import LiveRun
+
+        profile = _profile_of(directory, past)
+        live = LiveRun(profile, directory, provider_of(profile, directory), past)
+        live.resume()
+        return live
+
+    return _drive(make, headless=headless, read_only=read_only)
+
+
+@_said
+def attach(run_id: str | None, *, headless: bool, read_only: bool) -> int:
+    """Comes back to a run that goes on without a console."""
+    directory = _find(run_id, lambda one: not one.ended())
+    if directory.ended():
+        past = replay.fold(directory.journal)
+        hint = ""
+        if past.status in (state.STOPPED, state.FAILED, state.OVER_BUDGET, state.UNREACHABLE):
+            hint = f"; fastconsole resume {directory.run_id} goes on with it"
+        raise CommandError(f"run {directory.run_id} has ended ({past.status}: {past.reason}){hint}")
+    if not directory.take():
+        raise CommandError(f"another console (pid {directory.console_pid()}) drives run {directory.run_id}")
+    if not _still_there(directory):
+        past = replay.fold(directory.journal)
+        _talk(f"run {directory.run_id}: {past.status}: {past.reason}")
+        return exit_of(past)
+
+    def make() -> LiveRun:
+        from console.live import LiveRun
+
+        past = replay.fold(directory.journal)
+        profile = _profile_of(directory, past)
+        live = LiveRun(profile, directory, provider_of(profile, directory), past)
+        live.attach()
+        return live
+
+    return _drive(make, headless=headless, read_only=read_only)
+
+
+@_said
+def end(run_id: str, *, at_once: bool) -> int:
+    """Stops a run from another terminal, through the console that drives it or, where there is none, as one."""
+    directory = _find(run_id, lambda one: True)
+    if directory.ended():
+        raise CommandError(f"run {directory.run_id} has ended already")
+    pid = directory.console_pid()
+    if pid is not None:
+        os.kill(pid, signal.SIGTERM if at_once else signal.SIGINT)
+        while not directory.ended() and directory.console_pid() is not None:
+            time.sleep(0.2)
+        past = replay.fold(directory.journal)
+        _talk(f"run {directory.run_id}: {past.status}: {past.reason}")
+        return Exit.DONE if not past.live else Exit.FAILED
+    if not directory.take() or not _still_there(directory):
+        past = replay.fold(directory.journal)
+        _talk(f"run {directory.run_id}: {past.status}: {past.reason}")
+        return Exit.DONE
+
+    async def drive() -> Run:
+        from console.live import LiveRun
+
+        past = replay.fold(directory.journal)
+        profile = _profile_of(directory, past)
+        live = LiveRun(profile, directory, provider_of(profile, directory), past)
+        live.attach()
+        await live.command("terminate" if at_once else "stop")
+        await live.drive_once()
+        return live.run
+
+    ended = asyncio.run(drive())
+    _talk(f"run {directory.run_id}: {ended.status}: {ended.reason}")
+    return Exit.DONE
+
+
+def replay_on_screen(path: str, speed: float) -> int:
+    """Opens a log in the panes. Raises LogError."""
+    from console.tui.app import ConsoleApp
+
+    source = replay.Replay(path, speed=speed)
+    ConsoleApp(source).run()
+    return exit_of(replay.fold(path))
+
+
+@_said
+def list_runs(*, going_on: bool) -> int:
+    """Prints the runs on this laptop: a line each, tab-separated."""
+    print("run\tstatus\ttop-5\tsteps\ttime\tbilled\treason")
+    for directory in all_runs():
+        if going_on and directory.ended():
+            continue
+        past = replay.fold(directory.journal)
+        now = time.time() if past.live else past.ended or time.time()
+        status = past.status
+        if past.live and directory.console_pid() is None:
+            status += " (no console)"
+        cells = [
+            directory.run_id,
+            status,
+            views.percent(views.best(past, "top5")),
+            views.count(past.step.step if past.step else None),
+            views.clock(views.elapsed_s(past, now)),
+            views.money(views.cost(past, now).billed_usd),
+            past.reason,
+        ]
+        print("\t".join(cells))
+    return Exit.DONE
+
+
+# --- how -------------------------------------------------------------------------------------------------------------
+
+
+def _find(run_id: str | None, fits: Callable[[RunDirectory], bool]) -> RunDirectory:
+    runs = all_runs()
+    if run_id is None:
+        fitting = [one for one in runs if fits(one)]
+        if not fitting:
+            raise CommandError("there is no such run on this laptop; fastconsole runs lists them")
+        return fitting[-1]
+    named = [one for one in runs if one.run_id == run_id] or [one for one in runs if one.run_id.startswith(run_id)]
+    if len(named) != 1:
+        what = "there is no run" if not named else f"{len(named)} runs begin with"
+        raise CommandError(f"{what} {run_id}; fastconsole runs lists them")
+    return named[0]
+
+
+def _profile_of(directory: RunDirectory, past: Run) -> Profile:
+    created = past.created
+    if created is None:
+        raise CommandError(f"{directory.journal} does not tell which profile it ran")
+    profile = parse(created.profile_text, path=Path(f"{created.profile}.toml"), overrides=created.overrides)
+    if all(safe_env(name) for name in profile.run.env):
+        return profile
+    # Values that may be secret are not in the journal; they are where the operator keeps them.
+    origin = directory.read_origin()
+    if origin is None or not origin.is_file():
+        raise CommandError(f"run {directory.run_id} needs its profile for run.env, and {origin} is gone")
+    kept = tuple(one for one in created.overrides if not one.startswith("run.env."))
+    again = load(str(origin), kept)
+    if set(again.run.env) != set(profile.run.env):
+        raise CommandError(f"run.env of {origin} names other variables than run {directory.run_id} started with")
+    return again
+
+
+def _still_there(directory: RunDirectory) -> bool:
+    """True if the hosts of a run without a console live; else the run's books are closed."""
+
+    async def look() -> bool:
+        from console.live import LiveRun
+
+        past = replay.fold(directory.journal)
+        profile = _profile_of(directory, past)
+        return await LiveRun(profile, directory, provider_of(profile, directory), past).salvage()
+
+    return asyncio.run(look())
+
+
+def _tell_of_orphans() -> None:
+    """Says what became of runs whose console died, and ends the books of those whose hosts are gone."""
+    for directory in all_runs():
+        if directory.ended() or not directory.take():
+            continue
+        try:
+            if _still_there(directory):
+                _talk(f"run {directory.run_id} goes on without a console: fastconsole attach {directory.run_id}")
+            else:
+                past = replay.fold(directory.journal)
+                again = f" Go on with it: fastconsole resume {directory.run_id}" if past.exit_code else ""
+                _talk(f"run {directory.run_id}: {past.status}: {past.reason}.{again}")
+        except (CommandError, ProfileError, ProviderError, replay.LogError) as error:
+            _talk(f"run {directory.run_id} was left behind: {error}")
+        finally:
+            directory.leave()
+
+
+def _drive(make: Callable[[], LiveRun], *, headless: bool, read_only: bool) -> int:
+    return asyncio.run(_headless(make())) if headless else _on_screen(make, read_only)
+
+
+def _on_screen(make: Callable[[], LiveRun], read_only: bool) -> int:
+    from console.tui.app import ConsoleApp
+
+    made: list[LiveRun] = []
+
+    def factory() -> LiveRun:
+        made.append(make())
+        return made[0]
+
+    ConsoleApp(factory, read_only=read_only).run()
+    if not made:
+        return Exit.INTERRUPTED
+    return _closing(made[0])
+
+
+def _closing(live: LiveRun) -> int:
+    ended = live.run
+    if ended.live:
+        _talk(f"the run goes on; fastconsole attach {ended.run_id} comes back to it")
+        return Exit.DONE
+    print(report.story(ended), flush=True)
+    _talk(f"the run's journal is {live.directory.journal}")
+    return exit_of(ended)
+
+
+async def _headless(live: LiveRun) -> int:
+    """Drives a run and prints what happens: a line for every event that matters, and one a second for the rest."""
+    narrator = report.Narrator()
+    loop = asyncio.get_running_loop()
+    reader_left = False
+    orders: set[asyncio.Task[None]] = set()
+
+    def order(command: str) -> None:
+        orders.add(loop.create_task(live.command(command)))
+
+    def write(*lines: str) -> None:
+        nonlocal reader_left
+        if reader_left:
+            return
+        try:
+            for line in lines:
+                print(line)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read the progress is gone: that is an operator who left without a word.
+            reader_left = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            order("stop")
+
+    def tell(before: Run, after: Run, record: Record | None) -> None:
+        if record is not None:
+            write(*narrator.narrate(before, after, record))
+
+    live.observe(tell)
+
+    def interrupted() -> None:
+        if "stop" in live.controls:
+            _talk("stopping: checkpoint, collect, end the hosts (Ctrl-C again: end them at once)")
+            order("stop")
+        else:
+            order("terminate")
+
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    loop.add_signal_handler(signal.SIGTERM, order, "terminate")
+    loop.add_signal_handler(signal.SIGHUP, order, "detach")
+
+    async def beat() -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            if live.run.live:
+                write(narrator.heartbeat(live.run, live.now()))
+
+    heart = loop.create_task(beat())
+    try:
+        await live.drive_once()
+    finally:
+        heart.cancel()
+    return _closing(live)

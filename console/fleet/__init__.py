@@ -1,0 +1,75 @@
+"""Where hosts come from. A provider makes or finds them; after "here is an address and its pinned key" nobody asks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Protocol
+
+from console.address import HostAddress
+from console.profile import Profile
+from console.rundir import RunDirectory
+from remote.events import Event
+
+
+class ProviderError(Exception):
+    """The hosts cannot be had, in one sentence (exit code 6)."""
+
+
+class Provider(Protocol):
+    """Makes or finds a run's hosts, and gives them back."""
+
+    lease_end: str
+    """What the lease's end ends on these hosts: see `remote.job.Job.lease_end`."""
+    embedded: int
+    """How many of the hosts share one machine; 0 where each has its own."""
+    gives_back: bool
+    """False where the hosts are somebody's own and stay."""
+
+    def bring_up(self) -> AsyncIterator[tuple[int, Event] | HostAddress]:
+        """Starts or finds the hosts: yields events of nodes on the way, and each host as it is there.
+
+        Raises:
+            ProviderError
+        """
+        ...
+
+    async def replace(self, node: int) -> HostAddress:
+        """Another host for a node that was lost. Raises ProviderError where there is none."""
+        ...
+
+    async def lost(self, node: int) -> str | None:
+        """Why the node's host is gone for good, or None while the provider does not know that it is."""
+        ...
+
+    def give_back(self) -> AsyncIterator[tuple[int, Event]]:
+        """Ends all hosts that it made; yields what happened to each. Safe to call twice."""
+        ...
+
+    def disk(self, node: int) -> Path | None:
+        """The home folder of a lost host where it can still be read without it; None elsewhere."""
+        ...
+
+    async def leave(self) -> None:
+        """Lets go of the hosts without ending them: the run goes on unattended."""
+        ...
+
+    def data_dir(self, profile: Profile) -> str:
+        """Where the hosts keep data sets."""
+        ...
+
+
+def provider_of(profile: Profile, directory: RunDirectory) -> Provider:
+    """The provider that the profile names. Raises ProviderError where it cannot be used."""
+    if profile.fleet.provider == "local":
+        from console.fleet.local import LocalProvider
+
+        return LocalProvider(profile, directory)
+    if profile.fleet.provider == "static":
+        from console.fleet.static import StaticProvider
+
+        return StaticProvider(profile, directory)
+    raise ProviderError(
+        f"profile {profile.name}: renting instances ({profile.fleet.instance_type or 'provider aws'}) is not in this "
+        "version yet; use it for --replay, or name hosts that you have with provider static"
+    )

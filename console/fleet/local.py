@@ -1,0 +1,206 @@
+"""Hosts out of nothing: sixteen embedded SSH servers on this machine, for the demo and for trying things.
+
+Everything about them is real but the size: processes of their own, homes of their own, keys of their own. They share
+the machine's cores, its memory and one folder of data sets, as hosts with a network file system would. The price is
+simulated and called so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+
+import asyncssh
+
+from console.address import HostAddress
+from console.events import HostFound, InstanceStarted, InstanceStopped
+from console.fleet import ProviderError
+from console.fleet.rack import Order, started
+from console.profile import Profile
+from console.rundir import RunDirectory, cache_home
+from remote.agent import torch_version
+from remote.events import Event, StageProgressed
+from remote.processor import memory_mib
+
+RANK_MIB = 420
+"""Memory of a launcher with one rank, agent, channel and SSH server, beyond what processes share (bench/start_up.py)."""
+BASE_MIB = 700
+"""What all hosts share (torch's libraries), and the console."""
+_IDLE_S = 20.0
+_END_S = 10.0
+
+
+class LocalProvider:
+    """Embedded hosts on this machine."""
+
+    lease_end = "host"
+    gives_back = True
+
+    def __init__(self, profile: Profile, directory: RunDirectory) -> None:
+        self._profile = profile
+        self._directory = directory
+        self.embedded = profile.fleet.nodes
+        self._addresses, fleet = directory.read_fleet()
+        self._pids: dict[int, tuple[int, str]] = {
+            int(node): (pid, began) for node, (pid, began) in fleet.get("pids", {}).items()
+        }
+        self._billed: set[int] = set(self._pids)
+
+    def data_dir(self, profile: Profile) -> str:
+        """One folder for all: the user's cache, unless the profile names another."""
+        given = profile.data.dir
+        return given if not given.startswith("~/.fastconsole") else str(cache_home() / "data")
+
+    async def bring_up(self) -> AsyncIterator[tuple[int, Event] | HostAddress]:
+        """Starts the hosts. Raises ProviderError where they cannot be: no torch, no memory, a port in use."""
+        self._check()
+        nodes = range(self._profile.fleet.nodes)
+        key = asyncssh.generate_private_key("ssh-ed25519", comment="fastconsole")
+        with os.fdopen(os.open(self._directory.key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(key.export_private_key())
+        for node in nodes:
+            yield node, StageProgressed(stage="host", done=0, total=1)
+        async for one in self._rack(list(nodes)):
+            yield one
+
+    async def replace(self, node: int) -> HostAddress:
+        """A fresh host for the node."""
+        await self._end([node])
+        shutil.rmtree(self._home(node), ignore_errors=True)
+        async for one in self._rack([node]):
+            if isinstance(one, HostAddress):
+                return one
+        raise ProviderError(f"node {node}: no new embedded host came up")
+
+    async def lost(self, node: int) -> str | None:
+        """The host's process is gone, or not."""
+        known = self._pids.get(node)
+        if known is None or started(known[0]) == known[1]:
+            return None
+        return f"its embedded host (process {known[0]}) ended"
+
+    async def give_back(self) -> AsyncIterator[tuple[int, Event]]:
+        """Ends every host and what runs on it, and removes the homes."""
+        nodes = list(self._pids)
+        await self._end(nodes)
+        await asyncio.to_thread(shutil.rmtree, self._directory.homes, ignore_errors=True)
+        for node in nodes:
+            if node in self._billed:
+                self._billed.discard(node)
+                yield node, InstanceStopped(instance_id=f"embedded-{node:02d}", stopped_t=time.time(), reason="given back")
+
+    def disk(self, node: int) -> Path | None:
+        """An embedded host's home is a folder of this machine."""
+        home = Path(self._home(node))
+        return home if home.is_dir() else None
+
+    async def leave(self) -> None:
+        """The hosts go on by themselves; their lease ends them."""
+
+    # --- how ---
+
+    def _home(self, node: int) -> str:
+        return str(self._directory.homes / f"node-{node:02d}")
+
+    def _check(self) -> None:
+        if sys.platform != "linux":
+            raise ProviderError(f"provider local runs on Linux (this is {sys.platform}); use hosts of your own: static")
+        if torch_version() is None:
+            raise ProviderError("provider local trains on this machine and torch is not installed: pip install '.[train]'")
+        used, total = memory_mib()
+        needed = BASE_MIB + RANK_MIB * self._profile.world_size
+        if used is not None and total is not None and total - used < needed:
+            free = total - used
+            fit = int((free - BASE_MIB) // (RANK_MIB * self._profile.run.nproc_per_node))
+            hint = f"; --nodes {fit} would fit" if fit >= 1 else ""
+            raise ProviderError(
+                f"{self._profile.world_size} ranks on this machine need about {needed / 1024:.1f} GiB of memory, "
+                f"and {free / 1024:.1f} GiB are free{hint}"
+            )
+
+    async def _rack(self, nodes: list[int]) -> AsyncIterator[tuple[int, Event] | HostAddress]:
+        public = asyncssh.read_private_key(str(self._directory.key)).export_public_key().decode().strip()
+        order = Order(
+            homes={node: self._home(node) for node in nodes},
+            client_key=public,
+            idle_s=_IDLE_S,
+            base_port=self._profile.fleet.base_port,
+        )
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "console.fleet.rack",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
+        await process.stdin.drain()
+        process.stdin.close()
+        missing = set(nodes)
+        while missing:
+            line = await process.stdout.readline()
+            if not line:
+                raise ProviderError(f"the embedded hosts of nodes {sorted(missing)} did not start")
+            said = json.loads(line)
+            node = said["node"]
+            if "error" in said:
+                where = f"port {said['port']} of 127.0.0.1" if said.get("port") else "a port of 127.0.0.1"
+                raise ProviderError(f"node {node}: {where} cannot be used: {said['error']}")
+            missing.discard(node)
+            self._pids[node] = (said["pid"], said["started"])
+            address = HostAddress(
+                node=node,
+                host="127.0.0.1",
+                port=said["port"],
+                username="fastconsole",
+                host_key=said["host_key"],
+                client_key=str(self._directory.key),
+                python=sys.executable,
+                gang_address="127.0.0.1",
+            )
+            self._addresses = [one for one in self._addresses if one.node != node] + [address]
+            # On disk before it is used, so that a console which dies now leaves a trail.
+            self._directory.write_fleet("local", self._addresses, {"pids": self._pids})
+            fleet = self._profile.fleet
+            self._billed.add(node)
+            yield (
+                node,
+                InstanceStarted(
+                    instance_id=f"embedded-{node:02d}",
+                    started_t=time.time(),
+                    usd_per_h=fleet.usd_per_h,
+                    usd_per_h_on_demand=fleet.usd_per_h_on_demand,
+                ),
+            )
+            key = asyncssh.import_public_key(said["host_key"])
+            yield node, HostFound(address="127.0.0.1", port=said["port"], fingerprint=key.get_fingerprint())
+            yield node, StageProgressed(stage="host", done=1, total=1)
+            yield address
+
+    async def _end(self, nodes: list[int]) -> None:
+        waiting = [self._pids[node] for node in nodes if node in self._pids]
+        for number, patience in ((signal.SIGTERM, _END_S), (signal.SIGKILL, _END_S)):
+            waiting = [(pid, began) for pid, began in waiting if began and started(pid) == began]
+            for pid, _ in waiting:
+                try:
+                    os.kill(pid, number)
+                except ProcessLookupError:
+                    continue
+            end = time.monotonic() + patience
+            while time.monotonic() < end and any(started(pid) == began for pid, began in waiting):
+                await asyncio.sleep(0.05)
+
+
+

@@ -1,0 +1,250 @@
+"""The machine room of the `local` provider: a process that forks embedded hosts and clears up after them.
+
+Each host is a process with an SSH server of its own on a loopback port, a home folder, and a host key that it makes
+itself; it takes one public key and no password. The key reaches the console over the pipe on which the console started
+the rack, and not over the network, so there is nothing to trust on first use.
+
+A host has a power cord. What it starts, daemons too, stays below it in the process tree (it is their subreaper) and
+ends with it; if the host is killed, the rack adopts what is left and kills that; if the rack is killed, the kernel
+ends the hosts. A host that has nobody connected and nothing running for its idle time ends itself.
+
+The rack imports asyncssh once, before it forks: sixteen interpreters would cost sixteen imports.
+Usage: ``python -m console.fleet.rack``, a JSON `Order` on stdin, one JSON line a host on stdout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from remote.agent import HOST_PID
+from remote.lineage import adopt_orphans, end_with_parent
+from remote.processor import descendants
+
+_PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ")
+"""All that a host's programs see of the environment of the console's user: no credentials."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the rack is asked for."""
+
+    homes: dict[int, str]
+    """Home folder by node."""
+    client_key: str
+    """The public key that may log in, as in authorized_keys."""
+    idle_s: float
+    base_port: int | None = None
+    """Node i listens on base_port + i; None: any free port."""
+
+
+def main() -> int:
+    """Forks the hosts and waits until none is left."""
+    order = json.loads(sys.stdin.buffer.readline())
+    order = Order({int(node): home for node, home in order.pop("homes").items()}, **order)
+    adopt_orphans()
+    rack, hosts = os.getpid(), {}
+    for node in order.homes:
+        pid = os.fork()
+        if pid == 0:
+            end_with_parent(rack, signal.SIGTERM)
+            status = 1
+            try:
+                status = asyncio.run(_host(order, node))
+            finally:
+                sys.stdout.flush()
+                os._exit(status)
+        hosts[pid] = node
+    # The hosts alone hold the pipe now: it ends when the last of them has said its word.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+    def end(number: int, frame: object) -> None:
+        for pid in hosts:
+            _kill(pid, signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, end)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    while hosts or _strays(hosts):
+        _reap(hosts)
+        for stray in _strays(hosts):
+            _kill(stray, signal.SIGKILL)
+        time.sleep(0.1)
+    return 0
+
+
+def _reap(hosts: dict[int, int]) -> None:
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return
+        if pid == 0:
+            return
+        hosts.pop(pid, None)
+
+
+def _strays(hosts: dict[int, int]) -> list[int]:
+    """Processes that were below a host which is gone."""
+    try:
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    except OSError:
+        return []
+    return [pid for child in children if int(child) not in hosts for pid in descendants(int(child))]
+
+
+def _kill(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+
+
+# --- one host --------------------------------------------------------------------------------------------------------
+
+
+async def _host(order: Order, node: int) -> int:
+    """One embedded host, until it is ended or has been idle for too long."""
+    home = Path(order.homes[node])
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    # SFTP's relative paths and every command begin here.
+    os.chdir(home)
+    adopt_orphans()
+    key = asyncssh.generate_private_key("ssh-ed25519", comment=f"node-{node:02d}")
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
+    loop.add_signal_handler(signal.SIGINT, lambda: None)
+    guests = _Guests(home)
+    try:
+        acceptor = await asyncssh.listen(
+            "127.0.0.1",
+            0 if order.base_port is None else order.base_port + node,
+            server_host_keys=[key],
+            authorized_client_keys=asyncssh.import_authorized_keys(order.client_key + "\n"),
+            password_auth=False,
+            kbdint_auth=False,
+            gss_host=None,
+            agent_forwarding=False,
+            allow_pty=False,
+            x11_forwarding=False,
+            encryption_algs=["aes128-gcm@openssh.com"],
+            keepalive_interval=5,
+            process_factory=guests.serve,
+            sftp_factory=True,
+            encoding=None,
+            server_factory=guests.server,
+        )
+    except OSError as error:
+        _say({"node": node, "error": error.strerror or str(error), "port": order.base_port and order.base_port + node})
+        return 1
+    public = key.export_public_key().decode().strip()
+    _say({"node": node, "port": acceptor.get_port(), "host_key": public, "pid": os.getpid(), "started": started(os.getpid())})
+    idle_since = loop.time()
+    while not ended.is_set():
+        guests.reap_orphans()
+        if guests.connected or len(descendants(os.getpid())) > 1:
+            idle_since = loop.time()
+        elif loop.time() - idle_since > order.idle_s:
+            break
+        try:
+            await asyncio.wait_for(ended.wait(), 0.5)
+        except TimeoutError:
+            continue
+    acceptor.close()
+    # The power goes: everything below this host ends now, whatever its process session.
+    while below := descendants(os.getpid())[1:]:
+        for pid in below:
+            _kill(pid, signal.SIGKILL)
+        guests.reap_orphans(everything=True)
+        await asyncio.sleep(0.02)
+    return 0
+
+
+def _environment(home: Path) -> dict[str, str]:
+    env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return {**env, "HOME": str(home), "SHELL": "/bin/sh", HOST_PID: str(os.getpid())}
+
+
+def _say(line: dict[str, Any]) -> None:
+    # One write a line: sixteen hosts share the pipe.
+    os.write(1, (json.dumps(line) + "\n").encode())
+
+
+def started(pid: int) -> str:
+    """When a process started, in the kernel's ticks: with its pid it names the process for good. Empty if unknown."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+class _Guests:
+    """Who is connected to a host, and the processes that they run on it."""
+
+    def __init__(self, home: Path) -> None:
+        self._home = home
+        self._processes: set[int] = set()
+        self.connected = 0
+
+    def server(self) -> asyncssh.SSHServer:
+        guests = self
+
+        class Server(asyncssh.SSHServer):
+            def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+                guests.connected += 1
+
+            def connection_lost(self, exc: Exception | None) -> None:
+                guests.connected -= 1
+
+        return Server()
+
+    async def serve(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
+        """Runs a command as sshd would: the user's shell, the home folder, the three streams."""
+        if process.command is None:
+            process.stderr.write(b"an embedded host runs commands and has no login shell\n")
+            process.exit(1)
+            return
+        child = await asyncio.create_subprocess_exec(
+            "/bin/sh",
+            "-c",
+            process.command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=self._home,
+            env=_environment(self._home),
+            start_new_session=True,
+        )
+        self._processes.add(child.pid)
+        try:
+            await process.redirect(stdin=child.stdin, stdout=child.stdout, stderr=child.stderr)
+            status = await child.wait()
+        finally:
+            self._processes.discard(child.pid)
+        process.exit(status if status >= 0 else 128 - status)
+
+    def reap_orphans(self, *, everything: bool = False) -> None:
+        """Collects adopted processes that ended; asyncio collects those that it started itself."""
+        try:
+            children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        except OSError:
+            return
+        for child in map(int, children):
+            if everything or child not in self._processes:
+                try:
+                    os.waitpid(child, os.WNOHANG)
+                except ChildProcessError:
+                    pass
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,524 @@
+"""A profile: what to rent, how to train, when to stop; TOML in, a frozen value out.
+
+Everything is checked before anything is rented: an unknown key, a wrong type, phases that overlap, a size that cannot
+be are one `ProfileError` each, which names the file, the key, the value and what is accepted.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from remote.job import Recipe
+from remote.schedule import Phase
+
+PROVIDERS = ("aws", "local", "static")
+DATASETS = ("fashion-mnist", "imagefolder", "shapes")
+METRICS = ("top1", "top5")
+KNOWN_TRAIN_IMAGES = {"fashion-mnist": 60_000, "shapes": 10_000}
+"""Training images of the data sets whose size is known before a host has seen them."""
+
+_PHASE_KEYS = ("epochs", "image_size", "batch_size_per_gpu", "lr", "min_scale", "rectangular")
+_HOST = re.compile(
+    r"(?:[^\s@:/-][^\s@:/]*@)?(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.%][A-Za-z0-9_.%-]*)(?::\d{1,5})?"
+)
+_SAFE_ENV = re.compile(r"^(OMP|MKL|NCCL|GLOO|TORCH|PYTORCH|CUDA|FI|FASTCONSOLE)_[A-Z0-9_]+$")
+_SECRET_ENV = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+
+
+class ProfileError(ValueError):
+    """A profile that cannot be used, in one sentence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fleet:
+    """`[fleet]`: the hosts."""
+
+    provider: str
+    nodes: int = 1
+    instance_type: str | None = None
+    region: str | None = None
+    market: str = "on-demand"
+    usd_per_h: float | None = None
+    """Quoted price of one instance as billed, dollars an hour."""
+    usd_per_h_on_demand: float | None = None
+    """The same on demand; what DAWNBench counts."""
+    price_note: str = ""
+    """Where the quote is from and of which day; `local` says simulated."""
+    hosts: tuple[str, ...] = ()
+    """`static`: ``[user@]host[:port]`` each, or names that ~/.ssh/config knows."""
+    identity_file: str | None = None
+    """`static`: the private key to log in with; by default what ~/.ssh/config and the SSH agent offer."""
+    known_hosts: str | None = None
+    """`static`: the file with the hosts' pinned keys; by default ~/.ssh/known_hosts."""
+    ssh_config: str | None = None
+    """`static`: instead of ~/.ssh/config."""
+    base_port: int | None = None
+    """`local`: the first of as many ports on 127.0.0.1 as there are nodes; by default any free ones."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """`[budget]`: what may be spent."""
+
+    max_usd: float | None = None
+    warn_at: float = 0.8
+    lease_minutes: float = 60.0
+    """How long a host lives on after it last heard from a console."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """`[run] target`: the run ends at the first evaluation that reaches it."""
+
+    metric: str
+    value: float
+    """A fraction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunKeys:
+    """`[run]`: what runs on the hosts, and how the model is trained."""
+
+    model: str
+    target: Target | None = None
+    nproc_per_node: int = 1
+    """Ranks a node: its GPUs, or 1 on a CPU."""
+    accelerator: str = "cpu"
+    python: str = "python3"
+    """The hosts' Python, with torch; `local` uses the console's own."""
+    env: Mapping[str, str] = field(default_factory=dict)
+    max_restarts: int = 1
+    """How often torchrun may restart the gang from its last checkpoint after a rank crashed."""
+    rdzv_port: int | None = None
+    """Where node 0 holds the rendezvous; by default any port that is free there."""
+    seed: int = 0
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    label_smoothing: float = 0.0
+    batch_norm_group: int | None = None
+    checkpoint_epochs: int = 1
+    max_steps: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Data:
+    """`[data]`: what it is trained on."""
+
+    dataset: str
+    dir: str = "~/.fastconsole/data"
+    loader_workers: int = 0
+    train_images: int | None = None
+    """For planning, where the data set is not one that the product knows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """A point of the curve to race against."""
+
+    elapsed_s: float
+    top1: float
+    top5: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RaceRecord:
+    """`[record]`: the run to race against."""
+
+    name: str
+    source: str = ""
+    minutes_to_target: float | None = None
+    usd_to_target: float | None = None
+    curve: tuple[Mark, ...] = ()
+    """Written as ``[[hours, top1, top5], ...]``, accuracies as fractions."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A checked profile."""
+
+    name: str
+    path: Path
+    text: str
+    """The file, verbatim but for environment values that are not named as safe."""
+    overrides: tuple[str, ...]
+    fleet: Fleet
+    budget: Budget
+    run: RunKeys
+    data: Data
+    phases: tuple[Phase, ...]
+    record: RaceRecord | None = None
+
+    @property
+    def world_size(self) -> int:
+        """Ranks of the gang."""
+        return self.fleet.nodes * self.run.nproc_per_node
+
+    @property
+    def train_images(self) -> int | None:
+        """Training images, where known before a host has seen them."""
+        return self.data.train_images or KNOWN_TRAIN_IMAGES.get(self.data.dataset)
+
+    def recipe(self, data_dir: str | None = None) -> Recipe:
+        """What the trainer needs of it."""
+        run, target = self.run, self.run.target
+        return Recipe(
+            model=run.model,
+            dataset=self.data.dataset,
+            data_dir=data_dir or self.data.dir,
+            phases=self.phases,
+            target_metric=target.metric if target else None,
+            target_value=target.value if target else None,
+            seed=run.seed,
+            momentum=run.momentum,
+            nesterov=run.nesterov,
+            weight_decay=run.weight_decay,
+            label_smoothing=run.label_smoothing,
+            batch_norm_group=run.batch_norm_group,
+            loader_workers=self.data.loader_workers,
+            checkpoint_epochs=run.checkpoint_epochs,
+            max_steps=run.max_steps,
+        )
+
+
+def builtin_folder() -> Path:
+    """Where the built-in profiles lie: beside the package in a checkout, inside it when installed."""
+    inside = Path(__file__).parent / "builtin_profiles"
+    return inside if inside.is_dir() else Path(__file__).parent.parent / "profiles"
+
+
+def builtin_names() -> list[str]:
+    """The built-in profiles' names, sorted."""
+    return sorted(path.stem for path in builtin_folder().glob("*.toml"))
+
+
+def find(name: str) -> Path:
+    """The file of a built-in profile's name or of a path.
+
+    Raises:
+        ProfileError: there is neither.
+    """
+    path = Path(name).expanduser()
+    if path.suffix == ".toml" or "/" in name:
+        if path.is_file():
+            return path
+        what = "is a folder" if path.is_dir() else "there is no such file"
+        raise ProfileError(f"profile {name}: {what}")
+    builtin = builtin_folder() / f"{name}.toml"
+    if builtin.is_file():
+        return builtin
+    near = difflib.get_close_matches(name, builtin_names(), 1)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    raise ProfileError(
+        f"profile {name}: no built-in profile has this name{hint} "
+        f"There are {', '.join(builtin_names())}; a profile of your own is a path that ends in .toml."
+    )
+
+
+def load(name: str, overrides: Sequence[str] = ()) -> Profile:
+    """The profile of a built-in name or a path, with `overrides` (``section.key=value`` in TOML) laid over it.
+
+    Raises:
+        ProfileError: it cannot be read or used; one sentence.
+    """
+    path = find(name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ProfileError(f"profile {path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ProfileError(f"profile {path}: is not a text file (byte {error.start} is no UTF-8)") from None
+    return parse(text, path=path, overrides=overrides)
+
+
+def parse(text: str, *, path: Path, overrides: Sequence[str] = ()) -> Profile:
+    """The profile in a TOML text. Raises ProfileError."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ProfileError(f"profile {path}: is not TOML: {error}") from None
+    for override in overrides:
+        _override(table, override)
+    try:
+        return _profile(table, path, text, tuple(overrides))
+    except _Wrong as wrong:
+        raise ProfileError(f"profile {path}: {wrong}") from None
+
+
+class _Wrong(ValueError):
+    """A key's mistake, without the file's name."""
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ProfileError(f"--set {override}: write SECTION.KEY=VALUE, for example --set run.seed=7")
+    try:
+        parsed = tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    for part in parts[:-1]:
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            raise ProfileError(f"--set {override}: {part} holds no keys (phases are changed in the profile's file)")
+    table[parts[-1]] = parsed
+
+
+def _profile(table: Mapping[str, Any], path: Path, text: str, overrides: tuple[str, ...]) -> Profile:
+    _known(table, ("fleet", "budget", "run", "data", "phase", "record"), "")
+    for section in ("fleet", "run", "data"):
+        if section not in table:
+            raise _Wrong(f"has no [{section}] section")
+    run_table = dict(_table(table, "run"))
+    target = run_table.pop("target", None)
+    run = _section(RunKeys, run_table, "run", skip=("target",))
+    if target is not None:
+        if not isinstance(target, dict):
+            raise _Wrong(f'run.target is {_show(target)}; accepted is {{ metric = "top5", value = 0.93 }}')
+        run = replace(run, target=_section(Target, target, "run.target"))
+    record_table = dict(_table(table, "record")) if "record" in table else None
+    record = None
+    if record_table is not None:
+        curve = _curve(record_table.pop("curve", []))
+        record = replace(_section(RaceRecord, record_table, "record", skip=("curve",)), curve=curve)
+    fleet_table = _table(table, "fleet")
+    if fleet_table.get("provider") == "static" and isinstance(fleet_table.get("hosts"), list):
+        fleet_table = {"nodes": len(fleet_table["hosts"]), **fleet_table}
+    profile = Profile(
+        name=path.stem,
+        path=path,
+        text=_redacted(text, run.env),
+        overrides=tuple(_redacted_override(override) for override in overrides),
+        fleet=_section(Fleet, fleet_table, "fleet"),
+        budget=_section(Budget, _table(table, "budget") if "budget" in table else {}, "budget"),
+        run=run,
+        data=_section(Data, _table(table, "data"), "data"),
+        phases=_phases(table.get("phase", [])),
+        record=record,
+    )
+    _check(profile)
+    return profile
+
+
+def _table(table: Mapping[str, Any], section: str) -> Mapping[str, Any]:
+    value = table[section]
+    if not isinstance(value, dict):
+        raise _Wrong(f"{section} is {_show(value)}; it is a section, written [{section}]")
+    return value
+
+
+S = typing.TypeVar("S")
+
+
+def _section(kind: type[S], table: Mapping[str, Any], name: str, skip: tuple[str, ...] = ()) -> S:
+    hints = typing.get_type_hints(kind)
+    known = [one for one in fields(kind) if one.name not in skip]  # type: ignore[arg-type]
+    _known(table, [one.name for one in known], name)
+    values = {}
+    for one in known:
+        if one.name in table:
+            values[one.name] = _value(table[one.name], hints[one.name], f"{name}.{one.name}")
+        elif one.default is MISSING and one.default_factory is MISSING:
+            raise _Wrong(f"{name}.{one.name} is missing; accepted is {_accepts(hints[one.name])}")
+    return kind(**values)
+
+
+def _known(table: Mapping[str, Any], known: Sequence[str], name: str) -> None:
+    for key in table:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f" (did you mean {near[0]}?)" if near else ""
+            where = f"[{name}]" if name else "the top level"
+            raise _Wrong(f"{where} has no key {key!r}{hint}; accepted are {', '.join(sorted(known))}")
+
+
+def _value(value: object, hint: Any, key: str) -> Any:
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for option in options:
+        if option is float and type(value) in (int, float):
+            number = float(typing.cast(float, value))
+            if abs(number) < 1e18:
+                return number
+        elif option in (int, str, bool) and type(value) is option:
+            return value
+        elif typing.get_origin(option) is tuple and isinstance(value, list):
+            if all(type(item) is str for item in value):
+                return tuple(value)
+        elif typing.get_origin(option) is Mapping and isinstance(value, dict):
+            if all(type(item) is str for item in value.values()):
+                return dict(value)
+    raise _Wrong(f"{key} is {_show(value)}; accepted is {_accepts(hint)}")
+
+
+def _accepts(hint: Any) -> str:
+    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    for option in options:
+        if option in names:
+            return names[option]
+        if option is Target:
+            return '{ metric = "top5", value = 0.93 }'
+    return "a list of texts" if typing.get_origin(options[0]) is tuple else "a table of texts"
+
+
+def _show(value: object) -> str:
+    shown = "true" if value is True else "false" if value is False else repr(value)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
+
+
+def _phases(table: object) -> tuple[Phase, ...]:
+    if not isinstance(table, list) or not table or not all(isinstance(one, dict) for one in table):
+        raise _Wrong("there are no phases; write one [[phase]] for each stretch of the schedule")
+    phases = []
+    for number, one in enumerate(table):
+        name = f"phase {number + 1}"
+        _known(one, _PHASE_KEYS, name)
+        for key in ("epochs", "image_size", "batch_size_per_gpu", "lr"):
+            if key not in one:
+                raise _Wrong(f"{name} has no {key}")
+        epochs = one["epochs"]
+        if not (isinstance(epochs, list) and len(epochs) == 2 and all(type(e) is int for e in epochs)):
+            raise _Wrong(f"{name}: epochs is {_show(epochs)}; accepted is [first, last + 1], for example [0, 6]")
+        lr = one["lr"] if isinstance(one["lr"], list) else [one["lr"], one["lr"]]
+        if len(lr) != 2 or not all(type(rate) in (int, float) and 0 <= rate < 1e6 for rate in lr):
+            raise _Wrong(f"{name}: lr is {_show(one['lr'])}; accepted is a rate, or [first, last] for a linear change")
+        phases.append(
+            Phase(
+                start_epoch=epochs[0],
+                end_epoch=epochs[1],
+                image_size=_in(one["image_size"], int, lambda v: 8 <= v <= 2048, f"{name}: image_size", "8 to 2048 px"),
+                batch_size_per_gpu=_in(
+                    one["batch_size_per_gpu"], int, lambda v: 1 <= v <= 65536, f"{name}: batch_size_per_gpu", "1 to 65536"
+                ),
+                lr_start=float(lr[0]),
+                lr_end=float(lr[1]),
+                min_scale=float(
+                    _in(one.get("min_scale", 0.08), float, lambda v: 0 < v <= 1, f"{name}: min_scale", "above 0, up to 1")
+                ),
+                rectangular=_in(one.get("rectangular", False), bool, lambda v: True, f"{name}: rectangular", "true or false"),
+            )
+        )
+    expected = 0
+    for number, phase in enumerate(phases):
+        name = f"phase {number + 1}"
+        span = f"epochs = [{phase.start_epoch}, {phase.end_epoch}]"
+        if phase.end_epoch <= phase.start_epoch:
+            raise _Wrong(f"{name}: {span} holds no epoch; the second number is the first epoch after the phase")
+        if phase.start_epoch < expected:
+            raise _Wrong(f"{name}: {span} overlaps the phase before it, which goes up to epoch {expected}")
+        if phase.start_epoch > expected:
+            raise _Wrong(f"{name}: {span} leaves a gap: it has to begin at epoch {expected}")
+        expected = phase.end_epoch
+    return tuple(phases)
+
+
+def _in(value: object, kind: type, accept: Callable[[Any], bool], name: str, accepted: str) -> Any:
+    kinds = (int, float) if kind is float else (kind,)
+    if type(value) not in kinds or not accept(value):
+        raise _Wrong(f"{name} is {_show(value)}; accepted is {accepted}")
+    return value
+
+
+def _curve(points: object) -> tuple[Mark, ...]:
+    accepted = "[[hours, top1, top5], ...] with accuracies as fractions"
+    if not isinstance(points, list):
+        raise _Wrong(f"record.curve is {_show(points)}; accepted is {accepted}")
+    marks = []
+    for point in points:
+        good = isinstance(point, list) and len(point) == 3 and all(type(value) in (int, float) for value in point)
+        if not good or not 0 <= point[1] <= 1 or not 0 <= point[2] <= 1:
+            raise _Wrong(f"record.curve has {_show(point)}; accepted is {accepted}")
+        marks.append(Mark(elapsed_s=point[0] * 3600.0, top1=float(point[1]), top5=float(point[2])))
+    return tuple(marks)
+
+
+def _check(profile: Profile) -> None:
+    fleet, run, data, budget = profile.fleet, profile.run, profile.data, profile.budget
+    _in(fleet.provider, str, lambda v: v in PROVIDERS, "fleet.provider", " or ".join(PROVIDERS))
+    _in(fleet.nodes, int, lambda v: 1 <= v <= 1024, "fleet.nodes", "1 to 1024")
+    _in(run.nproc_per_node, int, lambda v: 1 <= v <= 64, "run.nproc_per_node", "1 to 64")
+    _in(run.max_restarts, int, lambda v: 0 <= v <= 100, "run.max_restarts", "0 to 100")
+    _in(run.checkpoint_epochs, int, lambda v: 1 <= v <= 10_000, "run.checkpoint_epochs", "1 to 10000")
+    _in(run.momentum, float, lambda v: 0 <= v < 1, "run.momentum", "0 up to but not 1")
+    _in(run.weight_decay, float, lambda v: 0 <= v < 1, "run.weight_decay", "0 up to but not 1")
+    _in(run.label_smoothing, float, lambda v: 0 <= v < 1, "run.label_smoothing", "0 up to but not 1")
+    _in(data.dataset, str, lambda v: v in DATASETS, "data.dataset", " or ".join(DATASETS))
+    _in(data.loader_workers, int, lambda v: 0 <= v <= 256, "data.loader_workers", "0 to 256")
+    _in(budget.warn_at, float, lambda v: 0 < v <= 1, "budget.warn_at", "above 0, up to 1")
+    _in(budget.lease_minutes, float, lambda v: 0.2 <= v <= 10_080, "budget.lease_minutes", "0.2 to 10080 minutes")
+    for key, price in (
+        ("fleet.usd_per_h", fleet.usd_per_h),
+        ("fleet.usd_per_h_on_demand", fleet.usd_per_h_on_demand),
+        ("budget.max_usd", budget.max_usd),
+    ):
+        if price is not None:
+            _in(price, float, lambda v: 0 < v < 1e7, key, "dollars, above 0")
+    for key, port in (("fleet.base_port", fleet.base_port), ("run.rdzv_port", run.rdzv_port)):
+        if port is not None:
+            _in(port, int, lambda v: 1 <= v <= 65535, key, "1 to 65535")
+    if fleet.base_port is not None and fleet.base_port + fleet.nodes > 65536:
+        raise _Wrong(f"fleet.base_port is {fleet.base_port}; with {fleet.nodes} nodes at most {65536 - fleet.nodes}")
+    if run.target is not None:
+        _in(run.target.metric, str, lambda v: v in METRICS, "run.target.metric", " or ".join(METRICS))
+        _in(run.target.value, float, lambda v: 0 < v <= 1, "run.target.value", "a fraction, above 0 up to 1 (0.93, not 93)")
+    if run.max_steps is not None:
+        _in(run.max_steps, int, lambda v: v >= 1, "run.max_steps", "1 or more")
+    for name in run.env:
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise _Wrong(f"run.env has {_show(name)}; accepted are names of letters, digits and _")
+    if fleet.provider == "static":
+        if not fleet.hosts:
+            raise _Wrong('fleet.hosts is missing; provider static takes hosts = ["user@host", ...]')
+        if fleet.nodes > len(fleet.hosts):
+            raise _Wrong(f"fleet.nodes is {fleet.nodes} but fleet.hosts names {len(fleet.hosts)}")
+        for host in fleet.hosts:
+            if not _HOST.fullmatch(host):
+                raise _Wrong(f"fleet.hosts has {_show(host)}; accepted is [user@]host[:port]")
+    elif fleet.hosts:
+        raise _Wrong(f"fleet.hosts is set, but provider {fleet.provider} makes its own hosts")
+    images = profile.train_images
+    for number, phase in enumerate(profile.phases):
+        batch = phase.batch_size_per_gpu * profile.world_size
+        if images is not None and batch > images:
+            raise _Wrong(
+                f"phase {number + 1}: batch_size_per_gpu = {phase.batch_size_per_gpu} makes a global batch of {batch:,} on "
+                f"{profile.world_size} ranks, and {data.dataset} has {images:,} training images to fill it; "
+                f"at most {images // profile.world_size} fit"
+            )
+        group = run.batch_norm_group
+        if group is not None and (group < 2 or phase.batch_size_per_gpu % group):
+            raise _Wrong(
+                f"run.batch_norm_group is {group}; it has to divide phase {number + 1}'s batch_size_per_gpu "
+                f"({phase.batch_size_per_gpu}) and be 2 or more"
+            )
+
+
+def safe_env(name: str) -> bool:
+    """True if an environment variable of this name may stand in a journal with its value."""
+    return bool(_SAFE_ENV.match(name)) and not _SECRET_ENV.search(name)
+
+
+def _redacted(text: str, env: Mapping[str, str]) -> str:
+    for name in env:
+        if not safe_env(name):
+            text = re.sub(rf"(\b{name}\"?\s*=\s*)(\"[^\"\n]*\"|'[^'\n]*')", r'\1"(redacted)"', text)
+    left = tomllib.loads(text).get("run", {}).get("env", {})
+    for name, value in left.items():
+        if not safe_env(name) and value != "(redacted)":
+            raise _Wrong(f"run.env.{name} cannot be kept out of the journal as it is written; use a plain quoted text")
+    return text
+
+
+def _redacted_override(override: str) -> str:
+    key = override.partition("=")[0].strip()
+    name = key.removeprefix("run.env.")
+    return override if name == key or safe_env(name) else f'{key}="(redacted)"'

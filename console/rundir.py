@@ -1,0 +1,155 @@
+"""A run's directory on the laptop: ``$XDG_STATE_HOME/fastconsole/runs/<run-id>/``, readable by its owner only.
+
+``run.jsonl`` is the journal, ``fleet.json`` where the hosts are (written before the first of them is used),
+``key`` the run's own private key, ``checkpoints/`` what was fetched, ``receipt.json`` what it cost in the end.
+``console.lock`` is held by the console that drives the run.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import secrets
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from console.address import HostAddress
+
+
+def state_home() -> Path:
+    """fastconsole's folder for what must survive: runs and their journals."""
+    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(base) / "fastconsole"
+
+
+def cache_home() -> Path:
+    """fastconsole's folder for what can be made again: data sets of the embedded hosts."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "fastconsole"
+
+
+def runs_home() -> Path:
+    """Where the run directories are."""
+    return state_home() / "runs"
+
+
+class RunDirectory:
+    """One run's directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: int | None = None
+
+    @classmethod
+    def create(cls, profile_name: str) -> RunDirectory:
+        """A new one, named for the profile and the time (UTC), and unlike any other."""
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        path = runs_home() / f"{profile_name[:40]}-{stamp}-{secrets.token_hex(2)}"
+        runs_home().mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.mkdir(mode=0o700)
+        (path / "checkpoints").mkdir(mode=0o700)
+        return cls(path)
+
+    @property
+    def run_id(self) -> str:
+        return self.path.name
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "run.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def homes(self) -> Path:
+        """Where embedded hosts have their home folders."""
+        return self.path / "hosts"
+
+    @property
+    def key(self) -> Path:
+        return self.path / "key"
+
+    def take(self) -> bool:
+        """Takes the console's lock; False while another console drives the run. Held until this process ends."""
+        fd = os.open(self.path / "console.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(fd)
+            return False
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, str(os.getpid()).encode(), 0)
+        self._lock = fd
+        return True
+
+    def console_pid(self) -> int | None:
+        """The console that drives the run now; None where there is none."""
+        if self.take():
+            self.leave()
+            return None
+        text = (self.path / "console.lock").read_text()
+        return int(text) if text.isdigit() else None
+
+    def ended(self) -> bool:
+        """True if the journal's last record is the run's end."""
+        with self.journal.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(0, size - 65536))
+            last = file.read().rstrip(b"\n").rpartition(b"\n")[2]
+        return b'"event":"RunEnded"' in last
+
+    def leave(self) -> None:
+        """Gives the console's lock back."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def write_fleet(self, provider: str, hosts: list[HostAddress], extra: dict[str, Any]) -> None:
+        """Writes ``fleet.json`` whole: the addresses with their pinned keys, and what the provider must remember."""
+        fleet = {"provider": provider, "hosts": [asdict(host) for host in hosts], **extra}
+        self._write_json("fleet.json", fleet)
+
+    def read_fleet(self) -> tuple[list[HostAddress], dict[str, Any]]:
+        """What `write_fleet` wrote; empty where nothing was."""
+        try:
+            fleet = json.loads((self.path / "fleet.json").read_text())
+            return [HostAddress(**host) for host in fleet.pop("hosts")], fleet
+        except (OSError, ValueError, KeyError, TypeError):
+            return [], {}
+
+    def write_origin(self, profile: Path) -> None:
+        """Remembers where the profile came from: its secrets stay there."""
+        self._write_json("origin.json", {"profile": str(profile.absolute())})
+
+    def read_origin(self) -> Path | None:
+        """The profile's file that `write_origin` remembered."""
+        try:
+            return Path(json.loads((self.path / "origin.json").read_text())["profile"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write_receipt(self, receipt: dict[str, Any]) -> None:
+        """Writes ``receipt.json``."""
+        self._write_json("receipt.json", receipt)
+
+    def _write_json(self, name: str, value: dict[str, Any]) -> None:
+        beside = self.path / f"{name}.part"
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(value, file, indent=1)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(self.path / name)
+
+
+def all_runs() -> list[RunDirectory]:
+    """Every run directory, the newest last."""
+    try:
+        paths = [path for path in runs_home().iterdir() if (path / "run.jsonl").is_file()]
+    except OSError:
+        return []
+    return [RunDirectory(path) for path in sorted(paths, key=lambda path: path.stat().st_mtime)]

@@ -1,0 +1,59 @@
+"""An append-only sequence that can be a field of an immutable value.
+
+A run's curves grow by one point a step; a tuple would be copied whole each time. A `Series` shares its buffer with the
+series that it grew from and remembers only its own length, so that an append costs amortised O(1), every older state
+stays as it was, and stepping back in time costs nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Generic, TypeVar, overload
+
+T = TypeVar("T")
+
+
+class Series(Generic[T]):
+    """Immutable to its holders: `append` returns another series."""
+
+    __slots__ = ("_buffer", "_length")
+
+    def __init__(self, items: Iterable[T] = ()) -> None:
+        self._buffer = list(items)
+        self._length = len(self._buffer)
+
+    def append(self, item: T) -> Series[T]:
+        """This series with `item` at its end."""
+        grown: Series[T] = Series.__new__(Series)
+        # Where another series grew from this same one already, the buffer's next place is taken: copy.
+        grown._buffer = self._buffer if len(self._buffer) == self._length else self._buffer[: self._length]
+        grown._buffer.append(item)
+        grown._length = self._length + 1
+        return grown
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __iter__(self) -> Iterator[T]:
+        return islice(self._buffer, self._length)
+
+    @overload
+    def __getitem__(self, place: int) -> T: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[T]: ...
+    def __getitem__(self, place: int | slice) -> T | list[T]:
+        if isinstance(place, slice):
+            return self._buffer[slice(*place.indices(self._length))] if place.step in (None, 1) else list(self)[place]
+        if not -self._length <= place < self._length:
+            raise IndexError(f"{place} of {self._length}")
+        return self._buffer[place % self._length]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Series) and len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    def __hash__(self) -> int:
+        return hash((self._length, self._buffer[self._length - 1] if self._length else None))
+
+    def __repr__(self) -> str:
+        return f"Series(<{self._length}>)"

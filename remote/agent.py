@@ -1,0 +1,387 @@
+"""The agent: a daemon on a host that supervises the trainer, looks at the processors, and holds the host's lease.
+
+It is the only thing on a host that acts. The console's words reach it as lines in ``commands.jsonl`` (written by
+``remote.attach``), each with an id, and it answers each once with a ``CommandDone`` in the journal; it runs in a
+process session of its own, so that a console which goes away changes nothing for the run. What it starts (``remote.gang``)
+dies with it, by the kernel's hand.
+
+The lease is a deadline. The console moves it while it is attached; when it passes, the agent asks the gang for a
+checkpoint, ends the trainer, and gives the host back: nothing for a host that is somebody's own, the embedded host's
+process, or the instance's power.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from remote import control
+from remote.events import (
+    AgentEnded,
+    AgentStarted,
+    CommandDone,
+    HostSampled,
+    LeaseExpired,
+    LeaseMoved,
+    TrainerEnded,
+    TrainerStarted,
+)
+from remote.gpu import GpuMeter
+from remote.job import Job
+from remote.journal import JOURNAL, Journal
+from remote.output import OutputReader
+from remote.processor import MachineMeter, ShareMeter, boot_id, memory_mib
+
+COMMANDS = "commands.jsonl"
+LOCK = "agent.lock"
+"""Held by the living agent; holds its pid, or ``ended`` once it ended in order."""
+JOB = "job.json"
+LAUNCH = "launch.json"
+"""What the present attempt of the gang was told: rendezvous endpoint and id, attempt."""
+
+HOST_PID = "FASTCONSOLE_HOST_PID"
+"""Environment: the process that is this embedded host."""
+
+_TICK_S = 0.1
+_SAMPLE_S = 1.0
+_CHECKPOINT_GRACE_S = 10.0
+"""How long the gang has for a checkpoint once the lease has passed."""
+_KILL_GRACE_S = 2.0
+
+
+def runs_folder() -> Path:
+    """Where a host keeps its runs."""
+    return Path.home() / ".fastconsole" / "runs"
+
+
+def torch_version() -> str | None:
+    """The installed torch's version, found without importing it; None where there is none."""
+    try:
+        return metadata.version("torch")
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
+
+
+def take_lock(folder: Path) -> int | None:
+    """The agent's lock as an open descriptor, or None while a living agent holds it."""
+    fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        return None
+    return fd
+
+
+class Agent:
+    """The daemon's state and loop."""
+
+    def __init__(self, folder: Path, job: Job, lock: int) -> None:
+        self._folder = folder
+        self._job = job
+        self._lock = lock
+        self._journal = Journal(folder / JOURNAL)
+        self._gpus = GpuMeter()
+        self._trainer: subprocess.Popen[bytes] | None = None
+        self._output: OutputReader | None = None
+        self._attempt = 0
+        self._killed: float | None = None
+        self._wish = control.Wish()
+        self._commands_read = 0
+        self._done: set[str] = set()
+        self._deadline = time.time() + job.lease_s if job.lease_s else None
+        self._attended = True
+        self._expired: float | None = None
+        self._leaving = ""
+        if job.embedded:
+            self._meter: ShareMeter | MachineMeter = ShareMeter(self._own_processes, job.embedded)
+        else:
+            self._meter = MachineMeter()
+
+    def run(self, ready: int) -> None:
+        """Works until told to end, or the lease passed. Writes a byte to `ready` once the journal has its first line."""
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._signalled)
+        self._journal.emit(
+            AgentStarted(
+                run_id=self._job.run_id,
+                pid=os.getpid(),
+                hostname=socket.gethostname(),
+                boot_id=boot_id(),
+                python=platform.python_version(),
+                torch=torch_version(),
+                cpus=os.cpu_count() or 1,
+                mem_total_mib=memory_mib()[1],
+                disk_free_mib=shutil.disk_usage(self._folder).free / 2**20,
+                gpu_names=self._gpus.names,
+                free_port=free_port(),
+            )
+        )
+        os.write(ready, b"1")
+        os.close(ready)
+        next_sample = time.monotonic()
+        while not self._leaving:
+            self._take_commands()
+            self._watch_trainer()
+            self._watch_lease()
+            self._watch_host()
+            if time.monotonic() >= next_sample:
+                next_sample = max(next_sample + _SAMPLE_S, time.monotonic())
+                self._sample()
+            time.sleep(_TICK_S)
+        self._kill_trainer()
+        self._watch_trainer()
+        self._journal.emit(AgentEnded(reason=self._leaving))
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, b"ended", 0)
+
+    def _signalled(self, number: int, _frame: object) -> None:
+        self._leaving = signal.Signals(number).name
+
+    # --- commands ---
+
+    def _take_commands(self) -> None:
+        path = self._folder / COMMANDS
+        try:
+            if path.stat().st_size <= self._commands_read:
+                return
+            with path.open("rb") as file:
+                file.seek(self._commands_read)
+                text = file.read()
+        except OSError:
+            return
+        whole, newline, _ = text.rpartition(b"\n")
+        self._commands_read += len(whole) + len(newline)
+        for line in whole.splitlines():
+            self._obey(line)
+
+    def _obey(self, line: bytes) -> None:
+        try:
+            command = json.loads(line)
+            name, id_ = str(command["command"]), str(command["id"])
+        except (ValueError, KeyError, TypeError):
+            self._journal.emit(CommandDone(id="", command="", ok=False, detail="not a command"))
+            return
+        if id_ in self._done:
+            return
+        act = getattr(self, f"_do_{name}", None)
+        if act is None:
+            self._journal.emit(CommandDone(id=id_, command=name, ok=False, detail="this agent does not know it"))
+            return
+        try:
+            detail = act(command)
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            self._journal.emit(CommandDone(id=id_, command=name, ok=False, detail=f"{type(error).__name__}: {error}"))
+            return
+        if name != "lease":
+            self._done.add(id_)
+            self._journal.emit(CommandDone(id=id_, command=name, detail=detail or ""))
+
+    def _do_start(self, command: dict[str, Any]) -> str:
+        """Starts the gang's part on this node: ``rdzv_endpoint``, ``rdzv_id``, ``attempt``."""
+        if self._trainer is not None:
+            return "the trainer runs already"
+        launch = {key: command[key] for key in ("rdzv_endpoint", "rdzv_id", "attempt")}
+        self._attempt = int(command["attempt"])
+        (self._folder / LAUNCH).write_text(json.dumps(launch))
+        self._wish = control.Wish()
+        control.write_wish(self._folder, self._wish)
+        env = {**os.environ, "PYTHONUNBUFFERED": "1", **self._job.env}
+        if self._job.embedded:
+            env.setdefault("OMP_NUM_THREADS", "1")
+        self._trainer = subprocess.Popen(
+            [sys.executable, "-m", "remote.gang", str(self._folder), str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            env=env,
+        )
+        self._killed = None
+        self._output = OutputReader(self._trainer, self._journal)
+        self._journal.emit(TrainerStarted(attempt=self._attempt, pid=self._trainer.pid))
+        return ""
+
+    def _do_pause(self, command: dict[str, Any]) -> None:
+        self._wish_for(control.Wish(paused=True, stop=self._wish.stop, checkpoint=self._wish.checkpoint))
+
+    def _do_resume(self, command: dict[str, Any]) -> None:
+        self._wish_for(control.Wish(paused=False, stop=self._wish.stop, checkpoint=self._wish.checkpoint))
+
+    def _do_checkpoint(self, command: dict[str, Any]) -> None:
+        self._wish_for(control.Wish(self._wish.paused, self._wish.stop, self._wish.checkpoint + 1))
+
+    def _do_stop(self, command: dict[str, Any]) -> None:
+        self._wish_for(control.Wish(False, True, self._wish.checkpoint))
+
+    def _do_kill(self, command: dict[str, Any]) -> None:
+        """Ends the trainer on this node at once; what is not in a checkpoint is lost."""
+        self._kill_trainer()
+
+    def _do_lease(self, command: dict[str, Any]) -> None:
+        """Moves the deadline to ``seconds`` from now; ``attended`` says whether a console is there to move it again."""
+        seconds = float(command["seconds"])
+        attended = bool(command["attended"])
+        before = self._deadline
+        self._deadline = time.time() + seconds
+        # While attended the lease moves every few seconds; only what changes the picture goes into the journal.
+        if before is None or attended != self._attended or abs(self._deadline - before) > 60:
+            reason = "attended" if attended else "the console left"
+            self._journal.emit(LeaseMoved(deadline_t=self._deadline, reason=reason))
+        self._attended = attended
+
+    def _do_end(self, command: dict[str, Any]) -> None:
+        self._leaving = str(command.get("reason") or "the console ended the run")
+
+    def _wish_for(self, wish: control.Wish) -> None:
+        control.write_wish(self._folder, wish)
+        self._wish = wish
+
+    # --- the trainer ---
+
+    def _own_processes(self) -> list[int]:
+        return [os.getpid()]
+
+    def _kill_trainer(self) -> None:
+        trainer = self._trainer
+        if trainer is None:
+            return
+        self._killed = time.monotonic()
+        # The whole group: torchrun's agent and its ranks. SIGTERM first, for their own last words.
+        for number, grace in ((signal.SIGTERM, _KILL_GRACE_S), (signal.SIGKILL, _KILL_GRACE_S)):
+            try:
+                os.killpg(trainer.pid, number)
+            except ProcessLookupError:
+                return
+            try:
+                trainer.wait(grace)
+            except subprocess.TimeoutExpired:
+                continue
+        try:
+            # Ranks whose launcher went first.
+            os.killpg(trainer.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def _watch_trainer(self) -> None:
+        trainer, output = self._trainer, self._output
+        if trainer is None or output is None or trainer.poll() is None:
+            return
+        last = output.finish()
+        code = trainer.returncode
+        if self._killed is not None:
+            outcome, reason = "killed", "ended by command"
+        elif code == 0:
+            outcome, reason = "succeeded", ""
+        else:
+            outcome = "failed"
+            how = f"by signal {-code} ({signal.Signals(-code).name})" if code < 0 else f"with exit status {code}"
+            reason = f"the trainer ended {how}" + (f": {last}" if last else "")
+        self._trainer = self._output = None
+        self._journal.emit(TrainerEnded(attempt=self._attempt, outcome=outcome, reason=reason))
+        if not self._attended and self._expired is None:
+            self._deadline = min(self._deadline or float("inf"), time.time() + self._job.linger_s)
+            self._journal.emit(LeaseMoved(deadline_t=self._deadline, reason="the trainer ended unattended"))
+
+    # --- the lease ---
+
+    def _watch_lease(self) -> None:
+        if self._expired is None:
+            if self._deadline is not None and time.time() >= self._deadline:
+                self._expired = time.monotonic()
+                self._journal.emit(LeaseExpired(deadline_t=self._deadline))
+                if self._trainer is not None:
+                    self._do_stop({})
+        elif self._trainer is None or time.monotonic() - self._expired > _CHECKPOINT_GRACE_S:
+            self._kill_trainer()
+            self._watch_trainer()
+            self._leaving = "the lease ran out"
+
+    def _watch_host(self) -> None:
+        host = os.environ.get(HOST_PID)
+        if self._job.embedded and host and not os.path.exists(f"/proc/{host}"):
+            self._leaving = "its embedded host ended"
+
+    # --- telemetry ---
+
+    def _sample(self) -> None:
+        cpu, used, total = self._meter.read()
+        self._journal.emit(
+            HostSampled(cpu_util_pct=cpu, mem_used_mib=used, mem_total_mib=total, **self._gpus.read())
+        )
+
+
+def give_host_back(job: Job, reason: str) -> None:
+    """What the lease's end ends beyond the agent itself, if it was the lease."""
+    if reason != "the lease ran out":
+        return
+    if job.lease_end == "host" and HOST_PID in os.environ:
+        os.kill(int(os.environ[HOST_PID]), signal.SIGTERM)
+    elif job.lease_end == "poweroff":
+        # `halt` would leave an EC2 instance running; `poweroff` ends it where shutdown means terminate.
+        subprocess.run(["sudo", "-n", "poweroff"], check=False)
+
+
+def daemonize(folder: Path, job: Job, lock: int) -> None:
+    """Starts the agent as a daemon and returns once its first record is in the journal.
+
+    Raises:
+        OSError: the folder cannot be written.
+        RuntimeError: the daemon ended before its first record; the message is its last words.
+    """
+    readable, writable = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writable)
+        os.waitpid(child, 0)
+        with os.fdopen(readable, "rb") as pipe:
+            said = pipe.read()
+        if said != b"1":
+            log = (folder / "agent.log").read_text(errors="replace").strip().splitlines()
+            raise RuntimeError(log[-1] if log else "the agent ended at once")
+        return
+    os.close(readable)
+    os.setsid()
+    if os.fork():
+        os._exit(0)
+    try:
+        null = os.open(os.devnull, os.O_RDONLY)
+        log_fd = os.open(folder / "agent.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        for fd, target in ((null, 0), (log_fd, 1), (log_fd, 2)):
+            os.dup2(fd, target)
+        agent = Agent(folder, job, lock)
+        agent.run(writable)
+        give_host_back(job, agent._leaving)
+    except BaseException as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        sys.stderr.flush()
+        os._exit(1)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    from remote.attach import main
+
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,153 @@
+"""The console's channel to a host: ``python -m remote.agent attach RUN_ID --from OFFSET [--start]``.
+
+Journal lines go up stdout from OFFSET on, whole lines only; commands come down stdin, a JSON object a line, and are
+appended to the agent's ``commands.jsonl``. With ``--start`` the first line of stdin is the job, and the agent is
+started if none is alive. What cannot be done is said as one JSON line on stderr, ``{"error": "..."}``, exit status 10.
+
+The channel ends with the console (end of stdin), or when the agent has ended and its last line is up. If the agent
+died without a word, it is this process that says so in the journal, as its witness.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import importlib.util
+import json
+import os
+import select
+import sys
+import time
+from pathlib import Path
+
+from remote import agent
+from remote.events import AgentDied
+from remote.job import Job
+from remote.journal import JOURNAL, Journal
+
+REFUSED = 10
+"""Exit status: the host cannot take part; the sentence is on stderr."""
+
+_POLL_S = 0.05
+_CHECK_AGENT_S = 0.5
+_NEEDED_MIB = 16
+"""Disk that a run's journal and checkpoints need at the very least."""
+
+
+class Refusal(Exception):
+    """The host cannot take part, in one sentence."""
+
+
+def main(argv: list[str]) -> int:
+    """The entry: ``attach RUN_ID --from OFFSET [--start]``."""
+    parser = argparse.ArgumentParser(prog="remote.agent")
+    parser.add_argument("command", choices=["attach"])
+    parser.add_argument("run_id")
+    parser.add_argument("--from", dest="offset", type=int, default=0)
+    parser.add_argument("--start", action="store_true")
+    options = parser.parse_args(argv)
+    folder = agent.runs_folder() / options.run_id
+    try:
+        if options.start:
+            line = sys.stdin.buffer.readline()
+            _start(folder, Job.from_json(line.decode()))
+        elif not (folder / JOURNAL).exists():
+            raise Refusal(f"this host knows no run {options.run_id}")
+        _relay(folder, options.offset)
+    except Refusal as refusal:
+        return _refuse(str(refusal))
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _refuse(f"the disk of {Path.home()} is full; free some space and start again")
+        if error.errno == errno.EPIPE:
+            return 0
+        return _refuse(f"{error.filename or folder}: {error.strerror}")
+    return 0
+
+
+def _refuse(sentence: str) -> int:
+    sys.stderr.write(json.dumps({"error": sentence}) + "\n")
+    return REFUSED
+
+
+def _start(folder: Path, job: Job) -> None:
+    if sys.version_info < (3, 10):
+        raise Refusal(f"Python {sys.version.split()[0]} is too old: fastconsole needs 3.10 or newer on a host")
+    if importlib.util.find_spec("torch") is None:
+        raise Refusal(f"{sys.executable} has no torch; install it there, or name another Python in run.python")
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = agent.take_lock(folder)
+    if lock is None:
+        return
+    # Written through to the disk now, so that a full one is found before the gang waits for this node.
+    with (folder / agent.JOB).open("w") as file:
+        file.write(job.to_json())
+        file.flush()
+        os.fsync(file.fileno())
+    free_mib = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize / 2**20
+    if free_mib < _NEEDED_MIB:
+        raise Refusal(f"the disk of {Path.home()} is full: {free_mib:.0f} MiB free, a run needs {_NEEDED_MIB} or more")
+    (folder / agent.COMMANDS).unlink(missing_ok=True)
+    try:
+        agent.daemonize(folder, job, lock)
+    except RuntimeError as error:
+        raise Refusal(f"the agent did not start: {error}") from None
+    os.close(lock)
+
+
+def _relay(folder: Path, offset: int) -> None:
+    journal = os.open(folder / JOURNAL, os.O_RDONLY)
+    if offset > os.fstat(journal).st_size:
+        raise Refusal(f"the journal is shorter than {offset} bytes: this is not the host that it was")
+    os.lseek(journal, offset, os.SEEK_SET)
+    held = b""
+    next_check = time.monotonic() + _CHECK_AGENT_S
+    agent_alive = True
+    commands = b""
+    while True:
+        readable, _, _ = select.select([0], [], [], 0 if not agent_alive else _POLL_S)
+        if readable:
+            piece = os.read(0, 65536)
+            if not piece:
+                return
+            whole, newline, commands = (commands + piece).rpartition(b"\n")
+            if whole:
+                _pass_on(folder, whole + newline)
+        news = os.read(journal, 1 << 20)
+        if news:
+            whole, newline, held = (held + news).rpartition(b"\n")
+            _write(whole + newline)
+            continue
+        if not agent_alive:
+            return
+        if time.monotonic() >= next_check:
+            next_check = time.monotonic() + _CHECK_AGENT_S
+            agent_alive = _agent_alive(folder)
+
+
+def _agent_alive(folder: Path) -> bool:
+    lock = agent.take_lock(folder)
+    if lock is None:
+        return True
+    said = os.pread(lock, 20, 0).decode("ascii", "replace")
+    if said != "ended":
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, b"ended", 0)
+        journal = Journal(folder / JOURNAL)
+        journal.emit(AgentDied(pid=int(said) if said.isdigit() else None))
+        journal.close()
+    os.close(lock)
+    return False
+
+
+def _pass_on(folder: Path, lines: bytes) -> None:
+    fd = os.open(folder / agent.COMMANDS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        os.write(fd, lines)
+    finally:
+        os.close(fd)
+
+
+def _write(lines: bytes) -> None:
+    while lines:
+        lines = lines[os.write(1, lines) :]

@@ -1,0 +1,138 @@
+"""A node's part of the gang: torchrun's own agent, started in a process that has torch imported already.
+
+``torchrun`` would start an interpreter that imports torch and then one more a rank that imports it again. Its API does
+the same with forked ranks, which inherit the imports; sixteen hosts on two cores reach their first step in two thirds
+of the time. Rendezvous c10d, a fixed number of nodes; a crashed rank is restarted, with the whole gang, by torchrun.
+
+Usage: ``python -m remote.gang FOLDER AGENT_PID``, by `remote.agent`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from remote.agent import JOB, LAUNCH
+from remote.events import RankFailed, StageProgressed, TrainerRestarted
+from remote.job import Job
+from remote.journal import JOURNAL, Journal
+from remote.lineage import end_with_parent
+
+RENDEZVOUS_TIMEOUT_S = 300
+"""How long the first nodes wait for the last one."""
+
+
+def main(folder: Path) -> int:
+    """Runs this node's ranks to their end; exit status 0 where all of them ended with 0."""
+    journal = Journal(folder / JOURNAL)
+    job = Job.from_json((folder / JOB).read_text())
+    launch = json.loads((folder / LAUNCH).read_text())
+
+    journal.emit(StageProgressed(stage="import torch", done=0, total=1))
+    from remote import train
+
+    train.preload()
+    journal.emit(StageProgressed(stage="import torch", done=1, total=1))
+    return _run(job, launch, folder, journal)
+
+
+def _rank(job_json: str, folder: str) -> int:
+    """What each forked rank runs."""
+    from remote import train
+
+    status = train.main(Job.from_json(job_json), Path(folder))
+    if status:
+        sys.exit(status)
+    return status
+
+
+def _run(job: Job, launch: dict[str, Any], folder: Path, journal: Journal) -> int:
+    from torch.distributed.elastic.agent.server.api import RunResult, WorkerGroup, WorkerSpec, WorkerState
+    from torch.distributed.elastic.agent.server.local_elastic_agent import LocalElasticAgent
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.rendezvous import RendezvousParameters
+    from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
+
+    class NodeAgent(LocalElasticAgent):
+        """torchrun's agent, which also says in the journal which rank failed, before a restart hides it."""
+
+        def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
+            result = super()._monitor_workers(worker_group)
+            for rank, failure in sorted(result.failures.items()):
+                message = " ".join(str(failure.message).split())
+                if failure.exitcode < 0:
+                    message = f"ended by {failure.signal_name()}"
+                journal.emit(
+                    RankFailed(
+                        rank=rank,
+                        exit_code=failure.exitcode,
+                        message=message[:400],
+                        t_failed=float(failure.timestamp),
+                    )
+                )
+            return result
+
+        def _restart_workers(self, worker_group: WorkerGroup) -> None:
+            restart = job.max_restarts - self._remaining_restarts
+            journal.emit(
+                TrainerRestarted(restart=restart, max_restarts=job.max_restarts, reason="a rank of the gang failed")
+            )
+            super()._restart_workers(worker_group)
+
+    journal.emit(StageProgressed(stage="rendezvous", done=0, total=1, detail=str(launch["rdzv_endpoint"])))
+    handler = get_rendezvous_handler(
+        RendezvousParameters(
+            backend="c10d",
+            endpoint=launch["rdzv_endpoint"],
+            run_id=launch["rdzv_id"],
+            min_nodes=job.nnodes,
+            max_nodes=job.nnodes,
+            local_addr=job.address,
+            is_host=str(job.node == 0).lower(),
+            join_timeout=RENDEZVOUS_TIMEOUT_S,
+            timeout=RENDEZVOUS_TIMEOUT_S,
+        )
+    )
+    spec = WorkerSpec(
+        role="trainer",
+        local_world_size=job.nproc_per_node,
+        entrypoint=_rank,
+        args=(job.to_json(), str(folder)),
+        rdzv_handler=handler,
+        max_restarts=job.max_restarts,
+        monitor_interval=0.2,
+        master_addr=None,
+        local_addr=job.address,
+    )
+    agent = NodeAgent(
+        spec,
+        logs_specs=DefaultLogsSpecs(log_dir=str(folder / "torchrun")),
+        # A restart forks again from this process, so it costs no import; no CUDA call was made in it.
+        start_method="fork",
+        exit_barrier_timeout=30,
+    )
+    try:
+        result = agent.run()
+    except SignalException as ended:
+        return 128 + int(ended.sigval)
+    except Exception as error:
+        # A rendezvous that fails is the user's network or a lost node, not a bug: one sentence, no traceback.
+        print(f"{type(error).__name__}: {' '.join(str(error).split())[:400]}", file=sys.stderr)
+        return 1
+    finally:
+        handler.shutdown()
+    return 0 if result.state == WorkerState.SUCCEEDED and not result.is_failed() else 1
+
+
+if __name__ == "__main__":
+    end_with_parent(int(sys.argv[2]))
+    started = time.monotonic()
+    status = main(Path(sys.argv[1]))
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Skips the interpreter's tear-down of torch, which can wait on threads of a gang that is gone.
+    os._exit(status)

@@ -1,0 +1,84 @@
+"""What a host is told: the recipe that the trainer follows and the job that the agent runs.
+
+The console makes a `Job` from a checked profile and sends it as JSON; hosts trust its shape and check nothing twice.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from remote.schedule import Phase
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How to train, on any number of ranks."""
+
+    model: str
+    """``resnet-small`` or a torchvision name such as ``resnet50``."""
+    dataset: str
+    """``shapes``, ``fashion-mnist`` or ``imagefolder``."""
+    data_dir: str
+    """Where the data set is or is made; ``~`` is the host's home. For ``imagefolder``, holds train/ and val/."""
+    phases: tuple[Phase, ...]
+    target_metric: str | None = None
+    """``top1`` or ``top5``; None trains all epochs."""
+    target_value: float | None = None
+    """A fraction."""
+    seed: int = 0
+    momentum: float = 0.9
+    nesterov: bool = False
+    weight_decay: float = 1e-4
+    label_smoothing: float = 0.0
+    batch_norm_group: int | None = None
+    """Images that share batch statistics on one device (ghost batch norm); None: the device's whole batch."""
+    loader_workers: int = 0
+    """Loader processes a rank; 0 decodes in the rank itself."""
+    checkpoint_epochs: int = 1
+    """Save after every so many epochs."""
+    max_steps: int | None = None
+    """Stop, as finished, after so many steps in all; for tests and trials."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What one node's agent runs."""
+
+    run_id: str
+    node: int
+    """This node's place in the fleet, from 0."""
+    nnodes: int
+    nproc_per_node: int
+    recipe: Recipe
+    address: str
+    """Where the other nodes reach this one."""
+    max_restarts: int = 0
+    """How often torchrun may restart the ranks after a crash."""
+    env: dict[str, str] = field(default_factory=dict)
+    lease_s: float = 0.0
+    """The host ends itself so long after the console last moved the lease; 0: no lease."""
+    lease_end: str = "agent"
+    """What the lease's end ends: ``agent`` (a host that is not ours), ``host`` (an embedded one), ``poweroff``."""
+    linger_s: float = 30.0
+    """How long an unattended host stays after its trainer ended, so that the results can be fetched."""
+    embedded: int = 0
+    """Above 0: one of so many hosts that share this machine. Counts only its own processes, against its share of the
+    cores, and gives each rank one thread."""
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Job:
+        """The job that `to_json` wrote."""
+        values: dict[str, Any] = json.loads(text)
+        recipe = dict(values.pop("recipe"))
+        recipe["phases"] = tuple(Phase(**phase) for phase in recipe["phases"])
+        return cls(recipe=Recipe(**recipe), **values)
+
+    def at(self, node: int, address: str) -> Job:
+        """The same job for another node."""
+        return replace(self, node=node, address=address)

@@ -1,0 +1,113 @@
+"""A look at a host's processors and memory, from /proc.
+
+Two ways to look: the whole machine, and, where several embedded hosts share one machine, only a host's own processes
+against its share of the cores. Where there is no /proc (not Linux) everything is None.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+MIB = 1024 * 1024
+
+
+def boot_id() -> str:
+    """Changes with every boot of the machine; empty where the kernel does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def memory_mib() -> tuple[float | None, float | None]:
+    """(used, total) of the machine's memory, MiB; used is what is not available to a new process."""
+    try:
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        total = int(lines["MemTotal"].split()[0]) / 1024
+        return total - int(lines["MemAvailable"].split()[0]) / 1024, total
+    except (OSError, KeyError, ValueError, IndexError):
+        return None, None
+
+
+def descendants(pid: int) -> list[int]:
+    """The process and all below it, as far as /proc shows them."""
+    found, queue = [], [pid]
+    while queue:
+        one = queue.pop()
+        found.append(one)
+        try:
+            for task in os.listdir(f"/proc/{one}/task"):
+                queue += map(int, Path(f"/proc/{one}/task/{task}/children").read_text().split())
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+class MachineMeter:
+    """CPU and memory of the whole machine."""
+
+    def __init__(self) -> None:
+        self._last = self._ticks()
+
+    def read(self) -> tuple[float | None, float | None, float | None]:
+        """(CPU utilisation % of all cores since the last read, memory used MiB, memory in all MiB)."""
+        ticks, last = self._ticks(), self._last
+        self._last = ticks
+        util = None
+        if ticks and last and ticks[1] > last[1]:
+            util = 100.0 * (1 - (ticks[0] - last[0]) / (ticks[1] - last[1]))
+        return util, *memory_mib()
+
+    @staticmethod
+    def _ticks() -> tuple[int, int] | None:
+        try:
+            with open("/proc/stat", encoding="ascii") as file:
+                values = [int(value) for value in file.readline().split()[1:9]]
+        except (OSError, ValueError):
+            return None
+        return values[3] + values[4], sum(values)
+
+
+class ShareMeter:
+    """CPU and memory of some processes and all below them, where `hosts` hosts share the machine."""
+
+    def __init__(self, roots: Callable[[], list[int]], hosts: int) -> None:
+        """`roots()` names the processes now."""
+        self._roots = roots
+        self._cores = (os.cpu_count() or 1) / hosts
+        self._spent: dict[int, float] = {}
+        self._at = time.monotonic()
+        self._total = memory_mib()[1]
+        self._hosts = hosts
+
+    def read(self) -> tuple[float | None, float | None, float | None]:
+        """(CPU % of the host's share, at most 100; memory of its own MiB; its even share of the machine's MiB)."""
+        spent, memory = {}, 0.0
+        for root in self._roots():
+            for pid in descendants(root):
+                one = self._process(pid)
+                if one:
+                    spent[pid] = one[0]
+                    memory += one[1]
+        now = time.monotonic()
+        passed, self._at = now - self._at, now
+        used = sum(seconds - self._spent.get(pid, 0.0) for pid, seconds in spent.items() if pid in self._spent)
+        self._spent = spent
+        if not spent or passed <= 0:
+            return None, None, None
+        share = None if self._total is None else self._total / self._hosts
+        return min(100.0, 100.0 * used / passed / self._cores), memory, share
+
+    @staticmethod
+    def _process(pid: int) -> tuple[float, float] | None:
+        """(CPU seconds so far, resident MiB that no file backs)."""
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            statm = Path(f"/proc/{pid}/statm").read_text().split()
+        except (OSError, IndexError):
+            return None
+        seconds = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
+        return seconds, (int(statm[1]) - int(statm[2])) * os.sysconf("SC_PAGE_SIZE") / MIB
