@@ -192,7 +192,7 @@ class Channel:
         job_json: str | None = None,
     ) -> Channel:
         """Attaches at the byte `offset` of the host's journal; with a job, starts the agent if none is alive."""
-        words = [address.python, "-m", "remote.agent", "attach", run_id, "--from", str(offset)]
+        words = [address.python, "-m", "remote.agent", "attach", run_id, str(address.node), "--from", str(offset)]
         if job_json is not None:
             words.append("--start")
         command = f'PYTHONPATH="$HOME"/{code.folder} exec ' + " ".join(map(shlex.quote, words))

@@ -16,6 +16,7 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from console.events import (
     HostLost,
     HostRefused,
     HostUnreachable,
+    InstanceStopped,
     OperatorCommanded,
     Record,
     RunContinued,
@@ -52,7 +54,7 @@ from console.profile import Profile
 from console.rundir import RunDirectory
 from console.state import Checkpoint, Run, apply, lose
 from remote.events import Event, StageProgressed
-from remote.job import Job
+from remote.job import Job, host_folder
 from remote.journal import JOURNAL
 
 Observer = Callable[[Run, Run, Record | None], None]
@@ -437,7 +439,7 @@ class LiveRun:
         """Puts the checkpoint that the run goes on from on a host; the gang finds it there by itself."""
         assert checkpoint.fetched is not None
         local = self.directory.path / checkpoint.fetched
-        folder = f".fastconsole/runs/{self.directory.run_id}/"
+        folder = host_folder(self.directory.run_id, 0) + "/"
         self.witness(StageProgressed(stage="checkpoint", done=0, total=1, detail=f"step {checkpoint.step}"), 0)
         # The sum comes last: to the trainer a checkpoint with a sum is a whole one.
         await upload(connection, local, folder + checkpoint.path)
@@ -455,7 +457,7 @@ class LiveRun:
     async def _fetch(self, checkpoint: Checkpoint) -> None:
         connection = self._connections.get(checkpoint.node)
         local = self.directory.checkpoints / Path(checkpoint.path).name
-        remote_path = f".fastconsole/runs/{self.directory.run_id}/{checkpoint.path}"
+        remote_path = f"{host_folder(self.directory.run_id, checkpoint.node)}/{checkpoint.path}"
         try:
             disk = self._provider.disk(checkpoint.node)
             if connection is not None:
@@ -562,9 +564,16 @@ class LiveRun:
         lost = {address.node: await self._provider.lost(address.node) for address in addresses}
         if addresses and not all(lost.values()):
             return True
+        last_t = {node.node: node.last_received or self._run.started or self.now() for node in self._run.nodes}
+
+        def remember(before: Run, after: Run, record: Record | None) -> None:
+            if record is not None and record.node is not None and record.offset is not None:
+                last_t[record.node] = record.t
+
+        self.observe(remember)
         for address in addresses:
             disk = self._provider.disk(address.node)
-            journal = disk / ".fastconsole" / "runs" / self.directory.run_id / JOURNAL if disk else None
+            journal = disk / host_folder(self.directory.run_id, address.node) / JOURNAL if disk else None
             if journal is not None and journal.is_file():
                 offset = self._run.nodes[address.node].last_offset or 0
                 with journal.open("rb") as file:
@@ -577,6 +586,9 @@ class LiveRun:
             await self._fetch(newest)
         end = policy.salvaged(self._run)
         async for node, event in self._provider.give_back():
+            # They ended when they last spoke, and not now that somebody looks.
+            if isinstance(event, InstanceStopped):
+                event = replace(event, stopped_t=last_t[node])
             self.witness(event, node)
         self._ended(end)
         return False

@@ -166,13 +166,13 @@ def _budget(run: Run, now: float) -> list[Decision]:
 def salvaged(run: Run) -> EndRun:
     """How a run ended whose console and hosts are both gone, by what its journals tell."""
     ended = _gang_ended(run, float("inf"))
-    if ended is not None:
+    if ended is not None and ended.status != state.STOPPED:
         return ended
     where = "before its first step" if run.step is None else f"after step {run.step.step}"
     newest = max((one.step for one in run.checkpoints if one.fetched), default=None)
     kept = "no checkpoint was saved" if newest is None else f"the checkpoint of step {newest} is saved"
     return EndRun(
-        state.FAILED,
-        Exit.FAILED,
-        f"its console was killed, and its hosts ended with their lease {where}; {kept}",
+        ended.status if ended else state.FAILED,
+        ended.exit_code if ended else Exit.FAILED,
+        f"its console was gone and its hosts ended with their lease {where}; {kept}",
     )

@@ -62,11 +62,6 @@ _CHECKPOINT_GRACE_S = 10.0
 _KILL_GRACE_S = 2.0
 
 
-def runs_folder() -> Path:
-    """Where a host keeps its runs."""
-    return Path.home() / ".fastconsole" / "runs"
-
-
 def torch_version() -> str | None:
     """The installed torch's version, found without importing it; None where there is none."""
     try:

@@ -1,4 +1,4 @@
-"""The console's channel to a host: ``python -m remote.agent attach RUN_ID --from OFFSET [--start]``.
+"""The console's channel to a host: ``python -m remote.agent attach RUN_ID NODE --from OFFSET [--start]``.
 
 Journal lines go up stdout from OFFSET on, whole lines only; commands come down stdin, a JSON object a line, and are
 appended to the agent's ``commands.jsonl``. With ``--start`` the first line of stdin is the job, and the agent is
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from remote import agent
 from remote.events import AgentDied
-from remote.job import Job
+from remote.job import Job, host_folder
 from remote.journal import JOURNAL, Journal
 
 REFUSED = 10
@@ -39,14 +39,15 @@ class Refusal(Exception):
 
 
 def main(argv: list[str]) -> int:
-    """The entry: ``attach RUN_ID --from OFFSET [--start]``."""
+    """The entry: ``attach RUN_ID NODE --from OFFSET [--start]``."""
     parser = argparse.ArgumentParser(prog="remote.agent")
     parser.add_argument("command", choices=["attach"])
     parser.add_argument("run_id")
+    parser.add_argument("node", type=int)
     parser.add_argument("--from", dest="offset", type=int, default=0)
     parser.add_argument("--start", action="store_true")
     options = parser.parse_args(argv)
-    folder = agent.runs_folder() / options.run_id
+    folder = Path.home() / host_folder(options.run_id, options.node)
     try:
         if options.start:
             line = sys.stdin.buffer.readline()

@@ -12,6 +12,11 @@ from typing import Any
 from remote.schedule import Phase
 
 
+def host_folder(run_id: str, node: int) -> str:
+    """A node's folder of a run on its host, below the home folder. Hosts may share one home (a cluster's NFS does)."""
+    return f".fastconsole/runs/{run_id}/node-{node:02d}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
     """How to train, on any number of ranks."""
