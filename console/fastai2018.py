@@ -98,7 +98,16 @@ def phases_of(namespace: str) -> tuple[Phase, ...]:
     try:
         entries = [entry for entry in ast.literal_eval(found[2]) if isinstance(entry, dict)]
         return tuple(_phases(entries))
-    except (KeyError, IndexError, TypeError, SyntaxError, MemoryError, RecursionError, ZeroDivisionError) as error:
+    except (
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        SyntaxError,
+        MemoryError,
+        RecursionError,
+        ZeroDivisionError,
+    ) as error:
         raise ValueError(f"phases that cannot be read: {error}") from None
 
 

@@ -175,12 +175,12 @@ class Replay:
             if isinstance(item, Record) and not isinstance(item.event, QUIET)
         ]
         self._snapshots = [Run()]
-        self._place = 0
-        """How many items the state has."""
         self._run = self._snapshots[0]
         for begin in range(0, len(self._items), SNAPSHOT_RECORDS):
             self._run = fold_items(islice(self._items, begin, begin + SNAPSHOT_RECORDS), self._run)
             self._snapshots.append(self._run)
+        self._place = len(self._items)
+        """How many items the state has."""
         self.playing = True
         self.speed = speed
         self.loop = False

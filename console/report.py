@@ -34,7 +34,9 @@ def story(run: Run, now: float | None = None) -> str:
     """
     now = (run.last_received or 0.0) if now is None else now
     paragraphs = [_what(run), _how(run, now), _epochs(run), _nodes(run), _alerts(run), _counts(run)]
-    return "\n\n".join("\n".join(lines) for lines in paragraphs if lines) + "\n"
+    # A damaged number can be wider than any column.
+    fitted = ("\n".join(plain(line, COLUMNS, strip=False) for line in lines) for lines in paragraphs if lines)
+    return "\n\n".join(fitted) + "\n"
 
 
 def _what(run: Run) -> list[str]:
@@ -77,7 +79,7 @@ def _how(run: Run, now: float) -> list[str]:
     if goal is not None:
         name = f"{metric_name(goal.metric)} {percent(goal.value)}"
         if goal.time_to_target_s is None:
-            lines += _labelled("target", f"{name} not reached; best {percent(views.best(run, goal.metric), 2)}")
+            lines += _labelled("target", f"{name} not reached; best {percent(views.best(run, goal.metric), 3)}")
         else:
             lines += _labelled(
                 "target",
@@ -105,11 +107,11 @@ def _both(billed_usd: float | None, on_demand_usd: float | None) -> str:
 def _epochs(run: Run) -> list[str]:
     if not run.epochs:
         return []
-    lines = ["epoch      time    px    top-1    top-5     loss       img/s     billed  on demand"]
+    lines = ["epoch      time    px     top-1     top-5     loss       img/s     billed  on demand"]
     for epoch, received in zip(run.epochs, run.epochs_received, strict=True):
         lines.append(
-            f"{epoch.epoch:5} {clock(epoch.elapsed_s):>9} {_cell(epoch.image_size):>5} {percent(epoch.top1, 2):>8}"
-            f" {percent(epoch.top5, 2):>8} {_decimals(epoch.train_loss):>8} {_whole(epoch.img_per_s):>11}"
+            f"{epoch.epoch:5} {clock(epoch.elapsed_s):>9} {_cell(epoch.image_size):>5} {percent(epoch.top1, 3):>9}"
+            f" {percent(epoch.top5, 3):>9} {_decimals(epoch.train_loss):>8} {_whole(epoch.img_per_s):>11}"
             f" {money(views.cost_to(run, received)):>10} {money(views.cost_on_demand_to(run, received)):>10}"
         )
     return lines
@@ -240,7 +242,7 @@ class Narrator:
                 )
             case re.TargetReached():
                 yield (
-                    f"target reached: {metric_name(event.metric)} {percent(event.value, 2)} after "
+                    f"target reached: {metric_name(event.metric)} {percent(event.value, 3)} after "
                     f"{event.elapsed_s / 60:.2f} minutes of training"
                 )
             case re.CheckpointSaved() if event.reason != "epoch":

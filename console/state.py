@@ -269,7 +269,7 @@ def utilisation_pct(sample: re.HostSampled | None) -> float | None:
 def apply(run: Run, record: Record) -> Run:
     """The run after the record. Pure, and total over all records that decode."""
     node = record.node
-    if node is not None and node >= len(run.nodes) and not isinstance(record.event, ce.RunCreated):
+    if node is not None and node >= len(run.nodes):
         if run.created is not None or node >= NODES:
             # A record from a node that the run does not have: the line was damaged in a way that JSON cannot tell.
             return _changed(run, damaged=run.damaged + 1)

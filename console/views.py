@@ -383,12 +383,12 @@ def _launching(run: Run, now: float) -> str:
 
 def _ended(run: Run, now: float) -> str:
     parts = [run.status]
+    if run.reason and run.status not in (state.FINISHED, state.REACHED):
+        parts.append(plain(run.reason, 60))
     goal = target(run)
     if goal is not None and goal.time_to_target_s is not None:
         parts.append(f"{metric_name(goal.metric)} {percent(goal.value)} in {clock(goal.time_to_target_s)}")
     else:
-        if run.reason and run.status not in (state.FINISHED, state.REACHED):
-            parts.append(plain(run.reason, 60))
         parts += _accuracy(run)
     return " · ".join([*parts, *_time_and_money(run, now)])
 
@@ -450,9 +450,13 @@ _CONTROL = re.compile(
 )
 
 
-def plain(text: str, columns: int = 4096) -> str:
-    """Text of a host or a log, fit for a terminal: one line, no control sequences, at most `columns` characters."""
-    clean = _CONTROL.sub(lambda match: " " if match[0] in "\t\n\r" else "", text[: 4 * columns + 1024]).strip()
+def plain(text: str, columns: int = 4096, *, strip: bool = True) -> str:
+    """Text of a host or a log, fit for a terminal: one line, no control sequences, at most `columns` characters.
+
+    Without `strip`, blanks at its ends stay.
+    """
+    clean = _CONTROL.sub(lambda match: " " if match[0] in "\t\n\r" else "", text[: 4 * columns + 1024])
+    clean = clean.strip() if strip else clean
     return clean if len(clean) <= columns else clean[: max(0, columns - 1)] + "…"
 
 

@@ -1,0 +1,216 @@
+"""What follows from a run and the moment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from run_story import START_T, Story, created, folded, launched, told, trained
+
+from console import events as ce
+from console import state, views
+from console.state import Run
+from remote import events as re
+
+
+def test_cost_accrues_by_the_second_with_nobody_speaking() -> None:
+    run = Story().says(created(nnodes=1)).run
+    assert views.cost(run, START_T).billed_usd == 0
+    began = ce.InstanceStarted(instance_id="i", started_t=START_T, usd_per_h=7.2, usd_per_h_on_demand=24.0)
+    run = Story().says(created(nnodes=1)).says(began, 0).run
+    at = views.cost(run, START_T + 100)
+    assert at.billed_usd == pytest.approx(0.2)
+    assert at.on_demand_usd == pytest.approx(100 * 24 / 3600)
+    assert (at.usd_per_h, at.usd_per_h_on_demand) == (7.2, 24.0)
+    assert at.note == "simulated"
+    assert views.cost(run, START_T + 200).billed_usd == pytest.approx(0.4)
+
+
+def test_the_first_minute_is_billed_whole_and_each_instance_has_its_own() -> None:
+    began = ce.InstanceStarted(instance_id="i", started_t=START_T, usd_per_h=3600.0, usd_per_h_on_demand=None)
+    story = Story().says(created(nnodes=2)).says(began, 0)
+    assert views.cost(story.run, START_T + 1).billed_usd == 60
+    story.says(ce.InstanceStopped(instance_id="i", stopped_t=START_T + 10, reason="spot"), 0)
+    story.says(replace(began, instance_id="j", started_t=START_T + 20), 0)
+    at = views.cost(story.run, START_T + 120)
+    assert at.billed_usd == 60 + 100
+    assert at.usd_per_h == 3600
+    assert at.on_demand_usd is None
+    assert views.cost_to(story.run, START_T + 5) == 60
+
+
+def test_a_stopped_instance_costs_no_more() -> None:
+    run = told().run
+    assert run.ended is not None
+    assert views.cost(run, run.ended).billed_usd == views.cost(run, run.ended + 3600).billed_usd
+    assert views.cost(run, run.ended).usd_per_h == 0
+
+
+def test_without_a_price_there_is_no_cost() -> None:
+    run = Story().says(created(usd_per_h=None, usd_per_h_on_demand=None)).run
+    spent = views.cost(run, START_T + 10)
+    assert (spent.billed_usd, spent.on_demand_usd, spent.usd_per_h, spent.projected_usd) == (None,) * 4
+    assert views.cost(Run(), 0.0).billed_usd is None
+
+
+def test_elapsed_stops_with_the_run() -> None:
+    assert views.elapsed_s(Run(), 5.0) is None
+    story = trained(epochs=1)
+    assert views.elapsed_s(story.run, START_T + 1000) == 1000
+    run = told().run
+    assert run.ended is not None
+    assert views.elapsed_s(run, START_T + 10_000) == run.ended - START_T
+
+
+def test_progress() -> None:
+    at = views.progress(trained(epochs=2).run)
+    assert (at.epoch, at.epochs, at.epoch_step, at.steps_per_epoch) == (2, 2, 4, 4)
+    assert (at.step, at.total_steps, at.fraction) == (8, 8, 1.0)
+    assert (at.phase, at.phases, at.image_size) == (1, 2, 32)
+    empty = views.progress(Run())
+    assert (empty.epoch, empty.step, empty.fraction, empty.phases) == (None,) * 4
+    assert views.progress(Story().says(created(profile_text="= no TOML")).run).phases is None
+
+
+def test_the_rate_is_all_images_over_all_seconds() -> None:
+    story = trained(epochs=1)
+    assert views.img_per_s(Run()) is None
+    assert views.img_per_s(story.run) == pytest.approx(100)
+    last = story.run.step
+    assert last is not None
+    run = story.hears(0, replace(last, step=5, img_per_s=50.0, step_s=2.0), after_s=60).run
+    assert views.img_per_s(run) == pytest.approx(50), "what is a minute old counts no more"
+
+
+def test_time_left() -> None:
+    story = trained(epochs=3)
+    cut = [record for record in story.records if record.received <= START_T + 7]
+    run = folded(cut)
+    assert run.training is not None
+    assert run.step is not None
+    left_s = views.schedule_left_s(run, run.last_step or 0.0)
+    steps_left = 12 - run.step.step
+    assert left_s == pytest.approx(steps_left + (3 - len(run.epochs)) * (1.0 if run.epochs else 0.0))
+    assert views.schedule_left_s(run, (run.last_step or 0) + 0.5) == pytest.approx(left_s - 0.5)
+    assert views.schedule_left_s(launched().run, START_T) is None
+    assert views.schedule_left_s(told().run, START_T) is None
+    assert views.schedule_left_s(story.hears(0, re.Paused(rank=0, step=12)).run, story.t) is None
+
+
+def test_the_projection_is_the_bill_and_what_is_left() -> None:
+    run = folded([record for record in trained().records if record.received <= START_T + 7])
+    now = run.last_step or 0.0
+    spent, left_s = views.cost(run, now), views.schedule_left_s(run, now)
+    assert left_s is not None
+    assert spent.billed_usd is not None
+    assert spent.usd_per_h == pytest.approx(14.4)
+    assert spent.projected_usd == pytest.approx(spent.billed_usd + left_s * 14.4 / 3600)
+
+
+def test_best_and_target() -> None:
+    run = told().run
+    assert views.best(run, "top5") == 0.9
+    assert views.best(run, "top1") == 0.45
+    assert views.best(Run(), "top5") is None
+    goal = views.target(run)
+    assert goal is not None
+    assert (goal.metric, goal.value) == ("top5", 0.6)
+    assert run.target is not None
+    assert goal.time_to_target_s == run.target.elapsed_s
+    assert goal.cost_usd == views.cost_to(run, run.epochs_received[1])
+    assert views.target(Run()) is None
+    missed = views.target(trained(top5=0.1).run)
+    assert missed is not None
+    assert missed.time_to_target_s is None
+
+
+def test_who_is_quiet() -> None:
+    story = trained(epochs=1)
+    run = story.run
+    assert views.quiet(run, story.t + 1) == ()
+    story.hears(0, re.HostSampled(cpu_util_pct=1.0, mem_used_mib=1.0, mem_total_mib=1.0), after_s=20)
+    assert views.quiet(story.run, story.t) == (1,)
+    assert views.stale_s(story.run.nodes[1], story.t) == pytest.approx(21.0)
+    assert views.stale_s(Story().says(created()).run.nodes[0], story.t) is None
+    assert views.quiet(told().run, story.t + 1e6) == ()
+
+
+def test_utilisation() -> None:
+    run = trained(epochs=1).run
+    assert views.util_pct(run) == 40.5
+    assert views.util_pct_mean(run.nodes[1]) == 41.0
+    assert views.util_pct(launched().run) is None
+
+
+def test_stages_count_the_nodes_that_are_past_them() -> None:
+    story = Story().says(created(nnodes=3))
+    for node in range(3):
+        story.says(re.StageProgressed(stage="connect", done=0, total=1), node)
+    story.says(re.StageProgressed(stage="connect", done=1, total=1), 0)
+    story.says(re.StageProgressed(stage="data", done=10, total=40, detail="images"), 1)
+    connect, data = views.stages(story.run)
+    assert (connect.name, connect.nodes_done, connect.nodes) == ("connect", 2, 3)
+    assert (data.name, data.nodes_done, data.detail) == ("data", 0, "node 1: 10/40 images")
+    assert "node 2" in connect.detail
+    assert all(stage.nodes_done == stage.nodes for stage in views.stages(launched().run))
+
+
+def test_stragglers() -> None:
+    story = launched(nnodes=2)
+    for rank in range(4):
+        story.hears(
+            rank // 2,
+            re.RankProgressed(
+                rank=rank, step=1, img_per_s=1.0, step_s=1.0, data_s=0.6 if rank == 3 else 0.1, compute_s=0.3
+            ),
+        )
+    (slow,) = views.stragglers(story.run)
+    assert (slow.node, slow.rank, slow.reason) == (1, 3, "data")
+    assert slow.ratio == pytest.approx(6)
+    assert views.stragglers(trained(epochs=1).run) == ()
+
+
+def test_pending_commands() -> None:
+    story = trained(epochs=1).says(ce.OperatorCommanded(id="x", command="pause"))
+    story.hears(0, re.CommandDone(id="x", command="pause"))
+    assert [command.id for command in views.pending(story.run, story.t)] == ["x"]
+    assert views.pending(story.run, story.t + 61) == ()
+    story.hears(1, re.CommandDone(id="x", command="pause", ok=False))
+    assert views.pending(story.run, story.t) == ()
+
+
+def test_headlines() -> None:
+    assert views.headline(Run(), 0.0) == "launching · no hosts yet · —"
+    story = launched()
+    assert views.headline(story.run, story.t).startswith("launching · 2/2 hosts connected")
+    story = trained(epochs=2)
+    line = views.headline(story.run, story.t)
+    assert line == "training · epoch 2/2 · step 8/8 · top-5 60.0 % · 100 img/s · 00:11 · $0.24 simulated"
+    run = told().run
+    assert views.headline(run, START_T + 99).startswith("reached · top-5 60.0 % in 00:10 · ")
+    failed = story.says(ce.RunEnded(status=state.FAILED, exit_code=3, reason="no \x1b[31mluck")).run
+    assert views.headline(failed, story.t).startswith("failed · no luck · top-5 60.0 %")
+
+
+def test_figures_are_drawn() -> None:
+    assert [views.money(usd) for usd in (None, 0.0, 0.0042, 0.01, 1.234, 1234.5)] == [
+        "—", "$0.00", "$0.0042", "$0.01", "$1.23", "$1,234.50",
+    ]  # fmt: skip
+    assert [views.percent(value) for value in (None, 0.0, 0.612, 0.92999, 0.93, 0.931, 1.0)] == [
+        "—", "0.0 %", "61.2 %", "92.9 %", "93.0 %", "93.1 %", "100.0 %",
+    ]  # fmt: skip
+    assert views.percent(0.93178, 3) == "93.178 %"
+    assert [views.clock(seconds) for seconds in (None, 0.0, 123.9, 3723.0)] == ["—", "00:00", "02:03", "1:02:03"]
+    assert [views.count(number) for number in (None, 5, 12345)] == ["—", "5", "12,345"]
+
+
+@given(st.text())
+def test_plain_text_holds_nothing_that_a_terminal_obeys(text: str) -> None:
+    clean = views.plain(f"a\x1b[2Jb\x1b]0;title\x07c\x9b31md\u202e{text}", 200)
+    assert clean.startswith("abcd")
+    assert all(character.isprintable() or character.isspace() for character in clean if ord(character) < 0xA0)
+    assert "\n" not in clean
+    assert len(clean) <= 200
+    clean.encode()
