@@ -164,7 +164,7 @@ def end(run_id: str, *, at_once: bool) -> int:
         live = LiveRun(profile, directory, provider_of(profile, directory), past)
         live.attach()
         await live.command("terminate" if at_once else "stop")
-        await live.drive_once()
+        await live.drive()
         return live.run
 
     ended = asyncio.run(drive())
@@ -350,7 +350,7 @@ async def _headless(live: LiveRun) -> int:
 
     heart = loop.create_task(beat())
     try:
-        await live.drive_once()
+        await live.drive()
     finally:
         heart.cancel()
     return _closing(live)

@@ -13,6 +13,7 @@ import statistics
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 from functools import lru_cache
 
 from console import state
@@ -467,3 +468,28 @@ def _share(done: int, total: int) -> str:
 def _mean(values: Iterable[float | None]) -> float | None:
     said = [value for value in values if value is not None]
     return sum(said) / len(said) if said else None
+
+
+def receipt(run: Run, now: float) -> dict[str, Any]:
+    """What a run cost, instance by instance, as it is written to ``receipt.json``. Dollars, epoch seconds."""
+    total = cost(run, now)
+    return {
+        "run_id": run.run_id,
+        "status": run.status,
+        "reason": run.reason,
+        "cost_usd": total.billed_usd,
+        "cost_on_demand_usd": total.on_demand_usd,
+        "price_note": total.note,
+        "instances": [
+            {
+                "node": node.node,
+                "instance_id": billing.instance_id,
+                "started_t": billing.started_t,
+                "stopped_t": billing.stopped_t,
+                "usd_per_h": billing.usd_per_h,
+                "usd_per_h_on_demand": billing.usd_per_h_on_demand,
+            }
+            for node in run.nodes
+            for billing in node.billing
+        ],
+    }

@@ -89,6 +89,10 @@ def _start(folder: Path, job: Job) -> None:
     if free_mib < _NEEDED_MIB:
         raise Refusal(f"the disk of {Path.home()} is full: {free_mib:.0f} MiB free, a run needs {_NEEDED_MIB} or more")
     (folder / agent.COMMANDS).unlink(missing_ok=True)
+    journal = folder / JOURNAL
+    if journal.exists():
+        # Of an earlier attempt of the run on a host that stayed: what it told is known, and offsets begin anew.
+        journal.rename(folder / f"journal-{time.time_ns()}.jsonl")
     try:
         agent.daemonize(folder, job, lock)
     except RuntimeError as error:

@@ -1,0 +1,98 @@
+"""A run's checkpoints on the laptop: fetched while it trains, so that a lost host does not take the last one along."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from pathlib import Path
+
+import asyncssh
+
+from console.book import Book
+from console.events import AlertRaised, CheckpointFetched
+from console.hosts import HostUnreachable, fetch, upload
+from console.rundir import RunDirectory
+from console.state import Checkpoint, Run
+from remote.job import host_folder
+
+_RETRY_S = 2.0
+
+
+def newest(run: Run) -> Checkpoint | None:
+    """The checkpoint of the highest step."""
+    return max(run.checkpoints, key=lambda one: one.step, default=None)
+
+
+def newest_kept(run: Run, directory: RunDirectory) -> Checkpoint | None:
+    """The one of the highest step among those that are in the run directory."""
+    kept = [one for one in run.checkpoints if one.fetched and (directory.path / one.fetched).is_file()]
+    return max(kept, key=lambda one: one.step, default=None)
+
+
+class Keeper:
+    """Fetches a run's newest checkpoint, one at a time."""
+
+    def __init__(self, book: Book, directory: RunDirectory) -> None:
+        self._book = book
+        self._directory = directory
+        self._task: asyncio.Task[None] | None = None
+
+    def look(self, connections: dict[int, asyncssh.SSHClientConnection]) -> None:
+        """Starts to fetch the newest one, unless that is done or under way."""
+        if self._task is not None and not self._task.done():
+            return
+        checkpoint = newest(self._book.run)
+        if checkpoint is not None and checkpoint.fetched is None and checkpoint.node in connections:
+            self._task = asyncio.create_task(self.keep(checkpoint, connections[checkpoint.node], None))
+
+    async def finish(self, connections: dict[int, asyncssh.SSHClientConnection], disk: Path | None) -> None:
+        """Has the newest one here, from its host or, where that is gone, from the disk that it left."""
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+        checkpoint = newest(self._book.run)
+        if checkpoint is not None and checkpoint.fetched is None:
+            await self.keep(checkpoint, connections.get(checkpoint.node), disk)
+
+    async def keep(
+        self, checkpoint: Checkpoint, connection: asyncssh.SSHClientConnection | None, disk: Path | None
+    ) -> None:
+        """Brings a checkpoint here. What goes wrong is an alert; the next checkpoint will come."""
+        local = self._directory.checkpoints / Path(checkpoint.path).name
+        there = f"{host_folder(self._directory.run_id, checkpoint.node)}/{checkpoint.path}"
+        try:
+            if connection is not None:
+                size = await fetch(connection, there, local, checkpoint.sha256)
+            elif disk is not None:
+                await asyncio.to_thread(shutil.copyfile, disk / there, local)
+                size = local.stat().st_size
+            else:
+                return
+            head = {"sha256": checkpoint.sha256, "size_bytes": size, "step": checkpoint.step}
+            local.with_suffix(".json").write_text(json.dumps(head))
+        except (HostUnreachable, ValueError, OSError) as error:
+            # A host keeps two; that an older one is gone by now is no news.
+            if checkpoint is newest(self._book.run):
+                self._book.witness(
+                    AlertRaised(kind="checkpoint", text=f"step {checkpoint.step} was not fetched: {error}")
+                )
+                await asyncio.sleep(_RETRY_S)
+            return
+        path = str(local.relative_to(self._directory.path))
+        self._book.witness(CheckpointFetched(step=checkpoint.step, path=path, size_bytes=size))
+        for old in self._book.run.checkpoints:
+            if old.fetched and old.fetched != path and old.step < checkpoint.step:
+                (self._directory.path / old.fetched).unlink(missing_ok=True)
+                (self._directory.path / old.fetched).with_suffix(".json").unlink(missing_ok=True)
+
+
+async def hand_over(
+    connection: asyncssh.SSHClientConnection, checkpoint: Checkpoint, directory: RunDirectory, node: int
+) -> None:
+    """Puts a checkpoint on a host, where the gang finds it by itself. Raises HostUnreachable."""
+    assert checkpoint.fetched is not None
+    local = directory.path / checkpoint.fetched
+    there = Path(host_folder(directory.run_id, node)) / checkpoint.path
+    # The sum comes last: to the trainer a checkpoint with a sum is a whole one.
+    await upload(connection, local, str(there))
+    await upload(connection, local.with_suffix(".json"), str(there.with_suffix(".json")))

@@ -1,0 +1,158 @@
+"""The links to a run's hosts: one task a host, which keeps that host's channel open for as long as the run lives.
+
+A link connects, ships the code, attaches at the byte after the last record known, and reads; when it breaks, it asks
+the provider whether the host is gone and else tries again, ever more patiently. Whatever happens to a host is a record
+in the book and never an exception that climbs out of its task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncssh
+
+from console.address import HostAddress
+from console.book import Book
+from console.events import HostConnected, HostFound, HostLost, HostRefused, HostUnreachable
+from console.hosts import Channel, Code, connect, fingerprint, ship
+from console.hosts import HostRefused as Refused
+from console.hosts import HostUnreachable as Unreachable
+from console.state import Node
+from remote.events import StageProgressed
+
+_BACKOFF_S = (0.5, 8.0)
+"""First and longest wait before a host is tried again."""
+_STEADY_S = 10.0
+"""A link that held for so long starts again with the first wait."""
+
+Prepare = Callable[[asyncssh.SSHClientConnection, HostAddress], Awaitable[str | None]]
+"""What else a host needs before it is attached to; its job as JSON, None to attach to an agent that must be there."""
+
+
+class Links:
+    """All links of a run."""
+
+    def __init__(
+        self, book: Book, run_id: str, prepare: Prepare, lost: Callable[[int], Awaitable[str | None]]
+    ) -> None:
+        """`lost(node)`: why the node's host is gone for good, or None, as its provider says."""
+        self._book = book
+        self._run_id = run_id
+        self._prepare = prepare
+        self._lost = lost
+        self._code = Code.read()
+        self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._channels: dict[int, Channel] = {}
+        self._sent: dict[str, dict[str, Any]] = {}
+        self.connections: dict[int, asyncssh.SSHClientConnection] = {}
+        """Those that are open now, by node."""
+
+    def serve(self, address: HostAddress) -> None:
+        """Links a host, in a task of its own."""
+        self._tasks[address.node] = asyncio.create_task(self._serve(address))
+
+    def send(self, command: dict[str, Any], *, keep: bool = False) -> None:
+        """Puts a command on its way to every host; a kept one again after each break until the host acknowledged it."""
+        if keep:
+            self._sent[command["id"]] = command
+        for channel in self._channels.values():
+            channel.send(command)
+
+    def check(self) -> None:
+        """Raises what a link broke on that was no fault of its host: a full disk here, or a bug."""
+        for task in self._tasks.values():
+            if task.done() and not task.cancelled():
+                task.result()
+
+    async def ended(self, timeout_s: float) -> None:
+        """Waits until every agent has ended in order, or the time is up."""
+        if self._tasks:
+            await asyncio.wait(self._tasks.values(), timeout=timeout_s)
+
+    async def hang_up(self) -> None:
+        """Closes all channels; the agents go on."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        self._tasks.clear()
+        self._sent.clear()
+
+    def _node(self, address: HostAddress) -> Node:
+        return self._book.run.nodes[address.node]
+
+    def _stage(self, address: HostAddress, stage: str, done: int, total: int = 1, detail: str = "") -> None:
+        """Says a stage of the launch; a reconnect later on is none."""
+        if self._node(address).agent is None:
+            event = StageProgressed(stage=stage, done=done, total=total, detail=detail)
+            self._book.witness(event, address.node)
+
+    async def _serve(self, address: HostAddress) -> None:
+        node, wait_s = address.node, _BACKOFF_S[0]
+        while True:
+            began = time.monotonic()
+            try:
+                await self._converse(address)
+                return
+            except Refused as error:
+                self._book.witness(HostRefused(reason=str(error)), node)
+                return
+            except Unreachable as error:
+                lost = await self._lost(node)
+                if lost is not None:
+                    self._book.witness(HostLost(reason=lost), node)
+                    return
+                if time.monotonic() - began > _STEADY_S:
+                    wait_s = _BACKOFF_S[0]
+                pause_s = wait_s * random.uniform(0.7, 1.3)
+                self._book.witness(HostUnreachable(reason=str(error), retry_s=round(pause_s, 1)), node)
+                await asyncio.sleep(pause_s)
+                wait_s = min(wait_s * 2, _BACKOFF_S[1])
+
+    async def _converse(self, address: HostAddress) -> None:
+        """One connection from its beginning to the agent's end in order."""
+        node = address.node
+        self._stage(address, "connect", 0)
+        connection = await connect(address)
+        try:
+            self.connections[node] = connection
+            if self._node(address).fingerprint is None:
+                peer = connection.get_extra_info("peername") or (address.host, address.port or 22)
+                found = HostFound(address=peer[0], port=peer[1], fingerprint=fingerprint(connection))
+                self._book.witness(found, node)
+            self._stage(address, "connect", 1)
+            await ship(connection, self._code, lambda done, total: self._shipped(address, done, total))
+            job_json = await self._prepare(connection, address)
+            self._stage(address, "agent", 0)
+            offset = self._node(address).last_offset or 0
+            channel = await Channel.open(
+                connection, address, self._code, self._run_id, offset=offset, job_json=job_json
+            )
+            self._channels[node] = channel
+            self._book.witness(HostConnected(from_offset=offset), node)
+            self._send_again(node, channel)
+            held = b""
+            async for piece in channel.pieces():
+                whole, newline, held = (held + piece).rpartition(b"\n")
+                if newline:
+                    self._book.take_lines(node, whole.split(b"\n"), offset)
+                    offset += len(whole) + 1
+            await channel.verdict()
+        finally:
+            self._channels.pop(node, None)
+            self.connections.pop(node, None)
+            connection.abort()
+
+    def _shipped(self, address: HostAddress, done: int, total: int) -> None:
+        # Every file would be a record; a quarter of them is progress enough.
+        if done in (1, total) or done % max(1, total // 4) == 0:
+            self._stage(address, "ship", done, total, "files")
+
+    def _send_again(self, node: int, channel: Channel) -> None:
+        """What this node has not acknowledged yet; an agent that did it already passes over the id."""
+        for command in self._book.run.commands:
+            if command.id in self._sent and node not in command.done and node not in command.refused:
+                channel.send(self._sent[command.id])
