@@ -11,7 +11,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.screen import Screen
-from textual.worker import Worker, WorkerFailed
+from textual.worker import Worker, WorkerError
 
 from console.source import Player, Source
 from console.tui import keys
@@ -169,7 +169,7 @@ class ConsoleApp(App[int]):
             self._work.cancel()
             try:
                 await asyncio.wait_for(asyncio.shield(self._work.wait()), CLOSE_S)
-            except (WorkerFailed, TimeoutError, asyncio.CancelledError):
+            except (WorkerError, TimeoutError):
                 pass
         run = None if self._source is None else self._source.run
         self.exit(run.exit_code if run is not None and not run.live else 1 if self.failure is not None else None)
@@ -178,7 +178,9 @@ class ConsoleApp(App[int]):
 
     def action_help(self) -> None:
         """Lists the keys that this console has, the ones of the open screen as they are mapped."""
-        mapped = {one.binding.id: one.binding for one in self.screen.active_bindings.values()}
+        mapped: dict[str | None, Binding] = {}
+        for active in self.screen.active_bindings.values():
+            mapped.setdefault(active.binding.id, active.binding)
         log = isinstance(self._source, Player)
         groups: dict[str, list[tuple[str, Binding]]] = {}
         here = [*NodesPane.BINDINGS, *NodeScreen.BINDINGS, *LogPane.BINDINGS]

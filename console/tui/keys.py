@@ -22,6 +22,7 @@ RUN: Final = [
         "T,shift+t",
         "terminate",
         "terminate",
+        key_display="T",
         id="run.terminate",
         tooltip="Terminate all hosts at once, with nothing saved",
     ),
@@ -51,7 +52,9 @@ PLAY: Final = [
     Binding("g", "go_to", "go to", id="play.go_to", tooltip="Go to a time (3:20), a share (50%) or an epoch (e12)"),
     Binding("home", "seek_start", "first", show=False, priority=True, id="play.start", tooltip="To the first record"),
     Binding("end", "seek_end", "last", show=False, priority=True, id="play.end", tooltip="To the last record"),
-    Binding("L,shift+l", "loop", "loop", id="play.loop", tooltip="Begin again when the log is at its end"),
+    Binding(
+        "L,shift+l", "loop", "loop", key_display="L", id="play.loop", tooltip="Begin again when the log is at its end"
+    ),
 ]
 """What is done to a log that plays."""
 
@@ -68,6 +71,9 @@ PANES: Final = [
 """How one moves about."""
 
 APP: Final = [
+    Binding(
+        "ctrl+p", "command_palette", "actions", show=False, priority=True, id="app.palette", tooltip="Every action"
+    ),
     Binding("question_mark", "help", "help", key_display="?", id="app.help", tooltip="All keys"),
     Binding("q", "leave", "quit", id="app.leave", tooltip="Leave; asks first while a run is going on"),
     Binding(

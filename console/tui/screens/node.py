@@ -68,7 +68,7 @@ class FactsPane(Pane):
     def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
         """Facts in pairs, then a line a processor and a line a rank."""
         nodes = moment.run.nodes
-        self.border_title = f"Node {self._node} of {len(nodes)}"
+        self.border_title = f"Node {self._node} · {len(nodes)} nodes"
         if self._node >= len(nodes):
             return (), [((" This run has no such node.", "dim"),)]
         node = nodes[self._node]
@@ -180,7 +180,12 @@ def _ranks(node: Node) -> list[Line]:
         return []
     lines: list[Line] = [
         (),
-        ((f"{'rank':<6}{'device':<9}{'pid':>8}{'step':>9}{'img/s':>8}{'step':>10}{'data':>10}{'compute':>10}", "dim"),),
+        (
+            (
+                f"{'rank':<6}{'device':<9}{'pid':>8}{'step':>9}{'img/s':>8}{'a step':>10}{'data':>10}{'compute':>10}",
+                "dim",
+            ),
+        ),
     ]
     for rank in node.ranks:
         rate = "—" if rank.img_per_s is None else views.count(round(rank.img_per_s))

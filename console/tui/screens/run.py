@@ -84,9 +84,11 @@ class RunScreen(Screen[None]):
         run = moment.run
         if run.live:
             self._closed = False
-        self.query_one("#strip").display = strip_alert(moment) is not None
+        closing = not run.live and not self._closed
+        self.query_one("#closing").display = closing
+        # The closing panel tells the first failure itself.
+        self.query_one("#strip").display = strip_alert(moment) is not None and not closing
         self.query_one("#timeline").display = moment.play is not None
-        self.query_one("#closing").display = not run.live and not self._closed
         if (before.play is None) != (moment.play is None) or before.controls != moment.controls:
             self.refresh_bindings()
         for pane in self.query(Pane):

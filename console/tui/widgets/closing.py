@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from console import views
 from console.state import REACHED, Run
 from console.tui import marks
-from console.tui.ink import Ink, Line, clean, flow, wrap
+from console.tui.ink import Ink, Line, clean, fit, flow, wrap
 from console.tui.moment import Moment
 from console.tui.widgets.header import money
 from console.tui.widgets.pane import Pane
@@ -22,10 +22,16 @@ class ClosingPanel(Pane, can_focus=False):
         if run.live:
             return (), ()
         tone = marks.RUN.get(run.status, "dim")
+        for other in ("good", "warn", "bad"):
+            self.set_class(other == tone, f"-{other}")
         self.border_title = marks.status_word(run.status).capitalize()
         inner = max(10, width - 2)
         lines: list[Line] = [((sentence, tone),) for sentence in wrap(_sentence(run), inner)[:3]]
-        if self.size.height > 4 or self.app.size.height >= 20:
+        first = run.first_error
+        if first is not None and clean(first.text) not in lines[0][0][0]:
+            node = "" if first.node is None else f"node {first.node}: "
+            lines.append((("first failure ", "dim"), (fit(f"{node}{clean(first.text)}", max(1, inner - 14)), "bad")))
+        if self.app.size.height >= 16:
             lines += flow(_figures(run, moment.now), inner, "   ")
         lines += flow(_keys(moment), inner, "   ")
         return (), [((" ", "plain"), *line) for line in lines]
@@ -63,14 +69,15 @@ def _figures(run: Run, now: float) -> list[Line]:
         ("top-5", views.percent(views.best(run, "top5"))),
         ("whole run", views.clock(views.elapsed_s(run, now))),
     ]
-    figures += [("billed", money(cost.billed_usd)), ("on demand", money(cost.on_demand_usd))]
+    note = f" {cost.note}" if cost.note and len(cost.note) < 24 else ""
+    figures += [("billed", money(cost.billed_usd) + note), ("on demand", money(cost.on_demand_usd))]
     if goal is not None and goal.cost_usd is not None:
         figures.append(("to the target", money(goal.cost_usd)))
     lines: list[Line] = []
     for name, figure in figures:
         inks: list[Ink] = [(f"{name} ", "dim"), (figure, "strong")]
         lines.append(tuple(inks))
-    return [*lines, ((cost.note, "warn"),)] if cost.note and len(cost.note) < 40 else lines
+    return lines
 
 
 def _keys(moment: Moment) -> list[Line]:

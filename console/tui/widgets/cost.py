@@ -47,7 +47,8 @@ class CostPane(Pane):
             text = f" {share * 100:.0f} % of {views.money(budget)}"
             lines.append((("budget ", "dim"), *bar(share, inner - 7 - len(text), tone), (text, tone)))
         if cost.note:
-            lines.append(((fit(f"prices: {clean(cost.note)}", inner), "warn" if "simulated" in cost.note else "dim"),))
+            tone = "warn" if "simulated" in cost.note else "dim"
+            lines += [((part, tone),) for part in wrap(f"prices: {clean(cost.note)}", inner)[:3]]
         return (), [((" ", "plain"), *line) for line in lines]
 
 

@@ -62,7 +62,7 @@ class NodesPane(Pane):
             elif node.node in slow and node.status == "training":
                 one = slow[node.node]
                 note = (f"◂ {one.ratio:.1f}× slower: {one.reason}", "warn")
-            rows.append(_row(node, columns, width, note))
+            rows.append(_row(node, columns, width, note, run.status == state.LAUNCHING and not node.ranks))
         return _head(run, columns, width, height), rows
 
     def marked(self, place: int) -> bool:
@@ -150,13 +150,14 @@ def _columns(run: Run, width: int) -> _Columns:
     if gpus and not most:
         most = (run.created.nproc_per_node if run.created else None) or 1
     index = max(2, len(str(len(run.nodes) - 1)))
-    address_width = max(len(clean(address(node))) for node in run.nodes)
-    tail = [("util", 6), ("mem", 6), ("step", 7), ("img/s", 7)]
+    address_width = max((len(clean(address(node))) for node in run.nodes if node.address is not None), default=0)
+    tail = [("util", 5), ("mem", 6), ("step", 6), ("img/s", 7)]
     fixed = 4 + index + 1
-    cell = 4 if gpus and most <= 8 else 2 if gpus else 16
+    cell = 4 if gpus and most <= 8 else 2 if gpus else 24
     # Give up, in this order: numbers in the cells, addresses, memory, images, the step.
-    plan = [(cell, address_width), (min(cell, 10), address_width), (min(cell, 2) if gpus else 8, address_width)]
-    plan += [(min(cell, 2) if gpus else 8, 0), (1 if gpus else 4, 0)]
+    sizes = [size for size in ((4, 3, 2, 1) if gpus else (24, 16, 10, 6)) if size <= cell]
+    plan = [(sizes[0], address_width), (sizes[min(1, len(sizes) - 1)], address_width)]
+    plan += [(size, 0) for size in sizes]
     for wide, shown in plan:
         taken = fixed + (shown + 2 if shown else 0) + most * wide + sum(size for _, size in tail)
         if taken + 2 <= width:
@@ -172,8 +173,11 @@ def _head(run: Run, columns: _Columns, width: int, height: int) -> list[Line]:
     inks: list[Ink] = [(" " * 3 + right("#", columns.index) + " ", "dim")]
     if columns.address:
         inks.append((fit("host", columns.address + 2), "dim"))
-    inks.append((fit("GPU" if columns.gpus else "CPU", columns.map_width), "dim"))
-    inks += [(right(name, size), "dim") for name, size in columns.tail]
+    if run.status != state.LAUNCHING or any(node.ranks for node in run.nodes):
+        inks.append((fit("GPU" if columns.gpus else "CPU", columns.map_width), "dim"))
+        inks += [(right(name, size), "dim") for name, size in columns.tail]
+    else:
+        inks.append(("stage", "dim"))
     lines: list[Line] = [tuple(inks)]
     if run.status == state.LAUNCHING and height > 6:
         lines = [((" ", "plain"), *line) for line in flow(map(_stage, views.stages(run)), width - 2)][:3] + lines
@@ -186,7 +190,7 @@ def _stage(stage: views.Stage) -> Line:
     return ((f"{clean(stage.name)} {stage.nodes_done}/{stage.nodes}", tone),)
 
 
-def _row(node: Node, columns: _Columns, width: int, note: Ink) -> Line:
+def _row(node: Node, columns: _Columns, width: int, note: Ink, launching: bool) -> Line:
     mark, tone = marks.node_mark(node.status)
     inks: list[Ink] = [(f" {mark} ", tone), (right(str(node.node), columns.index + 1) + " ", "plain")]
     if columns.address:
@@ -194,7 +198,7 @@ def _row(node: Node, columns: _Columns, width: int, note: Ink) -> Line:
     if node.status in marks.BROKEN:
         inks.append((f"{node.status}: {clean(node.reason)}" if node.reason else node.status, tone))
         return _cut(inks, width)
-    if not node.ranks and node.status in ("waiting", "launching", "connected"):
+    if launching or node.status in ("waiting", "launching"):
         return _cut([*inks, *_launching(node, width - width_of(tuple(inks)))], width)
     inks += _cells(node, columns)
     tail = list(columns.tail)
@@ -211,13 +215,16 @@ def _launching(node: Node, room: int) -> list[Ink]:
     if not node.stage:
         return [(node.status, "dim")]
     name = fit(clean(node.stage), min(12, max(4, room - 8)))
-    total = node.stage_total
-    length = max(0, min(20, room - cells(name) - 12))
-    ended = total is not None and node.stage_done >= total
-    share = 1.0 if ended else node.stage_done / total if total else None
-    figures = f" {views.count(node.stage_done)}/{views.count(total)}" if total and total > 1 else " ✓" if ended else ""
-    inks: list[Ink] = [(name + " ", "accent"), *bar(share, length, "good" if ended else "accent"), (figures, "dim")]
-    return [*inks, (f" {clean(node.stage_detail)}", "dim")]
+    total, detail = node.stage_total, clean(node.stage_detail)
+    if total is not None and node.stage_done >= total:
+        figure = f"{views.count(total)} " if total > 1 else ""
+        return [(name + " ", "good"), (f"✓ {figure}{detail}", "dim")]
+    if total is None or total < 2:
+        # Nothing to measure: words say more than an empty bar.
+        return [(name + " ", "accent"), (detail or "…", "plain")]
+    figures = f" {views.count(node.stage_done)}/{views.count(total)} {detail}"
+    length = max(0, min(20, room - cells(name) - 2 - cells(figures)))
+    return [(name + " ", "accent"), *bar(node.stage_done / total, length), (figures, "dim")]
 
 
 def _cells(node: Node, columns: _Columns) -> list[Ink]:
@@ -234,7 +241,10 @@ def _cells(node: Node, columns: _Columns) -> list[Ink]:
         if pct is None or step is None:
             inks.append((("·" if place < len(said) or not said else " ").center(columns.cell), "faint"))
         elif columns.cell >= 4:
-            inks += [(f"{pct:3.0f}", f"heat-{step}"), (" ", "plain")]
+            inks += [(f"{pct:3.0f}", f"heat-{step}"), (" " * (columns.cell - 3), "plain")]
+        elif columns.cell == 3:
+            # Two digits, so that neighbours stay apart: 99 stands for 100 too, which the node's own screen tells apart.
+            inks += [(f"{min(99.0, pct):2.0f}", f"heat-{step}"), (" ", "plain")]
         else:
             glyph = "▁▂▃▄▅▆▇█"[max(0, min(7, int(pct * 8 / 100)))]
             inks.append((glyph * max(1, columns.cell - 1) + " " * (columns.cell - 1), f"spark-{step}"))

@@ -88,10 +88,8 @@ def _now(run: Run, width: int) -> list[Line]:
     for name, metric, tone in (("top-5", "top5", "top5"), ("top-1", "top1", "top1")):
         best = views.best(run, metric)
         if metric == "top5" or best is not None:
-            first += [(f"{name} ", "dim"), (views.percent(best), tone), ("   ", "plain")]
-    target: Line = ()
-    if goal is not None:
-        target = (("target ", "dim"), (f"{views.metric_name(goal.metric)} {views.percent(goal.value)}", "goal"))
+            wanted = f" → {views.percent(goal.value)}" if goal is not None and goal.metric == metric else ""
+            first += [(f"{name} ", "dim"), (views.percent(best), tone), (wanted, "goal"), ("   ", "plain")]
     loss = run.step.loss if run.step else last.train_loss if last else None
     rate = views.img_per_s(run) if len(run.points) else last.img_per_s if last else None
     second: list[Ink] = [("loss  ", "dim"), ("—" if loss is None else f"{loss:.3f}", "loss"), ("   ", "plain")]
@@ -100,7 +98,7 @@ def _now(run: Run, width: int) -> list[Line]:
     if run.step is not None and run.step.step_s > 0 and run.status == state.TRAINING:
         share = run.step.data_s / run.step.step_s
         wait = ((f"waits for data {share * 100:.0f} %", "warn" if share > 0.2 else "dim"),)
-    return [spread(tuple(first), target, width), spread(tuple(second), wait, width)]
+    return [tuple(first), spread(tuple(second), wait, width)]
 
 
 def _curves(run: Run, width: int, room: int) -> list[Line]:

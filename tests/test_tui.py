@@ -1,0 +1,773 @@
+"""The screen under Pilot: every key, every pane at every moment, hostile text, small terminals."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+from canned_source import MOMENTS, T0, CannedPlayer, CannedSource, created, scene, tick
+from textual.binding import Binding
+from textual.pilot import Pilot
+from textual.widgets import Button, Input
+
+from console.events import Record
+from console.source import Player, Source
+from console.tui import ink, keys
+from console.tui.app import ConsoleApp
+from console.tui.screens.dialog import Dialog
+from console.tui.screens.help import HelpScreen
+from console.tui.screens.node import NodeScreen
+from console.tui.screens.prompt import Prompt
+from console.tui.screens.questions import parse_place
+from console.tui.screens.run import RunScreen
+from console.tui.widgets.log import LogPane
+from console.tui.widgets.nodes import NodesPane
+from console.tui.widgets.pane import Pane
+from remote import events as re
+
+SIZES = [(40, 10), (80, 24), (120, 40), (200, 60)]
+
+
+class Desk:
+    """A console under test."""
+
+    def __init__(self, app: ConsoleApp, pilot: Pilot[int], source: CannedSource) -> None:
+        self.app, self.pilot, self.source = app, pilot, source
+
+    async def press(self, *names: str) -> None:
+        await self.pilot.press(*names)
+        await self.pilot.pause()
+
+    async def show(self) -> None:
+        """What the timer does twice a second."""
+        self.app.tick(force=True)
+        await self.pilot.pause()
+
+    @property
+    def run_screen(self) -> RunScreen:
+        screen = self.app.screen_stack[0]
+        assert isinstance(screen, RunScreen)
+        return screen
+
+    def pane(self, name: str) -> Pane:
+        return self.app.screen.query_one(f"#{name}", Pane)
+
+    def text(self, name: str = "") -> str:
+        """What a pane shows, or the whole screen."""
+        if name:
+            pane = self.pane(name)
+            return "\n".join(pane.render_line(y).text.rstrip() for y in range(pane.scrollable_content_region.height))
+        lines = self.app.screen._compositor.render_strips()
+        return "\n".join(line.text.rstrip() for line in lines)
+
+    @property
+    def toasts(self) -> list[str]:
+        return [toast.message for toast in self.app._notifications]
+
+
+@asynccontextmanager
+async def desk(
+    source: CannedSource | None = None, *, size: tuple[int, int] = (120, 40), read_only: bool = False
+) -> AsyncIterator[Desk]:
+    source = source or CannedSource(scene("training"))
+    app = ConsoleApp(source, read_only=read_only)
+    async with app.run_test(size=size) as pilot:
+        await pilot.pause()
+        yield Desk(app, pilot, source)
+
+
+# --- every key -------------------------------------------------------------------------------------------------------
+
+Press = Callable[[Desk], Awaitable[None]]
+PRESSED: dict[str, tuple[str, Press]] = {}
+"""For each key's id: in which console it is tried, and how."""
+
+
+def key(name: str, console: str = "live") -> Callable[[Press], Press]:
+    def register(test: Press) -> Press:
+        PRESSED[name] = (console, test)
+        return test
+
+    return register
+
+
+@key("run.start")
+async def _start(desk: Desk) -> None:
+    await desk.press("s")
+    assert desk.source.sent == ["start"]
+
+
+@key("run.pause")
+async def _pause(desk: Desk) -> None:
+    desk.source.controls = frozenset({"pause"})
+    await desk.press("space")
+    desk.source.controls = frozenset({"resume"})
+    await desk.show()
+    await desk.press("space")
+    assert desk.source.sent == ["pause", "resume"]
+
+
+@key("run.checkpoint")
+async def _checkpoint(desk: Desk) -> None:
+    await desk.press("c")
+    assert desk.source.sent == ["checkpoint"]
+
+
+@key("run.restart")
+async def _restart(desk: Desk) -> None:
+    await desk.press("r")
+    assert desk.source.sent == ["restart"]
+
+
+@key("run.stop")
+async def _stop(desk: Desk) -> None:
+    await desk.press("x")
+    assert isinstance(desk.app.screen, Dialog)
+    assert desk.source.sent == []
+    await desk.press("enter")  # The harmless answer has the focus.
+    assert desk.source.sent == []
+    await desk.press("x", "x")
+    assert desk.source.sent == ["stop"]
+
+
+@key("run.terminate")
+async def _terminate(desk: Desk) -> None:
+    await desk.press("T")
+    assert isinstance(desk.app.screen, Prompt)
+    assert "$2.45 an hour" in desk.text()
+    await desk.press(*"yes", "enter")
+    assert isinstance(desk.app.screen, Prompt)
+    assert desk.source.sent == []
+    desk.app.screen.query_one(Input).value = "terminate"
+    await desk.press("enter")
+    assert desk.source.sent == ["terminate"]
+    assert isinstance(desk.app.screen, RunScreen)
+
+
+@key("play.toggle", "log")
+async def _toggle(desk: Desk) -> None:
+    player = _player(desk)
+    player.seek(T0 + 60)
+    await desk.press("space")
+    assert player.playing
+    assert "▶" in desk.text("timeline")
+    await desk.press("space")
+    assert not player.playing
+
+
+@key("play.back", "log")
+async def _back(desk: Desk) -> None:
+    epochs = len(desk.source.run.epochs)
+    await desk.press("[", "[")
+    assert len(desk.source.run.epochs) < epochs
+
+
+@key("play.forward", "log")
+async def _forward(desk: Desk) -> None:
+    _player(desk).seek(T0 + 30)
+    epochs = len(desk.source.run.epochs)
+    await desk.press("]")
+    assert len(desk.source.run.epochs) == epochs + 1
+
+
+@key("play.faster", "log")
+async def _faster(desk: Desk) -> None:
+    await desk.press("+", *["="] * 9)
+    assert _player(desk).speed == 64
+    assert "64×" in desk.text("timeline")
+
+
+@key("play.slower", "log")
+async def _slower(desk: Desk) -> None:
+    await desk.press(*["-"] * 5)
+    assert _player(desk).speed == 0.25
+
+
+@key("play.go_to", "log")
+async def _go_to(desk: Desk) -> None:
+    await desk.press("g", *"e3", "enter")
+    assert len(desk.source.run.epochs) == 3
+    await desk.press("g", *"0:30", "enter")
+    assert desk.source.now() == T0 + 30
+    await desk.press("g", *"tomorrow", "enter")
+    assert isinstance(desk.app.screen, Prompt)
+    await desk.press("escape")
+    assert desk.source.now() == T0 + 30
+    await desk.press("g", *"e99", "enter")
+    assert any("17 epochs" in toast for toast in desk.toasts)
+
+
+@key("play.start", "log")
+async def _home(desk: Desk) -> None:
+    await desk.press("home")
+    assert desk.source.now() == T0
+
+
+@key("play.end", "log")
+async def _end(desk: Desk) -> None:
+    _player(desk).seek(T0)
+    await desk.press("end")
+    assert desk.source.now() == _player(desk).end
+
+
+@key("play.loop", "log")
+async def _loop(desk: Desk) -> None:
+    await desk.press("L")
+    await desk.show()
+    assert desk.source.now() == T0
+    assert _player(desk).playing
+
+
+@key("pane.zoom")
+async def _zoom(desk: Desk) -> None:
+    await desk.press("2", "z")
+    assert desk.pane("progress").display
+    assert desk.pane("progress").size.width > 110
+    assert desk.pane("header").size.height == 2
+    await desk.press("z")
+    assert desk.pane("progress").size.width < 60
+
+
+@key("pane.back")
+async def _escape(desk: Desk) -> None:
+    await desk.press("z", "escape")
+    assert not desk.run_screen.has_class("single")
+
+
+@key("pane.next")
+async def _next(desk: Desk) -> None:
+    await desk.press("tab")
+    assert desk.app.focused is desk.pane("progress")
+
+
+@key("pane.previous")
+async def _previous(desk: Desk) -> None:
+    await desk.press("shift+tab")
+    assert desk.app.focused is desk.pane("alerts")
+
+
+def _pane_key(place: int, name: str) -> None:
+    @key(f"pane.{name}")
+    async def test(desk: Desk) -> None:
+        await desk.press("4" if place != 4 else "1", str(place))
+        assert desk.app.focused is desk.pane(name)
+
+
+for place, name in enumerate(("nodes", "progress", "cost", "log", "alerts"), start=1):
+    _pane_key(place, name)
+
+
+@key("nodes.down")
+async def _down(desk: Desk) -> None:
+    await desk.press("down", "j")
+    assert _nodes(desk).cursor == 2
+
+
+@key("nodes.up")
+async def _up(desk: Desk) -> None:
+    await desk.press("down", "down", "up", "k", "k")
+    assert _nodes(desk).cursor == 0
+
+
+@key("nodes.page_down")
+async def _page_down(desk: Desk) -> None:
+    await desk.press("pagedown", "pagedown")
+    assert _nodes(desk).cursor == 15
+
+
+@key("nodes.page_up")
+async def _page_up(desk: Desk) -> None:
+    await desk.press("pagedown", "pagedown", "pageup")
+    assert _nodes(desk).cursor == 5
+
+
+@key("nodes.open")
+async def _open(desk: Desk) -> None:
+    await desk.press("down", "down", "down", "enter")
+    assert isinstance(desk.app.screen, NodeScreen)
+    shown = desk.text()
+    for fact in ("Node 3", "127.0.0.1:40025", "SHA256:q1W2", "pid 4711", "6030", "joined the gang as node 3"):
+        assert fact in shown
+    assert "node 4" not in shown
+
+
+@key("node.next")
+async def _neighbour(desk: Desk) -> None:
+    await desk.press("enter", "right")
+    assert "Node 1 " in desk.text()
+
+
+@key("node.previous")
+async def _neighbour_before(desk: Desk) -> None:
+    await desk.press("enter", "left")
+    assert "Node 15 " in desk.text()
+
+
+@key("node.back")
+async def _node_back(desk: Desk) -> None:
+    await desk.press("enter", "escape")
+    assert isinstance(desk.app.screen, RunScreen)
+
+
+@key("log.follow")
+async def _follow(desk: Desk) -> None:
+    log = desk.pane("log")
+    assert isinstance(log, LogPane)
+    await desk.press("4", "f")
+    held = desk.text("log").splitlines()[0]
+    desk.source.feed([_printed(f"line {number}") for number in range(40)])
+    await desk.show()
+    assert desk.text("log").splitlines()[0] == held
+    assert not log.following
+    await desk.press("f")
+    assert "line 39" in desk.text("log")
+    await desk.press("up")
+    assert not log.following
+    await desk.press("end")
+    assert log.following
+
+
+@key("app.help")
+async def _help(desk: Desk) -> None:
+    await desk.press("?")
+    assert isinstance(desk.app.screen, HelpScreen)
+    assert "Save a checkpoint now" in desk.text()
+    assert "a log's clock" not in desk.text()
+
+
+@key("help.close")
+async def _help_close(desk: Desk) -> None:
+    await desk.press("?", "escape", "?", "question_mark", "?", "q")
+    assert isinstance(desk.app.screen, RunScreen)
+    assert desk.app.is_running
+
+
+@key("app.palette")
+async def _palette(desk: Desk) -> None:
+    await desk.press("ctrl+p")
+    await desk.pilot.pause(0.3)
+    assert "Save a checkpoint now" in desk.text()
+    await desk.press(*"save a check")
+    await desk.pilot.pause(0.4)
+    await desk.press("enter")
+    await desk.pilot.pause()
+    assert desk.source.sent == ["checkpoint"]
+
+
+@key("app.leave")
+async def _leave(desk: Desk) -> None:
+    await desk.press("q")
+    assert isinstance(desk.app.screen, Dialog)
+    assert "costs $2.45 an hour" in desk.text()
+    await desk.press("d")
+    await desk.pilot.pause(0.05)
+    assert desk.source.sent == ["detach"]
+    assert desk.source.ended_in_order
+    assert desk.app.return_value is None
+
+
+@key("app.interrupt")
+async def _interrupt(desk: Desk) -> None:
+    await desk.press("ctrl+c")
+    assert isinstance(desk.app.screen, Dialog)
+    await desk.press("ctrl+c")
+    assert desk.source.sent == ["stop"]
+    assert desk.app.is_running
+    desk.source.feed(scene("finished")[-1:])
+    await desk.show()
+    await desk.pilot.pause(0.05)
+    assert desk.app.return_value == 0
+
+
+@key("dialog.cancel")
+async def _dialog_cancel(desk: Desk) -> None:
+    await desk.press("x", "escape")
+    assert isinstance(desk.app.screen, RunScreen)
+    assert desk.source.sent == []
+
+
+@key("dialog.left")
+async def _dialog_left(desk: Desk) -> None:
+    await desk.press("x", "left", "enter")
+    assert desk.source.sent == ["stop"]
+
+
+@key("dialog.right")
+async def _dialog_right(desk: Desk) -> None:
+    await desk.press("x", "left", "right")
+    assert isinstance(desk.app.focused, Button)
+    assert desk.app.focused.id == "answer-cancel"
+
+
+@key("prompt.cancel")
+async def _prompt_cancel(desk: Desk) -> None:
+    await desk.press("T", "escape")
+    assert isinstance(desk.app.screen, RunScreen)
+    assert desk.source.sent == []
+
+
+def _player(desk: Desk) -> CannedPlayer:
+    assert isinstance(desk.source, CannedPlayer)
+    return desk.source
+
+
+def _nodes(desk: Desk) -> NodesPane:
+    pane = desk.pane("nodes")
+    assert isinstance(pane, NodesPane)
+    return pane
+
+
+def _declared() -> list[Binding]:
+    classes = (ConsoleApp, RunScreen, NodeScreen, NodesPane, LogPane, Dialog, Prompt, HelpScreen)
+    return [binding for owner in classes for binding in owner.BINDINGS if isinstance(binding, Binding)]
+
+
+def test_every_key_has_an_id_a_tooltip_and_a_test() -> None:
+    declared = _declared()
+    assert all(binding.id and binding.tooltip for binding in declared)
+    ids = [binding.id for binding in declared]
+    assert len(set(ids)) == len(ids)
+    assert set(ids) == set(PRESSED)
+    assert {binding.id.partition(".")[0] for binding in declared if binding.id} - {"help", "dialog", "prompt"} == set(
+        keys.CONTEXTS
+    )
+
+
+@pytest.mark.parametrize("name", sorted(str(binding.id) for binding in _declared()))
+async def test_key(name: str) -> None:
+    console, press = PRESSED[name]
+    source = CannedPlayer(scene("finished")) if console == "log" else CannedSource(scene("training"))
+    async with desk(source) as one:
+        await press(one)
+
+
+async def test_a_key_can_be_remapped_and_the_help_says_so() -> None:
+    async with desk() as one:
+        one.app.set_keymap({"run.checkpoint": "ctrl+k"})
+        await one.press("c")
+        assert one.source.sent == []
+        await one.press("ctrl+k")
+        assert one.source.sent == ["checkpoint"]
+        await one.press("?")
+        assert "^k  Save a checkpoint now" in one.text()
+
+
+# --- commands that cannot be -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("pressed", ["s", "space", "c", "x", "T", "r"])
+async def test_what_makes_no_sense_now_gets_a_sentence(pressed: str) -> None:
+    async with desk(CannedSource(scene("training"), controls=frozenset())) as one:
+        await one.press(pressed)
+        assert one.source.sent == []
+        assert isinstance(one.app.screen, RunScreen)
+        assert any("the run is training" in toast for toast in one.toasts)
+
+
+async def test_a_log_takes_no_commands_and_says_so() -> None:
+    async with desk(CannedPlayer(scene("training"))) as one:
+        await one.press("c")
+        assert any("This is a log" in toast for toast in one.toasts)
+
+
+@pytest.mark.parametrize("pressed", ["s", "space", "c", "x", "T", "r"])
+async def test_read_only_has_no_controls(pressed: str) -> None:
+    async with desk(read_only=True) as one:
+        await one.press(pressed)
+        assert one.source.sent == []
+        assert isinstance(one.app.screen, RunScreen)
+        bar = one.text("keybar")
+        assert "checkpoint" not in bar
+        assert "stop" not in bar
+        await one.press("?")
+        assert "Save a checkpoint now" not in one.text()
+        await one.press("escape", "q")
+        await one.pilot.pause(0.05)
+        assert one.source.sent == []
+
+
+async def test_a_command_that_fails_is_a_sentence() -> None:
+    source = CannedSource(scene("training"))
+    source.refuses = OSError("the [bold]channel[/] to node 3 is closed")
+    async with desk(source) as one:
+        await one.press("c")
+        assert any("channel" in toast for toast in one.toasts)
+        await one.press("q", "d")
+        assert one.app.is_running
+
+
+async def test_pending_commands_show_in_the_header() -> None:
+    async with desk(CannedSource(scene("paused"))) as one:
+        assert "pausing 12/16" in one.text("header")
+        assert "PAUSED" in one.text("header")
+
+
+# --- where the run comes from ----------------------------------------------------------------------------------------
+
+
+async def test_the_source_may_be_made_after_the_first_paint() -> None:
+    gate = asyncio.Event()
+    source = CannedSource(scene("training"))
+
+    async def make() -> Source:
+        await gate.wait()
+        return source
+
+    app = ConsoleApp(make)
+    async with app.run_test(size=(80, 24)) as pilot:
+        one = Desk(app, pilot, source)
+        assert "STARTING" in one.text("header")
+        await one.press("c")
+        assert any("no run yet" in toast for toast in one.toasts)
+        gate.set()
+        await pilot.pause()
+        await one.show()
+        assert "TRAINING" in one.text("header")
+
+
+@pytest.mark.parametrize("broken", ["factory", "work"])
+async def test_a_source_that_fails_is_a_sentence_and_no_crash(broken: str) -> None:
+    source = CannedSource(scene("training"))
+    source.fails = RuntimeError("the [red]journal[/red] cannot be written")
+
+    def make() -> Source:
+        raise ValueError("profile local: no such key")
+
+    app = ConsoleApp(make if broken == "factory" else source)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        one = Desk(app, pilot, source)
+        assert ("no such key" if broken == "factory" else "[red]journal[/red]") in one.text("header")
+        assert app.failure is not None
+        await one.press("q")
+        if broken == "work":
+            await one.press("d")
+        await pilot.pause(0.05)
+    assert app.return_value == (1 if broken == "factory" else None) or broken == "work"
+
+
+async def test_the_screen_repaints_only_when_there_is_something_new() -> None:
+    async with desk() as one:
+        before = one.app._moment
+        one.app.tick()
+        assert one.app._moment is before
+        one.source.feed(tick(16, 0, T0 + 200, 400))
+        one.app.tick()
+        assert one.app._moment is not before
+        assert "400" in one.text("nodes")
+
+
+def test_the_screen_imports_nothing_heavy() -> None:
+    heavy = "asyncssh boto3 botocore torch numpy console.live console.hosts console.fleet console.replay"
+    script = f"import sys, console.tui.app; print([name for name in {heavy.split()!r} if name in sys.modules])"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "[]"
+
+
+# --- every pane at every moment --------------------------------------------------------------------------------------
+
+SHOWN = {
+    "empty": ("NO RUN YET", "No hosts yet"),
+    "launching": ("LAUNCHING", "ship 12/16", "rendezvous"),
+    "training": ("TRAINING", "healthy", "epoch 7/20", "78.0 %", "$0.06", "simulated", "CPU", "slower: data"),
+    "failed": ("FAILED", "MemoryError", "first failure"),
+    "paused": ("PAUSED", "pausing 12/16"),
+    "finished": ("TARGET REACHED", "03:07", "93.1 %", "$0.1353", "on demand"),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_moment(moment: str) -> None:
+    async with desk(CannedSource(scene(moment))) as one:
+        shown = one.text()
+        for words in SHOWN[moment]:
+            assert words in shown, shown
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_every_pane_at_every_size(moment: str, size: tuple[int, int]) -> None:
+    async with desk(CannedSource(scene(moment, gpus=8)), size=size) as one:
+        for number in "12345":
+            await one.press(number)
+            assert one.app.focused is not None
+            assert one.app.focused.size.height > 0
+        await one.press("1", "enter")
+        await one.pilot.pause()
+        shown = one.text().splitlines()
+        assert len(shown) == size[1]
+        assert max(map(ink.cells, shown)) <= size[0]
+
+
+async def test_resizing_through_all_sizes() -> None:
+    async with desk(CannedSource(scene("training", nodes=128, gpus=8))) as one:
+        for size in [*SIZES, (10, 3), (300, 80), (80, 24)]:
+            await one.pilot.resize_terminal(*size)
+            await one.pilot.pause()
+        assert "TRAINING" in one.text("header")
+
+
+async def test_the_cursor_stays_in_sight_among_many_nodes() -> None:
+    async with desk(CannedSource(scene("training", nodes=128, gpus=8)), size=(80, 24)) as one:
+        await one.press(*["pagedown"] * 13)
+        assert _nodes(one).cursor == 127
+        assert " 127 " in one.text("nodes")
+        assert one.text("nodes").splitlines()[0].lstrip().startswith("#")
+
+
+async def test_gpu_hosts_say_gpu_and_cpu_hosts_say_cpu() -> None:
+    async with desk(CannedSource(scene("training", gpus=8))) as one:
+        assert "128 GPUs" in one.text()
+        assert "CPU" not in one.text("nodes")
+    async with desk() as one:
+        assert "GPU" not in one.text()
+
+
+async def test_a_quiet_node_is_marked() -> None:
+    records = scene("training")
+    last = records[-1].received
+    source = CannedSource(records)
+    for more in range(1, 9):
+        source.feed([record for record in tick(16, 0, last + more, 300 + more) if record.node != 5])
+    async with desk(source) as one:
+        assert "! quiet" in one.text("nodes")
+        assert "1 of 16 hosts quiet" in one.text("header")
+
+
+async def test_the_closing_panel_is_put_away_and_stays_away() -> None:
+    async with desk(CannedSource(scene("finished"))) as one:
+        assert one.pane("closing").display
+        await one.press("escape")
+        await one.show()
+        assert not one.pane("closing").display
+
+
+async def test_leaving_after_the_end_needs_no_question_and_gives_the_exit_code() -> None:
+    async with desk(CannedSource(scene("failed"))) as one:
+        await one.press("q")
+        await one.pilot.pause(0.05)
+        assert one.app.return_value == 3
+
+
+async def test_clicks() -> None:
+    async with desk() as one:
+        await one.pilot.click("#nodes", offset=(10, 6))
+        assert _nodes(one).cursor == 4
+        await one.pilot.click("#nodes", offset=(10, 6), times=2)
+        await one.pilot.pause()
+        assert isinstance(one.app.screen, NodeScreen)
+    async with desk(size=(80, 24)) as one:
+        await one.pilot.click("#tabs", offset=(14, 0))
+        assert one.app.focused is one.pane("progress")
+        await one.pilot.click("#keybar", offset=(2, 0))
+        await one.pilot.pause()
+        assert one.source.sent == ["start"]
+    async with desk(CannedPlayer(scene("finished"))) as one:
+        await one.pilot.click("#timeline", offset=(60, 0))
+        assert T0 + 60 < one.source.now() < T0 + 140
+
+
+# --- what hosts print ------------------------------------------------------------------------------------------------
+
+HOSTILE = [
+    "\x1b[2J\x1b[H\x1b[31mred\x1b[0m",
+    "\x1b]0;title\x07after\x1b]8;;http://x\x1b\\link",
+    "[bold red]markup[/] [/nothing] [@click=app.quit]x[/]",
+    "[" * 500,
+    "\u202eright to left\u202c \u2066isolated\u2069 \u200fmark",
+    "x" * 1_000_000,
+    "a" + "\u0301" * 5000,
+    "wide 火車 🚄 👩‍🚀 tail",
+    "\x00\x07\x08\r\n\ttab\x85\x9b31m",
+    "\ud800 lone surrogate",
+    "",
+]
+
+
+async def test_hostile_text_leaves_the_screen_whole() -> None:
+    source = CannedSource(scene("training"))
+    for text in HOSTILE:
+        source.feed(
+            [_printed(text), Record(T0 + 101, T0 + 101, re.RankFailed(rank=3, exit_code=1, message=text), 3, 0)]
+        )
+        stage = re.StageProgressed(stage=text[:200], done=1, total=2, detail=text)
+        source.feed([Record(T0 + 102, T0 + 102, stage, 4, 0)])
+    async with desk(source) as one:
+        for number in "12345":
+            await one.press(number, "z")
+            shown = one.text()
+            assert len(shown.splitlines()) == 40
+            assert max(map(ink.cells, shown.splitlines())) <= 120
+            assert not set(shown) & set("\x00\x07\x08\r\t\x1b\x85\x9b\u202e\u2066\u200f\u200d\ud800")
+            await one.press("z")
+        await one.press("4", "z")
+        assert "[@click=app.quit]x[/]" in one.text("log")
+        await one.press("1", "z", "down", "down", "down", "enter")
+        assert isinstance(one.app.screen, NodeScreen)
+
+
+async def test_a_hostile_name_of_a_run() -> None:
+    first = created(2, 0)
+    source = CannedSource([replace(first, event=replace(first.event, run_id="[/x]\x1b[31m", price_note="[b]\x1b[0m"))])
+    source.title = "[red]\x1b]0;x\x07profile[/red]"
+    async with desk(source) as one:
+        assert "[red]profile[/red]" in one.text("header")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("plain", "plain"),
+        ("\x1b[31mred\x1b[0m", "red"),
+        ("a\tb", "a    b"),
+        ("\u202eabc", "abc"),
+        ("\x1b]0;title\x07rest", "rest"),
+        ("e\u0301\u0301\u0301\u0301", "e\u0301\u0301"),
+    ],
+)
+def test_clean(text: str, wanted: str) -> None:
+    assert ink.clean(text) == wanted
+
+
+def test_clean_is_bounded() -> None:
+    assert len(ink.clean("x" * 10**6)) < 3000
+
+
+@pytest.mark.parametrize("width", [0, 1, 2, 5, 9])
+def test_fit_fills_its_columns(width: int) -> None:
+    for text in ("", "abc", "火車の旅", "a long line"):
+        assert ink.cells(ink.fit(text, width)) == width
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ("3:20", ("s", 200.0)),
+        ("1:02:03", ("s", 3723.0)),
+        ("90", ("s", 90.0)),
+        ("50%", ("%", 0.5)),
+        ("e12", ("e", 12.0)),
+        ("", None),
+        ("e", None),
+        ("-3", None),
+        ("1:2:3:4", None),
+        ("٣", ("s", 3.0)),
+        ("9" * 400, None),
+    ],
+)
+def test_a_place_in_a_log(typed: str, wanted: tuple[str, float] | None) -> None:
+    assert parse_place(typed) == wanted
+
+
+def test_the_canned_player_is_a_player() -> None:
+    assert isinstance(CannedPlayer(scene("training")), Player)
+    assert not isinstance(CannedSource(), Player)
+
+
+def _printed(text: str) -> Record:
+    return Record(T0 + 100, T0 + 100, re.LogPrinted(text=text, rank=0), 0, 0)
