@@ -16,6 +16,7 @@ import fcntl
 import itertools
 import json
 import math
+import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -71,6 +72,12 @@ def make(data_dir: Path, progress: Progress) -> Path:
         beside.write_text(json.dumps({"version": VERSION, "classes": len(CLASSES), "pictures": total}))
         beside.rename(root / COMPLETE)
     return root
+
+
+def make_ahead(data_dir: Path) -> None:
+    """Begins to make it in a process of its own, for a launcher that has torch to import meanwhile."""
+    fork = multiprocessing.get_context("fork")
+    fork.Process(target=make, args=(data_dir, lambda done, total: None), daemon=True).start()
 
 
 @contextmanager
