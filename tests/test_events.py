@@ -9,11 +9,14 @@ from typing import Any, get_type_hints
 
 import pytest
 import run_story
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from console.events import KNOWN, Damaged, Record, Unknown, parse_host_line, parse_run_line, record_line
 from remote.events import BOUND, REMOTE, Event, HostSampled, StepEnded, decode, encode
+
+# The machine may be busy with sixteen hosts; how long an example takes says nothing.
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 NUMBERS = st.floats(-1e17, 1e17) | st.integers(-(10**17), 10**17).map(float)
 TEXTS = st.text(max_size=30)
@@ -46,6 +49,7 @@ RECORDS = st.builds(
 )
 
 
+@PATIENT
 @given(RECORDS)
 def test_every_record_comes_back_from_its_line(record: Record) -> None:
     line = record_line(record)
@@ -53,6 +57,7 @@ def test_every_record_comes_back_from_its_line(record: Record) -> None:
     assert parse_run_line(line.encode("utf-8", "backslashreplace")) == record
 
 
+@PATIENT
 @given(EVENTS, st.integers(0, 10**12))
 def test_a_hosts_line_and_the_runs_line_say_the_same(event: Event, t: int) -> None:
     line = encode(event, t / 100).encode("utf-8", "backslashreplace")

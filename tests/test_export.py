@@ -59,6 +59,14 @@ def test_the_object_has_exactly_its_keys(log: Path) -> None:
     assert values["alerts"][0]["node"] is None
 
 
+def test_what_was_lost_is_counted(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl"
+    unknown = b'{"received":1.0,"t":1.0,"event":"HostSang"}\n'
+    path.write_bytes(journal_of(path, told().records).read_bytes() + b"{\n}\n" + unknown)
+    values = json.loads(written(path, "json"))
+    assert (values["damaged"], values["unknown"]) == (2, 1)
+
+
 def test_a_run_of_which_nothing_is_known_is_valid() -> None:
     values = summary(Run())
     assert list(values) == KEYS

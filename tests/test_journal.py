@@ -25,7 +25,7 @@ from console.state import Run
 RECORDS = told().records
 LINES = [record_line(record).encode() + b"\n" for record in RECORDS]
 WHOLE = b"".join(LINES)
-COMMON = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+COMMON = settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
 
 
 def items(path: Path, content: bytes) -> list[Record | Lost]:

@@ -252,7 +252,7 @@ def test_lines_of_2018_that_are_unknown_or_damaged_are_counted() -> None:
     assert run.created.nnodes == 2
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=200, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.text(max_size=60) | st.text(max_size=60).map(lambda text: STAMP + text), max_size=8))
 def test_any_lines_can_be_read_as_2018(texts: list[str]) -> None:
     fold_items(read_2018(*(text.replace("\ud800", "").encode("utf-8", "replace").decode() for text in texts)))
@@ -362,7 +362,7 @@ def test_a_replay_is_a_player(played: tuple[Path, list[Record]]) -> None:
     assert len(played[1]) > 1500, "more than a few snapshots"
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
 @given(places=st.lists(st.floats(-0.1, 1.1), min_size=1, max_size=8))
 def test_a_seek_is_the_fold_from_the_start(played: tuple[Path, list[Record]], places: list[float]) -> None:
     replay = Replay(played[0])

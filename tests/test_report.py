@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run_story import START_T, Story, created, folded, launched, told, trained
 from test_events import RECORDS
@@ -117,7 +117,7 @@ def test_the_heartbeat_is_one_line() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
 @given(st.lists(RECORDS, max_size=6))
 def test_whatever_hosts_say_fits_a_terminal(records: list[Record]) -> None:
     end = Record(START_T, START_T, ce.RunEnded(status="x", exit_code=0, reason=""))

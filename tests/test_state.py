@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from run_story import START_T, created, differences, folded, launched, told, trained
-from test_events import RECORDS
+from test_events import PATIENT, RECORDS
 
 from console import events as ce
 from console import state
@@ -27,7 +27,7 @@ def test_every_event_has_an_arm_or_a_stated_reason() -> None:
     assert not {kind.__name__ for kind in state._ARMS} & set(NO_ARM)
 
 
-@settings(deadline=None)
+@PATIENT
 @given(st.lists(RECORDS, max_size=12))
 def test_the_fold_never_fails(records: list[Record]) -> None:
     run = folded([Record(START_T, START_T, created()), *records])
@@ -193,6 +193,7 @@ def test_a_command_is_acknowledged_or_refused_by_node() -> None:
 # --- the series ------------------------------------------------------------------------------------------------------
 
 
+@PATIENT
 @given(st.lists(st.integers()), st.lists(st.integers(0, 30), max_size=6), st.integers())
 def test_a_series_is_a_tuple_that_shares(items: list[int], cuts: list[int], other: int) -> None:
     grown: list[Series[int]] = [Series()]

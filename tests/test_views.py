@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from run_story import START_T, Story, created, folded, launched, told, trained
+from test_events import PATIENT
 
 from console import events as ce
 from console import state, views
@@ -206,6 +207,7 @@ def test_figures_are_drawn() -> None:
     assert [views.count(number) for number in (None, 5, 12345)] == ["—", "5", "12,345"]
 
 
+@PATIENT
 @given(st.text())
 def test_plain_text_holds_nothing_that_a_terminal_obeys(text: str) -> None:
     clean = views.plain(f"a\x1b[2Jb\x1b]0;title\x07c\x9b31md\u202e{text}", 200)
