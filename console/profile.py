@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import stat
 import tomllib
 import types
 import typing
@@ -16,21 +17,24 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from remote.job import Recipe
+from remote.job import TRAIN_IMAGES, Recipe
 from remote.schedule import Phase
 
 PROVIDERS = ("aws", "local", "static")
 DATASETS = ("fashion-mnist", "imagefolder", "shapes")
+MARKETS = ("on-demand", "spot")
 METRICS = ("top1", "top5")
-KNOWN_TRAIN_IMAGES = {"fashion-mnist": 60_000, "shapes": 10_000}
-"""Training images of the data sets whose size is known before a host has seen them."""
+NUMBER_END = 10**18
+"""Numbers of a profile lie below this, so that none of them can overflow where it is used."""
+REDACTED = "(redacted)"
 
 _PHASE_KEYS = ("epochs", "image_size", "batch_size_per_gpu", "lr", "min_scale", "rectangular")
-_HOST = re.compile(
-    r"(?:[^\s@:/-][^\s@:/]*@)?(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.%][A-Za-z0-9_.%-]*)(?::\d{1,5})?"
-)
+_HOST = re.compile(r"(?:[^\s@:/-][^\s@:/]*@)?(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.%][A-Za-z0-9_.%-]*)(?::\d{1,5})?")
 _SAFE_ENV = re.compile(r"^(OMP|MKL|NCCL|GLOO|TORCH|PYTORCH|CUDA|FI|FASTCONSOLE)_[A-Z0-9_]+$")
 _SECRET_ENV = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+_ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TOML_TEXT = r"""(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
+"""A text in TOML on one line, in either kind of quotes."""
 
 
 class ProfileError(ValueError):
@@ -165,7 +169,7 @@ class Profile:
     @property
     def train_images(self) -> int | None:
         """Training images, where known before a host has seen them."""
-        return self.data.train_images or KNOWN_TRAIN_IMAGES.get(self.data.dataset)
+        return self.data.train_images or TRAIN_IMAGES.get(self.data.dataset)
 
     def recipe(self, data_dir: str | None = None) -> Recipe:
         """What the trainer needs of it."""
@@ -206,21 +210,25 @@ def find(name: str) -> Path:
     Raises:
         ProfileError: there is neither.
     """
-    path = Path(name).expanduser()
-    if path.suffix == ".toml" or "/" in name:
-        if path.is_file():
-            return path
-        what = "is a folder" if path.is_dir() else "there is no such file"
-        raise ProfileError(f"profile {name}: {what}")
-    builtin = builtin_folder() / f"{name}.toml"
-    if builtin.is_file():
-        return builtin
-    near = difflib.get_close_matches(name, builtin_names(), 1)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    raise ProfileError(
-        f"profile {name}: no built-in profile has this name{hint} "
-        f"There are {', '.join(builtin_names())}; a profile of your own is a path that ends in .toml."
-    )
+    builtin = {path.stem: path for path in builtin_folder().glob("*.toml")}
+    if name in builtin:
+        return builtin[name]
+    if not name.endswith(".toml") and "/" not in name:
+        near = difflib.get_close_matches(name, builtin, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ProfileError(
+            f"profile {name}: no built-in profile has this name{hint}; there are {', '.join(sorted(builtin))}, "
+            "and a profile of your own is a path that ends in .toml"
+        )
+    try:
+        path = Path(name).expanduser()
+        mode = path.stat().st_mode
+    except (OSError, RuntimeError, ValueError) as error:
+        # RuntimeError: ~user without such a user. ValueError: a null character.
+        raise ProfileError(f"profile {name}: {getattr(error, 'strerror', None) or error}") from None
+    if not stat.S_ISREG(mode):
+        raise ProfileError(f"profile {name}: {'is a folder' if stat.S_ISDIR(mode) else 'is no ordinary file'}")
+    return path
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Profile:
@@ -243,7 +251,8 @@ def parse(text: str, *, path: Path, overrides: Sequence[str] = ()) -> Profile:
     """The profile in a TOML text. Raises ProfileError."""
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # tomllib lets two of Python's own through: a number of thousands of digits, and brackets without end.
         raise ProfileError(f"profile {path}: is not TOML: {error}") from None
     for override in overrides:
         _override(table, override)
@@ -259,18 +268,31 @@ class _Wrong(ValueError):
 
 def _override(table: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        raise ProfileError(f"--set {override}: write SECTION.KEY=VALUE, for example --set run.seed=7")
-    try:
-        parsed = tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+    key = key.strip()
+    parts = key.split(".")
+    if not equals or len(parts) < 2 or not all(parts):
+        raise ProfileError(f"--set {_shown_override(override)}: write SECTION.KEY=VALUE, for example --set run.seed=7")
+    if key == "run.env":
+        raise ProfileError("--set run.env: set each variable by itself, --set run.env.NAME=VALUE")
+    parsed = _toml_value(value)
+    if parts[:2] == ["run", "env"] and not isinstance(parsed, str):
+        # An environment holds texts: OMP_NUM_THREADS=2 is one too.
         parsed = value.strip()
     for part in parts[:-1]:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
-            raise ProfileError(f"--set {override}: {part} holds no keys (phases are changed in the profile's file)")
+            why = " (phases are changed in the profile's file)" if part == "phase" else ""
+            raise ProfileError(f"--set {_shown_override(override)}: {part} holds no keys{why}")
     table[parts[-1]] = parsed
+
+
+def _toml_value(text: str) -> Any:
+    """The value that the text is in TOML, or the text itself, so that a path needs no quotes on the command line."""
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except (ValueError, RecursionError):
+        return text.strip()
+    return table["value"] if len(table) == 1 else text.strip()
 
 
 def _profile(table: Mapping[str, Any], path: Path, text: str, overrides: tuple[str, ...]) -> Profile:
@@ -279,6 +301,8 @@ def _profile(table: Mapping[str, Any], path: Path, text: str, overrides: tuple[s
         if section not in table:
             raise _Wrong(f"has no [{section}] section")
     run_table = dict(_table(table, "run"))
+    if isinstance(run_table.get("env"), dict):
+        _check_env(run_table["env"])
     target = run_table.pop("target", None)
     run = _section(RunKeys, run_table, "run", skip=("target",))
     if target is not None:
@@ -296,8 +320,8 @@ def _profile(table: Mapping[str, Any], path: Path, text: str, overrides: tuple[s
     profile = Profile(
         name=path.stem,
         path=path,
-        text=_redacted(text, run.env),
-        overrides=tuple(_redacted_override(override) for override in overrides),
+        text=_redacted(text),
+        overrides=tuple(_shown_override(override) for override in overrides),
         fleet=_section(Fleet, fleet_table, "fleet"),
         budget=_section(Budget, _table(table, "budget") if "budget" in table else {}, "budget"),
         run=run,
@@ -338,24 +362,25 @@ def _known(table: Mapping[str, Any], known: Sequence[str], name: str) -> None:
             near = difflib.get_close_matches(key, known, 1)
             hint = f" (did you mean {near[0]}?)" if near else ""
             where = f"[{name}]" if name else "the top level"
-            raise _Wrong(f"{where} has no key {key!r}{hint}; accepted are {', '.join(sorted(known))}")
+            raise _Wrong(f"{where} has no key {_show(key)}{hint}; accepted are {', '.join(sorted(known))}")
 
 
 def _value(value: object, hint: Any, key: str) -> Any:
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     for option in options:
-        if option is float and type(value) in (int, float):
-            number = float(typing.cast(float, value))
-            if abs(number) < 1e18:
-                return number
-        elif option in (int, str, bool) and type(value) is option:
+        if option is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+            if abs(value) < NUMBER_END:
+                return float(value)
+        elif option is int and type(value) is int:
+            if abs(value) < NUMBER_END:
+                return value
+        elif option in (str, bool) and type(value) is option:
             return value
         elif typing.get_origin(option) is tuple and isinstance(value, list):
             if all(type(item) is str for item in value):
                 return tuple(value)
         elif typing.get_origin(option) is Mapping and isinstance(value, dict):
-            if all(type(item) is str for item in value.values()):
-                return dict(value)
+            return dict(value)  # run.env, which _check_env has checked
     raise _Wrong(f"{key} is {_show(value)}; accepted is {_accepts(hint)}")
 
 
@@ -371,7 +396,10 @@ def _accepts(hint: Any) -> str:
 
 
 def _show(value: object) -> str:
-    shown = "true" if value is True else "false" if value is False else repr(value)
+    try:
+        shown = "true" if value is True else "false" if value is False else repr(value)
+    except ValueError:
+        shown = "a number of thousands of digits"
     return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
@@ -386,7 +414,8 @@ def _phases(table: object) -> tuple[Phase, ...]:
             if key not in one:
                 raise _Wrong(f"{name} has no {key}")
         epochs = one["epochs"]
-        if not (isinstance(epochs, list) and len(epochs) == 2 and all(type(e) is int for e in epochs)):
+        pair = isinstance(epochs, list) and len(epochs) == 2
+        if not (pair and all(type(epoch) is int and 0 <= epoch <= 100_000 for epoch in epochs)):
             raise _Wrong(f"{name}: epochs is {_show(epochs)}; accepted is [first, last + 1], for example [0, 6]")
         lr = one["lr"] if isinstance(one["lr"], list) else [one["lr"], one["lr"]]
         if len(lr) != 2 or not all(type(rate) in (int, float) and 0 <= rate < 1e6 for rate in lr):
@@ -397,14 +426,26 @@ def _phases(table: object) -> tuple[Phase, ...]:
                 end_epoch=epochs[1],
                 image_size=_in(one["image_size"], int, lambda v: 8 <= v <= 2048, f"{name}: image_size", "8 to 2048 px"),
                 batch_size_per_gpu=_in(
-                    one["batch_size_per_gpu"], int, lambda v: 1 <= v <= 65536, f"{name}: batch_size_per_gpu", "1 to 65536"
+                    one["batch_size_per_gpu"],
+                    int,
+                    lambda v: 1 <= v <= 65536,
+                    f"{name}: batch_size_per_gpu",
+                    "1 to 65536",
                 ),
                 lr_start=float(lr[0]),
                 lr_end=float(lr[1]),
                 min_scale=float(
-                    _in(one.get("min_scale", 0.08), float, lambda v: 0 < v <= 1, f"{name}: min_scale", "above 0, up to 1")
+                    _in(
+                        one.get("min_scale", 0.08),
+                        float,
+                        lambda v: 0 < v <= 1,
+                        f"{name}: min_scale",
+                        "above 0, up to 1",
+                    )
                 ),
-                rectangular=_in(one.get("rectangular", False), bool, lambda v: True, f"{name}: rectangular", "true or false"),
+                rectangular=_in(
+                    one.get("rectangular", False), bool, lambda v: True, f"{name}: rectangular", "true or false"
+                ),
             )
         )
     expected = 0
@@ -435,7 +476,7 @@ def _curve(points: object) -> tuple[Mark, ...]:
     marks = []
     for point in points:
         good = isinstance(point, list) and len(point) == 3 and all(type(value) in (int, float) for value in point)
-        if not good or not 0 <= point[1] <= 1 or not 0 <= point[2] <= 1:
+        if not good or not 0 <= point[0] < 1e6 or not 0 <= point[1] <= 1 or not 0 <= point[2] <= 1:
             raise _Wrong(f"record.curve has {_show(point)}; accepted is {accepted}")
         marks.append(Mark(elapsed_s=point[0] * 3600.0, top1=float(point[1]), top5=float(point[2])))
     return tuple(marks)
@@ -444,8 +485,10 @@ def _curve(points: object) -> tuple[Mark, ...]:
 def _check(profile: Profile) -> None:
     fleet, run, data, budget = profile.fleet, profile.run, profile.data, profile.budget
     _in(fleet.provider, str, lambda v: v in PROVIDERS, "fleet.provider", " or ".join(PROVIDERS))
+    _in(fleet.market, str, lambda v: v in MARKETS, "fleet.market", " or ".join(MARKETS))
     _in(fleet.nodes, int, lambda v: 1 <= v <= 1024, "fleet.nodes", "1 to 1024")
     _in(run.nproc_per_node, int, lambda v: 1 <= v <= 64, "run.nproc_per_node", "1 to 64")
+    _in(run.seed, int, lambda v: 0 <= v < 2**32, "run.seed", "0 to 4294967295")
     _in(run.max_restarts, int, lambda v: 0 <= v <= 100, "run.max_restarts", "0 to 100")
     _in(run.checkpoint_epochs, int, lambda v: 1 <= v <= 10_000, "run.checkpoint_epochs", "1 to 10000")
     _in(run.momentum, float, lambda v: 0 <= v < 1, "run.momentum", "0 up to but not 1")
@@ -469,12 +512,24 @@ def _check(profile: Profile) -> None:
         raise _Wrong(f"fleet.base_port is {fleet.base_port}; with {fleet.nodes} nodes at most {65536 - fleet.nodes}")
     if run.target is not None:
         _in(run.target.metric, str, lambda v: v in METRICS, "run.target.metric", " or ".join(METRICS))
-        _in(run.target.value, float, lambda v: 0 < v <= 1, "run.target.value", "a fraction, above 0 up to 1 (0.93, not 93)")
+        _in(
+            run.target.value,
+            float,
+            lambda v: 0 < v <= 1,
+            "run.target.value",
+            "a fraction, above 0 up to 1 (0.93, not 93)",
+        )
     if run.max_steps is not None:
         _in(run.max_steps, int, lambda v: v >= 1, "run.max_steps", "1 or more")
-    for name in run.env:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise _Wrong(f"run.env has {_show(name)}; accepted are names of letters, digits and _")
+    if data.train_images is not None:
+        _in(data.train_images, int, lambda v: v >= 1, "data.train_images", "1 or more")
+    if profile.record is not None:
+        for key, figure in (
+            ("record.minutes_to_target", profile.record.minutes_to_target),
+            ("record.usd_to_target", profile.record.usd_to_target),
+        ):
+            if figure is not None:
+                _in(figure, float, lambda v: v > 0, key, "a number above 0")
     if fleet.provider == "static":
         if not fleet.hosts:
             raise _Wrong('fleet.hosts is missing; provider static takes hosts = ["user@host", ...]')
@@ -490,8 +545,8 @@ def _check(profile: Profile) -> None:
         batch = phase.batch_size_per_gpu * profile.world_size
         if images is not None and batch > images:
             raise _Wrong(
-                f"phase {number + 1}: batch_size_per_gpu = {phase.batch_size_per_gpu} makes a global batch of {batch:,} on "
-                f"{profile.world_size} ranks, and {data.dataset} has {images:,} training images to fill it; "
+                f"phase {number + 1}: batch_size_per_gpu is {phase.batch_size_per_gpu}, a global batch of {batch:,} "
+                f"on {profile.world_size} ranks, and {data.dataset} has {images:,} training images to fill it; "
                 f"at most {images // profile.world_size} fit"
             )
         group = run.batch_norm_group
@@ -507,18 +562,58 @@ def safe_env(name: str) -> bool:
     return bool(_SAFE_ENV.match(name)) and not _SECRET_ENV.search(name)
 
 
-def _redacted(text: str, env: Mapping[str, str]) -> str:
-    for name in env:
-        if not safe_env(name):
-            text = re.sub(rf"(\b{name}\"?\s*=\s*)(\"[^\"\n]*\"|'[^'\n]*')", r'\1"(redacted)"', text)
-    left = tomllib.loads(text).get("run", {}).get("env", {})
-    for name, value in left.items():
-        if not safe_env(name) and value != "(redacted)":
-            raise _Wrong(f"run.env.{name} cannot be kept out of the journal as it is written; use a plain quoted text")
+def _check_env(env: Mapping[str, Any]) -> None:
+    """Names and types of `run.env`, in words that show no value: it may be a secret."""
+    for name, value in env.items():
+        if not _ENV_NAME.fullmatch(name):
+            raise _Wrong(f"run.env has {_show(name)}; accepted are names of letters, digits and _")
+        if not isinstance(value, str):
+            raise _Wrong(f"run.env.{name} is no text; accepted is a text in quotes")
+        if "\0" in value:
+            raise _Wrong(f"run.env.{name} holds a null character, which no environment can")
+
+
+def _redacted(text: str) -> str:
+    """The text with each value of `run.env` replaced that is not named as safe, in comments too.
+
+    A replacement stands only if it changes nothing else of what the text says.
+    """
+    expected = tomllib.loads(text)
+    env = expected.get("run", {}).get("env", {})
+    secrets = {name: value for name, value in env.items() if not safe_env(name) and value != REDACTED}
+    if not secrets:
+        return text
+    for name in secrets:
+        env[name] = REDACTED
+    for name in secrets:
+        written = re.compile(rf"(?<![\w-])([\"']?{re.escape(name)}[\"']?\s*=\s*){_TOML_TEXT}")
+        for match in reversed(list(written.finditer(text))):
+            shorter = f'{text[: match.start()]}{match[1]}"{REDACTED}"{text[match.end() :]}'
+            text = shorter if _says(shorter, expected, secrets) else text
+    for value in secrets.values():
+        shorter = text.replace(value, REDACTED) if value and isinstance(value, str) else text
+        text = shorter if _says(shorter, expected, secrets) else text
+    if tomllib.loads(text) != expected:
+        names = ", ".join(f"run.env.{name}" for name in secrets)
+        raise _Wrong(f'{names} cannot be kept out of the journal as written; write NAME = "value" on one line each')
     return text
 
 
-def _redacted_override(override: str) -> str:
+def _says(text: str, expected: Mapping[str, Any], secrets: Mapping[str, Any]) -> bool:
+    """True if the text says what is expected, but for secrets that are still in their places."""
+    try:
+        table = tomllib.loads(text)
+    except ValueError:
+        return False
+    env = table.get("run", {}).get("env", {})
+    for name, value in secrets.items():
+        if env.get(name) == value:
+            env[name] = REDACTED
+    return table == expected
+
+
+def _shown_override(override: str) -> str:
+    """The override as it may be shown and kept."""
     key = override.partition("=")[0].strip()
     name = key.removeprefix("run.env.")
-    return override if name == key or safe_env(name) else f'{key}="(redacted)"'
+    return override if name == key or safe_env(name) else f'{key}="{REDACTED}"'

@@ -11,6 +11,12 @@ from typing import Any
 
 from remote.schedule import Phase
 
+TRAIN_IMAGES = {"fashion-mnist": 60_000, "shapes": 12_960}
+"""Training images of the data sets whose size is known before a host has seen them.
+
+Here and not in ``remote.shapes``, which needs numpy and Pillow: the laptop has neither.
+"""
+
 
 def host_folder(run_id: str, node: int) -> str:
     """A node's folder of a run on its host, below the home folder. Hosts may share one home (a cluster's NFS does)."""
