@@ -236,8 +236,9 @@ def _unzstd(file: BinaryIO, head: bytes) -> Iterator[bytes]:
                 "is compressed with Zstandard, which this Python cannot read: unpack it with `zstd -d`, "
                 "or install the package zstandard"
             ) from None
-        source = zstd.ZstdDecompressor().stream_reader(_Prefixed(head, file), read_across_frames=True)
-        error_kinds = (zstd.ZstdError,)
+        # Not its stream_reader, which ends in silence where the data is cut off.
+        yield from _decompressed(file, head, lambda: _Zstandard(zstd), zstd.ZstdError)
+        return
     while True:
         try:
             out = source.read(CHUNK_BYTES)
@@ -246,6 +247,29 @@ def _unzstd(file: BinaryIO, head: bytes) -> Iterator[bytes]:
         if not out:
             return
         yield out
+
+
+class _Zstandard:
+    """The package zstandard's decompressor with the face of zlib's."""
+
+    # It cannot bound what comes out; a block of 128 KiB takes 4 bytes at least, so that this keeps it to 32 MiB.
+    _TAKEN_BYTES: Final = 1024
+
+    def __init__(self, zstandard: Any) -> None:
+        self._inner: Any = zstandard.ZstdDecompressor().decompressobj()
+        self.unconsumed_tail = b""
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._inner.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        return bytes(self._inner.unused_data) + self.unconsumed_tail
+
+    def decompress(self, data: bytes, _max_bytes: int) -> bytes:
+        self.unconsumed_tail = data[self._TAKEN_BYTES :]
+        return bytes(self._inner.decompress(data[: self._TAKEN_BYTES]))
 
 
 class _Prefixed:
