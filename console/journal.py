@@ -10,6 +10,7 @@ skipped without being held.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import zlib
@@ -237,7 +238,7 @@ def _unzstd(file: BinaryIO, head: bytes) -> Iterator[bytes]:
                 "or install the package zstandard"
             ) from None
         # Not its stream_reader, which ends in silence where the data is cut off.
-        yield from _decompressed(file, head, lambda: _Zstandard(zstd), zstd.ZstdError)
+        yield from _decompressed(file, head, functools.partial(_Zstandard, zstd), zstd.ZstdError)
         return
     while True:
         try:
