@@ -311,6 +311,8 @@ def _changed(value: V, **changes: Any) -> V:
 
 def _node(run: Run, node: int, **changes: Any) -> Run:
     nodes = list(run.nodes)
+    if changes.get("status", nodes[node].status) != nodes[node].status:
+        changes["since"] = run.last_received
     nodes[node] = _changed(nodes[node], **changes)
     return _changed(run, nodes=tuple(nodes))
 

@@ -36,6 +36,7 @@ max_steps = {max_steps}
 
 [data]
 dataset = "shapes"
+dir = "{data}"
 
 [[phase]]
 epochs = [0, 50]
@@ -46,10 +47,17 @@ lr = 0.05
 
 
 def profile(
-    *, nodes: int = 2, max_steps: int = 6, batch: int = 8, run: str = "", lease_minutes: float = 1.0, fleet: str = ""
+    *,
+    nodes: int = 2,
+    max_steps: int = 6,
+    batch: int = 8,
+    run: str = "",
+    lease_minutes: float = 1.0,
+    fleet: str = "",
+    data: str = "~/.fastconsole/data",
 ) -> Profile:
     """A profile of `max_steps` steps on embedded hosts, or on those that `fleet` (TOML lines) names."""
-    text = PROFILE.format(max_steps=max_steps, batch=batch, run=run, lease_minutes=lease_minutes)
+    text = PROFILE.format(max_steps=max_steps, batch=batch, run=run, lease_minutes=lease_minutes, data=data)
     if fleet:
         text = text.replace('provider = "local"\nnodes = 2\n', fleet)
         return parse(text, path=Path("small.toml"))
