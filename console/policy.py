@@ -75,6 +75,8 @@ def _launch_failed(run: Run, now: float) -> EndRun | None:
     for node in run.nodes:
         if node.status == "lost":
             return EndRun(state.UNREACHABLE, Exit.UNREACHABLE, f"node {node.node}: {node.reason}")
+        if node.status == "failed":
+            return EndRun(state.FAILED, Exit.FAILED, f"node {node.node}: {node.reason}")
         if node.status == "unreachable" and now - node.since > UNREACHABLE_AT_LAUNCH_S:
             return EndRun(state.UNREACHABLE, Exit.UNREACHABLE, f"node {node.node}: {node.reason}")
     return None
@@ -91,7 +93,7 @@ def _stopped(run: Run, now: float) -> EndRun | None:
         return EndRun(status, code, "terminated at once; what is not in a checkpoint is lost")
     if run.training is None:
         return EndRun(status, code, "stopped before the first step")
-    if now - first.received > STOP_PATIENCE_S:
+    if run.finished is None and now - first.received > STOP_PATIENCE_S:
         return EndRun(status, code, f"the gang did not stop within {STOP_PATIENCE_S:.0f} s and was ended")
     return None
 
@@ -106,7 +108,10 @@ def _gang_ended(run: Run, now: float) -> EndRun | None:
             return None
     created = run.created
     assert created is not None
-    if ended.reason == "target" and run.target is not None:
+    if ended.reason == "target":
+        if run.target is None:
+            # Its record was dropped (a full disk); the trainer's word stands.
+            return EndRun(state.REACHED, Exit.DONE, f"the target was reached after {views.clock(ended.elapsed_s)}")
         value, target = views.percent(run.target.value), views.percent(run.target.target)
         reason = f"{run.target.metric} {value} after {views.clock(run.target.elapsed_s)} (target {target})"
         return EndRun(state.REACHED, Exit.DONE, reason)

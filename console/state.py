@@ -497,7 +497,8 @@ def _host_connected(run: Run, record: Record, event: ce.HostConnected) -> Run:
 
 @_arm(ce.HostUnreachable)
 def _host_unreachable(run: Run, record: Record, event: ce.HostUnreachable) -> Run:
-    if record.node is None or run.nodes[record.node].status in ("lost", "refused"):
+    # A trainer's end stands, whatever becomes of its host: were it forgotten, the run would wait for it for ever.
+    if record.node is None or run.nodes[record.node].status in ("lost", "refused", "done", "failed"):
         return run
     first = run.nodes[record.node].status != "unreachable"
     run = _node(run, record.node, status="unreachable", reason=event.reason)

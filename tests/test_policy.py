@@ -1,0 +1,349 @@
+"""What the console decides by itself: records folded, then the question, at a moment."""
+
+from __future__ import annotations
+
+import pytest
+from run_story import START_T, Story, created, launched, trained
+
+from console import events as ce
+from console import policy, state
+from console.exits import Exit
+from console.policy import EndRun, StartGang, StopGang, Warn, decide
+from console.state import Run
+from remote import events as re
+
+
+def story(*, nnodes: int = 2, **changes: object) -> Story:
+    """Nothing but the run's first record."""
+    return Story().says(created(nnodes=nnodes, **changes))
+
+
+def connected(written: Story, *nodes: int) -> Story:
+    """The agents of `nodes` are up."""
+    for node in nodes:
+        written.says(ce.HostConnected(from_offset=0), node)
+        written.hears(
+            node,
+            re.AgentStarted(
+                run_id="20260901-local-abcd",
+                pid=100,
+                hostname="h",
+                boot_id="b",
+                python="3.11.7",
+                torch="2.15.0",
+                cpus=2,
+                mem_total_mib=None,
+                disk_free_mib=None,
+                free_port=50_000,
+            ),
+        )
+    return written
+
+
+def commanded(written: Story, command: str, by: str = "operator") -> Story:
+    """The console wrote a command down."""
+    return written.says(ce.OperatorCommanded(id=f"{command}-{len(written.records)}", command=command, by=by))
+
+
+def training(top5: float = 0.1) -> Story:
+    """Two nodes that have trained all three epochs, `top5` better in each, and have not said that it is over."""
+    written = trained(top5=top5)
+    # The fold takes the order to start whenever it comes; the story has none.
+    return commanded(written, "start", by="console")
+
+
+def ended(written: Story, reason: str, *nodes: int) -> Story:
+    """Rank 0 says that training is over, and the trainers of `nodes` end."""
+    step = written.run.step
+    assert step is not None
+    written.hears(0, re.TrainingEnded(step=step.step, epoch=2, reason=reason, elapsed_s=15.0))
+    for node in nodes:
+        written.hears(node, re.TrainerEnded(attempt=1, outcome="succeeded"))
+    return written
+
+
+def asked(written: Story, after_s: float = 0.0) -> list[policy.Decision]:
+    """What is decided `after_s` seconds after the last record."""
+    return decide(written.run, written.t + after_s)
+
+
+def end_of(written: Story, after_s: float = 0.0) -> EndRun:
+    """The one decision, which is to end the run."""
+    (decision,) = asked(written, after_s)
+    assert isinstance(decision, EndRun)
+    return decision
+
+
+# --- the launch ------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_follows_from_nothing() -> None:
+    assert decide(Run(), START_T) == []
+    assert asked(story()) == []
+
+
+def test_the_gang_starts_when_every_node_is_there_and_only_once() -> None:
+    written = story(nnodes=3)
+    assert asked(connected(written, 0, 1)) == []
+    assert asked(connected(written, 2)) == [StartGang()]
+    assert asked(commanded(written, "start", by="console")) == []
+
+
+def test_the_gang_does_not_start_while_a_node_is_away() -> None:
+    written = connected(story(), 0, 1)
+    written.says(ce.HostUnreachable(reason="the connection was lost"), 1)
+    assert asked(written) == []
+    assert asked(written.says(ce.HostConnected(from_offset=200), 1)) == [StartGang()]
+
+
+def test_a_host_that_refuses_ends_the_launch_at_once() -> None:
+    written = connected(story(), 0).says(ce.HostRefused(reason="h1 presented another host key"), 1)
+    end = end_of(written)
+    assert end == EndRun(state.UNREACHABLE, Exit.UNREACHABLE, "node 1: h1 presented another host key")
+
+
+def test_a_host_that_refuses_later_ends_the_run_too() -> None:
+    end = end_of(training().says(ce.HostRefused(reason="another host key"), 1))
+    assert (end.status, end.exit_code) == (state.UNREACHABLE, Exit.UNREACHABLE)
+
+
+def test_a_host_that_does_not_answer_has_a_minute() -> None:
+    written = connected(story(), 0).says(ce.HostUnreachable(reason="h1 did not answer"), 1)
+    assert asked(written, policy.UNREACHABLE_AT_LAUNCH_S) == []
+    # It is still the same absence when it is said again.
+    written.says(ce.HostUnreachable(reason="h1 did not answer"), 1, after_s=policy.UNREACHABLE_AT_LAUNCH_S)
+    assert end_of(written, 0.1) == EndRun(state.UNREACHABLE, Exit.UNREACHABLE, "node 1: h1 did not answer")
+
+
+def test_a_host_that_is_lost_ends_the_launch_at_once() -> None:
+    written = connected(story(), 0).says(ce.HostLost(reason="its embedded host (process 7) ended"), 1)
+    assert end_of(written).exit_code == Exit.UNREACHABLE
+    assert end_of(written).reason == "node 1: its embedded host (process 7) ended"
+
+
+def test_an_agent_that_dies_before_the_start_ends_the_launch() -> None:
+    end = end_of(connected(story(), 0, 1).hears(1, re.AgentDied(pid=7)))
+    assert end == EndRun(state.FAILED, Exit.FAILED, "node 1: the agent (pid 7) died")
+
+
+# --- stopping --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("written", [story(), connected(story(), 0, 1), launched()])
+def test_a_stop_before_the_first_step_ends_the_run_at_once(written: Story) -> None:
+    end = end_of(commanded(written, "stop"))
+    assert end == EndRun(state.STOPPED, Exit.INTERRUPTED, "stopped before the first step")
+
+
+def test_a_stop_waits_for_the_gang() -> None:
+    written = commanded(training(), "stop")
+    assert asked(written, policy.STOP_PATIENCE_S) == []
+    ended(written, "stopped", 0)
+    assert asked(written) == []
+    end = end_of(ended(written, "stopped", 1))
+    assert end == EndRun(state.STOPPED, Exit.INTERRUPTED, "stopped after step 12; it can go on from there")
+
+
+def test_a_stop_that_takes_too_long_is_ended() -> None:
+    end = end_of(commanded(training(), "stop"), policy.STOP_PATIENCE_S + 0.1)
+    assert (end.status, end.exit_code) == (state.STOPPED, Exit.INTERRUPTED)
+    assert end.reason == "the gang did not stop within 60 s and was ended"
+
+
+def test_a_second_wish_to_stop_does_not_begin_the_patience_anew() -> None:
+    written = commanded(training(), "stop")
+    written.t += policy.STOP_PATIENCE_S
+    assert end_of(commanded(written, "stop"), 0.1).reason.startswith("the gang did not stop within")
+
+
+def test_a_gang_that_has_stopped_did_stop_however_long_its_hosts_take() -> None:
+    written = ended(commanded(training(top5=0.3), "stop"), "target", 0)
+    written.says(ce.HostUnreachable(reason="the connection was lost"), 1, after_s=30)
+    assert asked(written, 31) == []
+    assert end_of(written, policy.UNREACHABLE_AT_END_S + 1).status == state.REACHED
+
+
+def test_a_trainer_that_has_ended_has_ended_though_its_host_is_away_for_a_moment() -> None:
+    written = ended(training(top5=0.3), "target", 1)
+    written.says(ce.HostUnreachable(reason="the connection was lost"), 1)
+    written.says(ce.HostConnected(from_offset=10_000), 1)
+    assert asked(written) == []
+    written.hears(0, re.TrainerEnded(attempt=1, outcome="succeeded"))
+    assert end_of(written).status == state.REACHED
+
+
+def test_a_trainer_that_has_failed_has_failed_though_its_host_is_away() -> None:
+    written = failed(training(), 1, 3, "SIGKILL").says(ce.HostUnreachable(reason="the connection was lost"), 1)
+    assert end_of(written, policy.FAILURE_SETTLES_S).reason == "node 1: rank 3 failed: SIGKILL"
+
+
+def test_termination_waits_for_nothing() -> None:
+    end = end_of(commanded(commanded(training(), "stop"), "terminate"))
+    assert (end.status, end.exit_code) == (state.STOPPED, Exit.INTERRUPTED)
+    assert end.reason == "terminated at once; what is not in a checkpoint is lost"
+
+
+# --- the end ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_target_reached() -> None:
+    end = end_of(ended(training(top5=0.3), "target", 0, 1))
+    assert (end.status, end.exit_code) == (state.REACHED, Exit.DONE)
+    assert "top5 60.0 %" in end.reason
+    assert "(target 60.0 %)" in end.reason
+
+
+def test_a_target_reached_whose_own_record_was_dropped() -> None:
+    written = training(top5=0.3)
+    written.records = [record for record in written.records if not isinstance(record.event, re.TargetReached)]
+    end = end_of(ended(written, "target", 0, 1))
+    assert (end.status, end.exit_code) == (state.REACHED, Exit.DONE)
+
+
+def test_all_epochs_without_the_target() -> None:
+    end = end_of(ended(training(top5=0.1), "finished", 0, 1))
+    assert (end.status, end.exit_code) == (state.MISSED, Exit.MISSED)
+    assert end.reason == "all epochs done; best top5 30.0 %, target 60.0 %"
+
+
+def test_all_epochs_where_there_is_no_target() -> None:
+    written = trained(top5=0.1)
+    written.records[0] = story(target_metric=None, target_value=None).records[0]
+    end = end_of(ended(commanded(written, "start"), "finished", 0, 1))
+    assert (end.status, end.exit_code) == (state.FINISHED, Exit.DONE)
+
+
+def test_the_end_waits_for_every_trainer() -> None:
+    written = ended(training(top5=0.3), "target", 0)
+    assert asked(written, 1000) == []
+
+
+def test_the_end_waits_a_minute_for_a_host_that_is_away_and_not_for_one_that_is_lost() -> None:
+    written = ended(training(top5=0.3), "target", 0)
+    written.says(ce.HostUnreachable(reason="no route"), 1)
+    assert asked(written, policy.UNREACHABLE_AT_END_S) == []
+    assert end_of(written, policy.UNREACHABLE_AT_END_S + 0.1).status == state.REACHED
+    assert end_of(written.says(ce.HostLost(reason="gone"), 1)).status == state.REACHED
+
+
+def test_nothing_follows_once_the_run_has_ended() -> None:
+    written = ended(training(top5=0.3), "target", 0, 1)
+    assert asked(written.says(ce.RunEnded(status=state.REACHED, exit_code=0, reason="done")), 1000) == []
+
+
+# --- failures --------------------------------------------------------------------------------------------------------
+
+
+def failed(written: Story, node: int, rank: int, message: str, t_failed: float | None = None) -> Story:
+    """A rank fails and its trainer ends."""
+    written.hears(node, re.RankFailed(rank=rank, exit_code=1, message=message, t_failed=t_failed))
+    return written.hears(node, re.TrainerEnded(attempt=1, outcome="failed", reason="a rank failed"))
+
+
+def test_a_failure_settles_before_the_run_ends() -> None:
+    written = failed(training(), 1, 3, "OutOfMemoryError: CUDA out of memory")
+    assert asked(written, policy.FAILURE_SETTLES_S - 0.1) == []
+    end = end_of(written, policy.FAILURE_SETTLES_S)
+    assert (end.status, end.exit_code) == (state.FAILED, Exit.FAILED)
+    assert end.reason == "node 1: rank 3 failed: OutOfMemoryError: CUDA out of memory"
+
+
+def test_the_first_failure_is_blamed_whatever_came_in_first() -> None:
+    written = failed(training(), 0, 0, "connection closed by peer", t_failed=START_T + 60)
+    failed(written, 1, 3, "SIGKILL", t_failed=START_T + 59)
+    assert end_of(written, policy.FAILURE_SETTLES_S).reason == "node 1: rank 3 failed: SIGKILL"
+
+
+def test_a_lost_host_is_to_blame_before_what_its_loss_did_to_others() -> None:
+    written = failed(training(), 0, 0, "connection closed by peer")
+    written.says(ce.HostLost(reason="its embedded host ended"), 1, after_s=1)
+    end = end_of(written, policy.FAILURE_SETTLES_S)
+    assert end == EndRun(state.FAILED, Exit.FAILED, "node 1 was lost: its embedded host ended")
+
+
+def test_a_trainer_that_fails_without_a_word_of_a_rank() -> None:
+    written = training().hears(0, re.TrainerEnded(attempt=1, outcome="failed", reason="the rendezvous timed out"))
+    assert end_of(written, policy.FAILURE_SETTLES_S).reason == "node 0: the rendezvous timed out"
+
+
+def test_a_host_that_is_only_away_fails_nothing() -> None:
+    assert asked(training().says(ce.HostUnreachable(reason="no route"), 1), 300) == []
+
+
+# --- the budget: two instances at 7.20 dollars an hour, and 5 dollars -------------------------------------------------
+
+
+def spent(written: Story, dollars: float) -> float:
+    """The moment at which so much is spent."""
+    started = min(node.billing[0].started_t for node in written.run.nodes)
+    return started + dollars / (2 * 7.2) * 3600
+
+
+def budgeted(**changes: object) -> Story:
+    """A run that trains under a budget of 5 dollars, warned of at 4."""
+    written = training()
+    written.records[0] = story(**{"budget_usd": 5.0, "budget_warn_at": 0.8, **changes}).records[0]
+    return written
+
+
+def test_the_budget_warns_once() -> None:
+    written = budgeted()
+    assert decide(written.run, spent(written, 3.99)) == []
+    (warning,) = decide(written.run, spent(written, 4.01))
+    assert warning == Warn("budget", "80.0 % of the budget of $5.00 is spent")
+    written.says(ce.AlertRaised(kind=warning.kind, text=warning.text))
+    assert decide(written.run, spent(written, 4.5)) == []
+
+
+def test_the_budget_stops_early_enough_for_the_end_to_fit() -> None:
+    written = budgeted(budget_warn_at=None)
+    patience_usd = 2 * 7.2 * policy.STOP_PATIENCE_S / 3600
+    assert decide(written.run, spent(written, 5.0 - patience_usd - 0.01)) == []
+    (stop,) = decide(written.run, spent(written, 5.0 - patience_usd + 0.01))
+    assert stop == StopGang("the budget of $5.00 would be passed")
+    assert asked(commanded(written, "stop", by="budget")) == []
+    end = end_of(ended(written, "stopped", 0, 1))
+    assert (end.status, end.exit_code) == (state.OVER_BUDGET, Exit.OVER_BUDGET)
+    assert end.reason == "stopped after step 12; it can go on from there"
+
+
+def test_the_budget_ends_a_launch_that_never_gets_anywhere() -> None:
+    written = launched()
+    written.records[0] = story(budget_warn_at=None).records[0]
+    commanded(written, "start", by="console")
+    (stop,) = decide(written.run, spent(written, 5.0))
+    assert isinstance(stop, StopGang)
+    end = end_of(commanded(written, "stop", by="budget"))
+    assert (end.status, end.exit_code) == (state.OVER_BUDGET, Exit.OVER_BUDGET)
+
+
+def test_a_gang_that_does_not_stop_for_the_budget() -> None:
+    end = end_of(commanded(budgeted(), "stop", by="budget"), policy.STOP_PATIENCE_S + 0.1)
+    assert (end.status, end.exit_code) == (state.OVER_BUDGET, Exit.OVER_BUDGET)
+
+
+def test_a_target_reached_while_the_budget_stops_the_gang_is_reached() -> None:
+    written = trained(top5=0.3)
+    commanded(commanded(written, "start", by="console"), "stop", by="budget")
+    assert end_of(ended(written, "target", 0, 1)).status == state.REACHED
+
+
+def test_without_a_budget_or_a_price_nothing_is_said_of_money() -> None:
+    written = budgeted(budget_usd=None)
+    assert decide(written.run, written.t + 1e6) == []
+
+
+# --- a run whose console and hosts are gone --------------------------------------------------------------------------
+
+
+def test_what_is_left_of_a_run_that_nobody_ended() -> None:
+    end = policy.salvaged(training().run)
+    assert (end.status, end.exit_code) == (state.FAILED, Exit.FAILED)
+    assert end.reason.endswith("after step 12; no checkpoint was saved")
+    written = training().says(ce.CheckpointFetched(step=8, path="checkpoints/8.pt", size_bytes=4000))
+    assert policy.salvaged(written.run).reason.endswith("the checkpoint of step 8 is saved")
+    assert "before its first step" in policy.salvaged(launched().run).reason
+
+
+def test_a_run_that_reached_its_target_unattended() -> None:
+    assert policy.salvaged(ended(training(top5=0.3), "target", 0, 1).run).status == state.REACHED
