@@ -28,6 +28,7 @@ fastconsole: train on a gang of hosts from one terminal
   fastconsole ps                    runs that go on
   fastconsole runs                  all runs on this laptop
   fastconsole profiles [NAME]       the built-in profiles; one in full
+  fastconsole --help | --version
 
 options of a run:
   --headless            text instead of panes
@@ -63,16 +64,29 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line; the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
+    # A stream that was closed before the start is None.
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     try:
-        return int(_dispatch(words))
+        code = int(_dispatch(words))
+        # Here and not at Python's own exit, where an error would be a traceback.
+        sys.stdout.flush()
+        return code
     except UsageError as error:
         return _say(f"{error} (fastconsole --help shows what there is)", Exit.USAGE)
     except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would say so again at its own exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 0
+        _write_no_more()
+        return Exit.DONE
+    except OSError as error:
+        _write_no_more()
+        return _say(f"{error.filename or 'stdout'}: {error.strerror or error}", Exit.FAILED)
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
+
+
+def _write_no_more() -> None:
+    """Whoever read our output has seen enough, or its disk is full. Python would say so again at its own exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _say(sentence: str, code: Exit) -> int:
@@ -82,10 +96,7 @@ def _say(sentence: str, code: Exit) -> int:
 
 def _dispatch(words: list[str]) -> int:
     if not words:
-        from console.profile import builtin_names
-
-        print(HELP, end="", file=sys.stderr)
-        return _say(f"say which profile: {', '.join(builtin_names())}, or a path that ends in .toml", Exit.USAGE)
+        raise UsageError(_which_profile())
     if words[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return Exit.DONE
@@ -99,49 +110,103 @@ def _dispatch(words: list[str]) -> int:
     return _run(words)
 
 
-def _replay(words: list[str]) -> int:
+def _which_profile() -> str:
+    from console.profile import builtin_names
+
+    return f"say which profile: {', '.join(builtin_names())}, or a path that ends in .toml"
+
+
+def replay_parser() -> argparse.ArgumentParser:
+    """The options of ``--replay``."""
     parser = _Parser(prog="fastconsole", add_help=False, allow_abbrev=False)
     parser.add_argument("--replay", metavar="LOG", required=True)
     parser.add_argument("--format", choices=FORMATS, default="text")
     parser.add_argument("--tui", action="store_true")
     parser.add_argument("--speed", type=_speed, default=1.0)
     parser.add_argument("--headless", action="store_true")
-    options = parser.parse_args(words)
+    return parser
+
+
+def run_parser(positional: str) -> argparse.ArgumentParser:
+    """The options of a run that is started (`positional` is ``profile``) or that exists (``run``)."""
+    parser = _Parser(prog="fastconsole", add_help=False, allow_abbrev=False)
+    # Asked for by hand, so that an unknown option is named before what is missing.
+    parser.add_argument(positional, nargs="?")
+    parser.add_argument("--headless", action="store_true")
+    parser.add_argument("--read-only", action="store_true")
+    if positional == "profile":
+        parser.add_argument("--nodes", type=_whole)
+        parser.add_argument("--budget", type=_dollars)
+        parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+    return parser
+
+
+def _replay(words: list[str]) -> int:
+    options = replay_parser().parse_args(words)
+    if options.tui and options.headless:
+        raise UsageError("--tui is the panes and --headless is text; say one of them")
+    if options.tui and options.format != "text":
+        raise UsageError(f"--format {options.format} is for the text that --tui is not")
     from console.replay import LogError
 
     try:
         if options.tui:
-            if not sys.stdout.isatty():
-                raise UsageError("--tui needs a terminal, and stdout is none")
+            if not _terminal():
+                raise UsageError("--tui needs a terminal, and stdin and stdout are not both one")
             from console.commands import replay_on_screen
 
             return replay_on_screen(options.replay, options.speed)
         from console import export
-        from console.replay import open_log
+        from console.replay import fold, open_log
 
-        return exit_of(export.write(open_log(options.replay), options.format, sys.stdout))
+        log = open_log(options.replay)
+        try:
+            run = export.write(log, options.format, sys.stdout)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # `| head` has seen enough; how the run ended is still asked.
+            _write_no_more()
+            run = fold(options.replay)
+        return exit_of(run)
     except LogError as error:
         return _say(str(error), Exit.USAGE)
 
 
+def _terminal() -> bool:
+    """True if the panes can be drawn and keys be read."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def _number(text: str, accepted: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {accepted}") from None
+
+
 def _speed(text: str) -> float:
-    speed = float(text)
+    speed = _number(text, accepted := "a speed above 0, up to 10000")
     if not 0 < speed <= 10_000:
-        raise argparse.ArgumentTypeError(f"{text} is no speed between 0 and 10000")
+        raise argparse.ArgumentTypeError(f"{text!r} is not {accepted}")
     return speed
 
 
+def _whole(text: str) -> int:
+    number = _number(text, accepted := "a whole number")
+    if not number.is_integer():
+        raise argparse.ArgumentTypeError(f"{text!r} is not {accepted}")
+    return int(number)
+
+
+def _dollars(text: str) -> float:
+    return _number(text, "an amount of dollars")
+
+
 def _run_options(words: list[str], positional: str, *, optional: bool) -> argparse.Namespace:
-    parser = _Parser(prog="fastconsole", add_help=False, allow_abbrev=False)
-    parser.add_argument(positional, nargs="?" if optional else None)
-    parser.add_argument("--headless", action="store_true")
-    parser.add_argument("--read-only", action="store_true")
-    if positional == "profile":
-        parser.add_argument("--nodes", type=int)
-        parser.add_argument("--budget", type=float)
-        parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
-    options = parser.parse_args(words)
-    options.headless = options.headless or not (sys.stdout.isatty() and sys.stdin.isatty())
+    options = run_parser(positional).parse_args(words)
+    if not optional and getattr(options, positional) is None:
+        raise UsageError(_which_profile() if positional == "profile" else "say which run; fastconsole runs lists them")
+    options.headless = options.headless or not _terminal()
     if options.headless and options.read_only:
         raise UsageError("--read-only is for the panes, and there are none without a terminal")
     return options
@@ -197,7 +262,9 @@ def _profiles(words: list[str]) -> int:
         return Exit.DONE
     _nothing_more(words[1:])
     try:
-        print(find(words[0]).read_text(), end="")
+        # Read as a profile first, so that a file of another kind is not poured into the terminal.
+        load(words[0])
+        print(find(words[0]).read_text(encoding="utf-8"), end="")
     except ProfileError as error:
         return _say(str(error), Exit.USAGE)
     return Exit.DONE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import sys
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 from console import replay, report, state, views
 from console.exits import Exit, exit_of
 from console.fleet import ProviderError, provider_of
-from console.profile import Profile, ProfileError, load, parse, safe_env
+from console.profile import REDACTED, Profile, ProfileError, load, parse, safe_env
 from console.rundir import RunDirectory, all_runs
 from console.state import Run
 
@@ -42,6 +43,9 @@ def _said(command: Callable[..., int]) -> Callable[..., int]:
             _talk(str(error))
             return error.code
         except ProfileError as error:
+            _talk(str(error))
+            return Exit.USAGE
+        except replay.LogError as error:
             _talk(str(error))
             return Exit.USAGE
         except ProviderError as error:
@@ -88,7 +92,7 @@ def run(profile: Profile, *, headless: bool, read_only: bool) -> int:
 def resume(run_id: str | None, *, headless: bool, read_only: bool) -> int:
     """Goes on with a run that has ended, from its last checkpoint, with new hosts."""
     _tell_of_orphans()
-    directory = _find(run_id, lambda one: one.ended())
+    directory = _find(run_id, "that has ended", lambda one: one.ended())
     if not directory.ended():
         raise CommandError(f"run {directory.run_id} goes on; fastconsole attach {directory.run_id} comes back to it")
     past = replay.fold(directory.journal)
@@ -111,7 +115,7 @@ def resume(run_id: str | None, *, headless: bool, read_only: bool) -> int:
 @_said
 def attach(run_id: str | None, *, headless: bool, read_only: bool) -> int:
     """Comes back to a run that goes on without a console."""
-    directory = _find(run_id, lambda one: not one.ended())
+    directory = _find(run_id, "that goes on", lambda one: not one.ended())
     if directory.ended():
         past = replay.fold(directory.journal)
         hint = ""
@@ -140,7 +144,7 @@ def attach(run_id: str | None, *, headless: bool, read_only: bool) -> int:
 @_said
 def end(run_id: str, *, at_once: bool) -> int:
     """Stops a run from another terminal, through the console that drives it or, where there is none, as one."""
-    directory = _find(run_id, lambda one: True)
+    directory = _find(run_id, "at all", lambda one: True)
     if directory.ended():
         raise CommandError(f"run {directory.run_id} has ended already")
     pid = directory.console_pid()
@@ -188,7 +192,11 @@ def list_runs(*, going_on: bool) -> int:
     for directory in all_runs():
         if going_on and directory.ended():
             continue
-        past = replay.fold(directory.journal)
+        try:
+            past = replay.fold(directory.journal)
+        except replay.LogError as error:
+            print(f"{directory.run_id}\tunreadable\t—\t—\t—\t—\t{error}")
+            continue
         now = time.time() if past.live else past.ended or time.time()
         status = past.status
         if past.live and directory.console_pid() is None:
@@ -209,12 +217,13 @@ def list_runs(*, going_on: bool) -> int:
 # --- how -------------------------------------------------------------------------------------------------------------
 
 
-def _find(run_id: str | None, fits: Callable[[RunDirectory], bool]) -> RunDirectory:
+def _find(run_id: str | None, wanted: str, fits: Callable[[RunDirectory], bool]) -> RunDirectory:
+    """The run that is named, or the newest that `fits`; `wanted` says what that would be."""
     runs = all_runs()
     if run_id is None:
         fitting = [one for one in runs if fits(one)]
         if not fitting:
-            raise CommandError("there is no such run on this laptop; fastconsole runs lists them")
+            raise CommandError(f"there is no run {wanted} on this laptop; fastconsole runs lists them")
         return fitting[-1]
     named = [one for one in runs if one.run_id == run_id] or [one for one in runs if one.run_id.startswith(run_id)]
     if len(named) != 1:
@@ -234,11 +243,12 @@ def _profile_of(directory: RunDirectory, past: Run) -> Profile:
     origin = directory.read_origin()
     if origin is None or not origin.is_file():
         raise CommandError(f"run {directory.run_id} needs its profile for run.env, and {origin} is gone")
-    kept = tuple(one for one in created.overrides if not one.startswith("run.env."))
+    kept = tuple(one for one in created.overrides if REDACTED not in one)
     again = load(str(origin), kept)
     if set(again.run.env) != set(profile.run.env):
         raise CommandError(f"run.env of {origin} names other variables than run {directory.run_id} started with")
-    return again
+    # All else is as the run began, whatever has become of the file since.
+    return dataclasses.replace(profile, run=dataclasses.replace(profile.run, env=again.run.env))
 
 
 def _still_there(directory: RunDirectory) -> bool:
