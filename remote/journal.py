@@ -27,6 +27,8 @@ class Journal:
         self._lock = threading.Lock()
         self._dropped = 0
         self._reason = ""
+        self._stump = False
+        """True while the file may end in the middle of a line of ours."""
 
     def emit(self, event: Event) -> bool:
         """Appends the event, stamped now. True if it is in the file."""
@@ -40,6 +42,8 @@ class Journal:
 
     def _write(self, event: Event) -> bool:
         line = (encode(event, time.time()) + "\n").encode("utf-8", "replace")
+        if self._stump:
+            line = b"\n" + line
         try:
             written = os.write(self._fd, line)
         except OSError as error:
@@ -48,11 +52,13 @@ class Journal:
         if written < len(line):
             # A disk that filled within the line: end the stump, so that it costs this record and not the next.
             self._reason = "the disk filled within a record"
+            self._stump = True
             try:
-                os.write(self._fd, b"\n")
+                self._stump = os.write(self._fd, b"\n") == 0
             except OSError:
                 pass
             return False
+        self._stump = False
         return True
 
     def close(self) -> None:

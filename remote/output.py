@@ -21,7 +21,7 @@ LINES_PER_S = 50
 _ESCAPES = re.compile(
     r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI
     r"|\x1b[\]P^_X][^\x07\x1b]*(?:\x07|\x1b\\)?"  # OSC, DCS, PM, APC, SOS with their text
-    r"|\x1b[@-Z\\-_]?"  # any other escape
+    r"|\x1b[ -/]*[0-~]?"  # any other escape, or the beginning of one
     r"|[\x00-\x08\x0b-\x1f\x7f-\x9f]"  # C0 but tab and newline, DEL, C1
     r"|[\u200e\u200f\u202a-\u202e\u2066-\u2069]"  # marks that turn the direction of writing
 )
@@ -30,6 +30,12 @@ _ESCAPES = re.compile(
 def plain(text: str) -> str:
     """The text without control sequences, control characters and marks that turn the direction of writing."""
     return _ESCAPES.sub("", text.replace("\t", "    "))
+
+
+def _shown(piece: bytes) -> str:
+    """The line as it is told: a byte that is no UTF-8, or a tab, must not make it longer than it may be."""
+    text = plain(piece.decode("utf-8", "replace").rstrip("\r\n"))
+    return text.encode()[:LINE_BYTES].decode("utf-8", "ignore")
 
 
 class OutputReader:
@@ -41,7 +47,7 @@ class OutputReader:
         self._second = 0
         self._said = 0
         self._held_back = 0
-        self._last = ""
+        self._last = {"stdout": b"", "stderr": b""}
         self._threads = []
         for stream, name in ((process.stdout, "stdout"), (process.stderr, "stderr")):
             if stream is not None:
@@ -54,8 +60,9 @@ class OutputReader:
         for thread in self._threads:
             # A grandchild may hold the pipe open; its words can wait, the end of the trainer cannot.
             thread.join(2.0)
-        self._say_held_back()
-        return self._last
+        with self._lock:
+            self._say_held_back()
+            return _shown(self._last["stderr"])[:400] or _shown(self._last["stdout"])[:400]
 
     def _read(self, stream: IO[bytes], name: str) -> None:
         with stream:
@@ -67,12 +74,11 @@ class OutputReader:
                 tail = not piece.endswith(b"\n")
 
     def _say(self, piece: bytes, name: str) -> None:
-        text = plain(piece.decode("utf-8", "replace").rstrip("\r\n"))
-        if not text.strip():
+        # Held back before it is decoded: a trainer that floods must not cost the host a core.
+        if piece.isspace():
             return
         with self._lock:
-            if name == "stderr" or not self._last:
-                self._last = text[:400]
+            self._last[name] = piece
             second = int(time.monotonic())
             if second != self._second:
                 self._second, self._said = second, 0
@@ -81,7 +87,9 @@ class OutputReader:
             if self._said > LINES_PER_S:
                 self._held_back += 1
                 return
-            self._journal.emit(LogPrinted(text=text, stream=name))
+            text = _shown(piece)
+            if text.strip():
+                self._journal.emit(LogPrinted(text=text, stream=name))
 
     def _say_held_back(self) -> None:
         if self._held_back:

@@ -1,0 +1,220 @@
+"""Looks at a host: processors and memory by what a busy process does to them, GPUs where there are none, wishes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from remote.control import CONTROL, Wish, WishReader, write_wish
+from remote.gpu import GpuMeter
+from remote.processor import MachineMeter, ShareMeter, boot_id, descendants, memory_mib
+
+ROOT = Path(__file__).parent.parent
+linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
+
+BUSY = """
+import sys
+held = bytearray(b"x" * (40 << 20))
+print(flush=True)
+end = None
+while True:
+    pass
+"""
+
+
+@pytest.fixture
+def busy() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that takes a core and 40 MiB, below a shell."""
+    process = subprocess.Popen(
+        ["sh", "-c", f"'{sys.executable}' -c '{BUSY}' & echo; wait"], stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.stdout.readline()
+    yield process
+    os.killpg(process.pid, 9)
+    process.wait()
+    process.stdout.close()
+
+
+def until(seconds: float) -> None:
+    """Lets the machine's clock of 10 ms ticks move."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        time.sleep(0.05)
+
+
+@linux
+def test_the_memory_of_the_machine() -> None:
+    used, total = memory_mib()
+    assert used is not None
+    assert total is not None
+    assert 0 < used < total
+    assert total == pytest.approx(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**20, rel=0.01)
+
+
+@linux
+def test_the_boot_has_a_name_that_stays() -> None:
+    assert boot_id()
+    assert boot_id() == boot_id()
+
+
+@linux
+def test_descendants(busy: subprocess.Popen[bytes]) -> None:
+    below = descendants(busy.pid)
+    assert below[0] == busy.pid
+    assert len(below) == 2
+    assert busy.pid in descendants(os.getpid())
+
+
+def test_nothing_is_below_a_process_that_is_not_there() -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    assert descendants(gone.pid) == [gone.pid]
+
+
+@linux
+def test_a_busy_process_shows_on_the_machine(busy: subprocess.Popen[bytes]) -> None:
+    meter = MachineMeter()
+    until(0.5)
+    util, used, total = meter.read()
+    assert util is not None
+    # Never more than it can have, and not nothing: one process takes all that it gets of a core.
+    assert 0 < util <= 100
+    assert used is not None
+    assert total is not None
+
+
+@linux
+def test_a_host_that_shares_the_machine_counts_its_own(busy: subprocess.Popen[bytes]) -> None:
+    hosts = 1000
+    meter = ShareMeter(lambda: [busy.pid], hosts)
+    first = meter.read()
+    until(0.3)
+    util, memory, share = meter.read()
+    assert first[0] == 0.0, "nothing to compare with yet"
+    assert util == 100.0, "a thousandth of the cores is less than any busy process takes"
+    assert memory is not None
+    assert 40 <= memory < 200
+    total = memory_mib()[1]
+    assert total is not None
+    assert share == pytest.approx(total / hosts)
+
+
+@linux
+def test_a_host_that_idles_takes_nothing() -> None:
+    with subprocess.Popen(["sleep", "60"]) as idle:
+        meter = ShareMeter(lambda: [idle.pid], 1)
+        meter.read()
+        until(0.2)
+        util, memory, _ = meter.read()
+        idle.kill()
+    assert util is not None
+    assert util < 5
+    assert memory is not None
+    assert memory < 20
+
+
+def test_a_host_with_no_processes_says_nothing() -> None:
+    assert ShareMeter(list, 2).read() == (None, None, None)
+
+
+# --- GPUs ------------------------------------------------------------------------------------------------------------
+
+
+def gpus_of(program: str) -> list[str]:
+    """(why, names, what is read) of a GpuMeter in a fresh interpreter in which `program` ran before."""
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"{program}\nfrom remote.gpu import GpuMeter; m = GpuMeter(); print(m.why, m.names, m.read(), sep='|')",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return done.stdout.strip().split("|")
+
+
+def test_without_pynvml_there_are_no_gpus_and_a_reason() -> None:
+    # As on a host on which nvidia-ml-py is not installed: the import system does not find it.
+    why, names, read = gpus_of("import sys; sys.modules['pynvml'] = None")
+    assert why == "nvidia-ml-py (pynvml) is not installed for this Python"
+    assert (names, read) == ("()", "{}")
+
+
+def test_without_a_driver_there_are_no_gpus_and_a_reason() -> None:
+    pytest.importorskip("pynvml")
+    if GpuMeter().names:
+        pytest.skip("this machine has GPUs")
+    why, names, read = gpus_of("")
+    assert why.startswith("NVML: ")
+    assert len(why) > len("NVML: ")
+    assert (names, read) == ("()", "{}")
+
+
+def test_gpus_where_there_are_some() -> None:
+    meter = GpuMeter()
+    if not meter.names:
+        pytest.skip(f"no GPUs: {meter.why}")
+    read = meter.read()
+    assert meter.why == ""
+    assert all(len(values) == len(meter.names) for values in read.values())
+    assert all(total is None or total > 1000 for total in read["gpu_mem_total_mib"])
+
+
+# --- what the agent asks of the ranks ---------------------------------------------------------------------------------
+
+
+def test_a_wish_is_read_as_it_was_written(tmp_path: Path) -> None:
+    reader = WishReader(tmp_path)
+    assert reader.read() == Wish()
+    for wish in (Wish(paused=True), Wish(paused=True, checkpoint=2), Wish(stop=True)):
+        write_wish(tmp_path, wish)
+        assert reader.read() == wish
+        assert reader.read() == wish
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [CONTROL]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b'{"halt": true}', b"\xff\xfe", b"null"])
+def test_a_file_that_is_no_wish_changes_nothing(content: bytes, tmp_path: Path) -> None:
+    reader = WishReader(tmp_path)
+    write_wish(tmp_path, Wish(paused=True))
+    assert reader.read() == Wish(paused=True)
+    beside = tmp_path / "beside"
+    beside.write_bytes(content)
+    beside.replace(tmp_path / CONTROL)
+    assert reader.read() == Wish(paused=True)
+    (tmp_path / CONTROL).unlink()
+    assert reader.read() == Wish(paused=True)
+
+
+def test_a_wish_that_cannot_be_written_is_an_error_of_the_system(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_wish(tmp_path / "nowhere", Wish())
+
+
+def test_readers_never_see_half_a_wish(tmp_path: Path) -> None:
+    write_wish(tmp_path, Wish())
+    program = (
+        "import sys\nfrom pathlib import Path\nfrom remote.control import Wish, write_wish\n"
+        "for number in range(1, 2001): write_wish(Path(sys.argv[1]), Wish(checkpoint=number))"
+    )
+    seen = [0]
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT) as writer:
+        reader = WishReader(tmp_path)
+        while writer.poll() is None:
+            number = reader.read().checkpoint
+            if number != seen[-1]:
+                seen.append(number)
+    assert reader.read().checkpoint == 2000
+    assert seen == sorted(seen)
