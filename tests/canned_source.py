@@ -96,7 +96,7 @@ class CannedPlayer(CannedSource):
         self.playing = False
         marks = [record.received for record in self._records if isinstance(record.event, re.EpochEnded)]
         marks = [self.start, *marks, self.end]
-        place = min(range(len(marks)), key=lambda one: abs(marks[one] - self._clock))
+        place = sum(mark <= self._clock for mark in marks) - 1
         self.seek(marks[max(0, min(len(marks) - 1, place + records))])
 
 

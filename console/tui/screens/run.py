@@ -51,7 +51,7 @@ class RunScreen(Screen[None]):
         self._zoomed = False
         self._looping = False
         self._composed = False
-        self._closed = False
+        self._put_away = False
         """The closing panel was put away."""
 
     def compose(self) -> ComposeResult:
@@ -83,8 +83,8 @@ class RunScreen(Screen[None]):
             return
         run = moment.run
         if run.live:
-            self._closed = False
-        closing = not run.live and not self._closed
+            self._put_away = False
+        closing = not run.live and not self._put_away
         self.query_one("#closing").display = closing
         # The closing panel tells the first failure itself.
         self.query_one("#strip").display = strip_alert(moment) is not None and not closing
@@ -157,7 +157,7 @@ class RunScreen(Screen[None]):
         """Puts away the closing panel, then the zoom."""
         closing = self.query_one("#closing")
         if closing.display:
-            self._closed = True
+            self._put_away = True
             closing.display = False
         elif self._zoomed:
             self.action_zoom()
@@ -172,9 +172,9 @@ class RunScreen(Screen[None]):
 
     def action_pause(self) -> None:
         """Pauses a run that trains, resumes one that is paused."""
-        self.send(
-            "resume" if self._moment.run.paused_since is not None or "resume" in self._moment.controls else "pause"
-        )
+        controls = self.source.controls if self.source is not None else frozenset[str]()
+        paused = self._moment.run.paused_since is not None or "pause" not in controls
+        self.send("resume" if paused and "resume" in controls else "pause")
 
     def action_stop(self) -> None:
         """Asks, then stops."""

@@ -13,7 +13,7 @@ from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from console.tui.ink import TONES, Line
+from console.tui.ink import TONES, Line, width_of
 from console.tui.moment import Moment
 
 
@@ -31,6 +31,8 @@ class Pane(ScrollView):
         self._head: Sequence[Line] = ()
         self._rows: Sequence[Line] = ()
         self._shown: list[Line] = []
+        # Textual works a style out from all ancestors: 0.1 ms a line, most of a tick before it was kept here.
+        self._styles_of_tones: dict[tuple[str, bool], Style] = {}
 
     def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
         """The lines that stay at the top and the lines that scroll under them, each at most `width` columns."""
@@ -83,16 +85,22 @@ class Pane(ScrollView):
 
     def render_line(self, y: int) -> Strip:
         """One line as the terminal gets it."""
-        width = self.scrollable_content_region.width
+        width = max(0, self.scrollable_content_region.width)
         line = self._line(y)
-        base = self.rich_style
-        if line and line[0] == ("", "cursor"):
-            base = base + self._tone("cursor")
-        segments = [Segment(text, base + self._tone(tone)) for text, tone in line if text]
-        return Strip(segments).adjust_cell_length(max(width, 0), base)
+        marked = bool(line) and line[0] == ("", "cursor")
+        segments = [Segment(text, self._style(tone, marked)) for text, tone in line if text]
+        # The length is known here; a strip that does not know its own measures every segment once more.
+        return Strip(segments, width_of(line)).adjust_cell_length(width, self._style("plain", marked))
 
-    def _tone(self, tone: str) -> Style:
-        return self.get_component_rich_style(f"tone--{tone}", partial=True)
+    def _style(self, tone: str, marked: bool) -> Style:
+        style = self._styles_of_tones.get((tone, marked))
+        if style is None:
+            style = self.rich_style
+            if marked:
+                style += self.get_component_rich_style("tone--cursor", partial=True)
+            style += self.get_component_rich_style(f"tone--{tone}", partial=True)
+            self._styles_of_tones[tone, marked] = style
+        return style
 
     def watch_moment(self) -> None:
         """Another moment: draw it."""
@@ -116,5 +124,6 @@ class Pane(ScrollView):
     def notify_style_update(self) -> None:
         """Another theme: everything is painted again."""
         super().notify_style_update()
+        self._styles_of_tones.clear()
         self._shown = []
         self.refresh()
