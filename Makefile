@@ -18,7 +18,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 
 bench: $(READY)
 	@for one in bench/*.py; do echo "== $$one"; $(BIN)/python $$one || exit 1; done
@@ -31,7 +31,7 @@ $(READY): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "setting up $(VENV): torch with its CUDA libraries takes 6 GB and a minute or two, once; log in $(SETUP_LOG)"
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-input -c constraints.txt -e '.[train,dev]' \
-	  >$(SETUP_LOG) 2>&1 & pip=$$!; \
+	  >$(SETUP_LOG) 2>&1 & pip=$$!; trap "kill $$pip 2>/dev/null; exit 130" INT TERM; \
 	while kill -0 $$pip 2>/dev/null; do printf .; sleep 1; done; echo; \
 	wait $$pip || { tail -n 20 $(SETUP_LOG); echo "setting up failed; the whole log is $(SETUP_LOG)"; exit 1; }
 	@touch $@
