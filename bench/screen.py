@@ -88,8 +88,9 @@ def measure(nodes: int, size: tuple[int, int], seconds: float) -> dict[str, floa
     """One run of the screen."""
     terminal = Terminal(["--child", str(nodes)], size)
     try:
-        _, at = terminal.read(20, re.compile(rb"TRAINING"))
+        _, at = terminal.read(20, re.compile(rb"STARTING"))
         first_paint_s = (at or float("nan")) - terminal.began
+        terminal.read(20, re.compile(rb"TRAINING"))
         terminal.read(3)
         before, written = cpu_s(terminal.process.pid), terminal.written
         began = time.monotonic()
@@ -150,8 +151,11 @@ def child(nodes: int, *, alone: bool) -> None:
                 await asyncio.sleep(0.5)
                 self.beats()
 
-    source = Speaking(scene("training", nodes=nodes, gpus=8))
+    def make() -> Speaking:
+        return Speaking(scene("training", nodes=nodes, gpus=8))
+
     if alone:
+        source = make()
         before = time.process_time()
         for _ in range(20):
             source.beats()
@@ -159,7 +163,7 @@ def child(nodes: int, *, alone: bool) -> None:
         return
     from console.tui.app import ConsoleApp
 
-    ConsoleApp(source).run()
+    ConsoleApp(make).run()
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -10,6 +11,16 @@ from console.tui.ink import Line, right
 
 # Dot bits of a braille cell by row and column (Unicode block U+2800).
 _DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+
+
+def outward(low: float, high: float) -> tuple[float, float]:
+    """The bounds moved out to round values, so that a growing curve is drawn to another scale only now and then.
+
+    Every dot of a plot moves when its scale does: calmer to look at, and most lines need no painting in between.
+    """
+    grain = 10.0 ** math.floor(math.log10(max(high - low, 1e-9))) / 10
+    low, high = math.floor(low / grain) * grain, math.ceil(high / grain) * grain
+    return low, high if high > low else low + grain
 
 
 @dataclass(frozen=True, slots=True)

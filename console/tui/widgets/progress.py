@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from console import state, views
 from console.state import Run
-from console.tui.braille import Curve, plot
+from console.tui.braille import Curve, outward, plot
 from console.tui.ink import Ink, Line, bar, clean, fit, right, spread, width_of
 from console.tui.moment import Moment
 from console.tui.widgets.pane import Pane
@@ -110,13 +110,12 @@ def _curves(run: Run, width: int, room: int) -> list[Line]:
     goal = views.target(run)
     last = max([*(curve.xs[-1] for curve in accuracy), *([loss.xs[-1]] if loss else [])])
     first = min([*(curve.xs[0] for curve in accuracy), *([loss.xs[0]] if loss else [])])
-    span = (min(first, 1.0), max(last, first + 1))
+    span = (min(first, 1.0), outward(min(first, 1.0), max(last, first + 1))[1])
     both = bool(accuracy) and loss is not None and room >= 12
     height = (room - 3) // 2 if both else room - 2
     lines: list[Line] = []
     if loss is not None and (both or not accuracy):
-        low, high = min(loss.ys), max(loss.ys)
-        high = high if high > low else low + 1
+        low, high = outward(min(loss.ys), max(loss.ys))
         lines.append(_caption("loss", (("loss", "loss"),), width))
         labels = (f"{high:.2f}".rjust(5), f"{low:.2f}".rjust(5))
         lines += plot([loss], width=width, height=height, x_range=span, y_range=(low, high), labels=labels)
@@ -138,7 +137,7 @@ def _curves(run: Run, width: int, room: int) -> list[Line]:
     unit = "step" if len(run.points) or run.epochs[-1].step else "epoch"
     ends = spread(
         (("      └ ", "faint"), (f"{unit} {views.count(int(span[0]))}", "faint")),
-        ((views.count(int(last)), "faint"),),
+        ((views.count(int(span[1])), "faint"),),
         width,
     )
     return [*lines, ends]
