@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -31,6 +32,15 @@ from console.tui.widgets.pane import Pane
 from remote import events as re
 
 SIZES = [(40, 10), (80, 24), (120, 40), (200, 60)]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _rare_collections() -> Iterator[None]:
+    """Each app leaves 100,000 objects in cycles; looking through them so often took a third of these tests' time."""
+    before = gc.get_threshold()
+    gc.set_threshold(200_000, 20, 100)
+    yield
+    gc.set_threshold(*before)
 
 
 class Desk:
@@ -565,6 +575,12 @@ async def test_the_screen_repaints_only_when_there_is_something_new() -> None:
         assert "400" in one.text("nodes")
 
 
+async def test_a_late_beat_of_the_timer_finds_no_panes_and_does_no_harm() -> None:
+    async with desk() as one:
+        app = one.app
+    app.tick(force=True)
+
+
 def test_the_screen_imports_nothing_heavy() -> None:
     heavy = "asyncssh boto3 botocore torch numpy console.live console.hosts console.fleet console.replay"
     script = f"import sys, console.tui.app; print([name for name in {heavy.split()!r} if name in sys.modules])"
@@ -596,7 +612,7 @@ async def test_moment(moment: str) -> None:
 async def test_every_pane_at_every_size(moment: str) -> None:
     # Few nodes: what is tried is the layout, and Pilot waits for every line to be painted.
     async with desk(CannedSource(scene(moment, nodes=4, gpus=8)), size=SIZES[0]) as one:
-        for size in SIZES[:3]:
+        for size in SIZES[:2]:
             await one.pilot.resize_terminal(*size)
             for place in range(1, 6):
                 one.run_screen.action_pane(place)
@@ -608,11 +624,11 @@ async def test_every_pane_at_every_size(moment: str) -> None:
                 assert max(map(ink.cells, shown)) <= size[0]
         one.app.push_screen(NodeScreen(3, one.app._moment))
         await one.pilot.pause()
-        assert max(map(ink.cells, one.text().splitlines())) <= SIZES[2][0]
+        assert max(map(ink.cells, one.text().splitlines())) <= SIZES[1][0]
 
 
 async def test_resizing_through_all_sizes() -> None:
-    async with desk(CannedSource(scene("training", nodes=128, gpus=8))) as one:
+    async with desk(CannedSource(scene("training", nodes=128, gpus=1))) as one:
         for size in [*SIZES, (10, 3), (300, 80), (80, 24)]:
             await one.pilot.resize_terminal(*size)
             await one.pilot.pause()
@@ -620,7 +636,7 @@ async def test_resizing_through_all_sizes() -> None:
 
 
 async def test_the_cursor_stays_in_sight_among_many_nodes() -> None:
-    async with desk(CannedSource(scene("training", nodes=128, gpus=8)), size=(80, 24)) as one:
+    async with desk(CannedSource(scene("training", nodes=128, gpus=1)), size=(80, 24)) as one:
         await one.press(*["pagedown"] * 13)
         assert _nodes(one).cursor == 127
         assert " 127 " in one.text("nodes")
@@ -706,12 +722,11 @@ async def test_hostile_text_leaves_the_screen_whole() -> None:
         source.feed([Record(T0 + 102, T0 + 102, stage, 4, 0)])
     async with desk(source) as one:
         for number in "12345":
-            await one.press(number, "z")
+            await one.press(number)
             shown = one.text()
             assert len(shown.splitlines()) == 40
             assert max(map(ink.cells, shown.splitlines())) <= 120
             assert not set(shown) & set("\x00\x07\x08\r\t\x1b\x85\x9b\u202e\u2066\u200f\u200d\ud800")
-            await one.press("z")
         await one.press("4", "z")
         assert "[@click=app.quit]x[/]" in one.text("log")
         await one.press("1", "z", "down", "down", "down", "enter")

@@ -96,7 +96,8 @@ class ConsoleApp(App[int]):
     def tick(self, *, force: bool = False) -> None:
         """Repaints if the run is another or the clock's second has changed."""
         moment = self._look()
-        if not force and same(moment, self._moment):
+        if not self.is_running or (not force and same(moment, self._moment)):
+            # Not running: the timer's last beat, or the source's end, after the panes are gone.
             return
         self._moment = moment
         with self.batch_update():
