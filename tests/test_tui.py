@@ -575,12 +575,6 @@ async def test_the_screen_repaints_only_when_there_is_something_new() -> None:
         assert "400" in one.text("nodes")
 
 
-async def test_a_late_beat_of_the_timer_finds_no_panes_and_does_no_harm() -> None:
-    async with desk() as one:
-        app = one.app
-    app.tick(force=True)
-
-
 def test_the_screen_imports_nothing_heavy() -> None:
     heavy = "asyncssh boto3 botocore torch numpy console.live console.hosts console.fleet console.replay"
     script = f"import sys, console.tui.app; print([name for name in {heavy.split()!r} if name in sys.modules])"
