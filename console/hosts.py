@@ -75,7 +75,8 @@ async def connect(address: HostAddress) -> asyncssh.SSHClientConnection:
         if address.ssh_config is not None:
             options["config"] = [str(Path(address.ssh_config).expanduser())]
     try:
-        return await asyncio.wait_for(asyncssh.connect(address.host, **options), CONNECT_TIMEOUT_S)
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            return await asyncssh.connect(address.host, **options)
     except asyncssh.HostKeyNotVerifiable as error:
         raise HostRefused(f"{address} presented another host key than the one pinned for it ({error.reason})") from None
     except asyncssh.PermissionDenied:
@@ -130,9 +131,7 @@ class Code:
         return f"{CODE_FOLDER}/{self.digest}"
 
 
-async def ship(
-    connection: asyncssh.SSHClientConnection, code: Code, progress: Callable[[int, int], None]
-) -> bool:
+async def ship(connection: asyncssh.SSHClientConnection, code: Code, progress: Callable[[int, int], None]) -> bool:
     """Has the host hold the code; True if it had to be sent. `progress(files done, files)`.
 
     Written beside and renamed, so that a folder of this name is whole.

@@ -36,9 +36,7 @@ Prepare = Callable[[asyncssh.SSHClientConnection, HostAddress], Awaitable[str | 
 class Links:
     """All links of a run."""
 
-    def __init__(
-        self, book: Book, run_id: str, prepare: Prepare, lost: Callable[[int], Awaitable[str | None]]
-    ) -> None:
+    def __init__(self, book: Book, run_id: str, prepare: Prepare, lost: Callable[[int], Awaitable[str | None]]) -> None:
         """`lost(node)`: why the node's host is gone for good, or None, as its provider says."""
         self._book = book
         self._run_id = run_id
@@ -69,9 +67,10 @@ class Links:
                 task.result()
 
     async def ended(self, timeout_s: float) -> None:
-        """Waits until every agent has ended in order, or the time is up."""
-        if self._tasks:
-            await asyncio.wait(self._tasks.values(), timeout=timeout_s)
+        """Waits until every agent that can be reached has ended in order, or the time is up."""
+        speaking = [self._tasks[node] for node in self._channels]
+        if speaking:
+            await asyncio.wait(speaking, timeout=timeout_s)
 
     async def hang_up(self) -> None:
         """Closes all channels; the agents go on."""

@@ -216,7 +216,9 @@ class LiveRun:
                 self._move_leases(lease_s, attended=True)
             await asyncio.sleep(_SETTLE_S)
             try:
-                await asyncio.wait_for(self._changed.wait(), _TICK_S)
+                # Not wait_for: until Python 3.12 it can swallow a cancellation that comes with the event.
+                async with asyncio.timeout(_TICK_S):
+                    await self._changed.wait()
             except TimeoutError:
                 continue
         return None

@@ -140,9 +140,6 @@ def _gang_failed(run: Run, now: float) -> EndRun | None:
 
 
 def _blame(run: Run, failed: list[Node]) -> str:
-    lost = next((node for node in failed if node.status == "lost"), None)
-    if lost is not None:
-        return f"node {lost.node} was lost: {lost.reason}"
     first = run.first_error
     if first is not None:
         return first.text if first.node is None else f"node {first.node}: {first.text}"

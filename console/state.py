@@ -38,6 +38,8 @@ ENDED: Final = (REACHED, FINISHED, MISSED, STOPPED, FAILED, OVER_BUDGET, UNREACH
 LOG_LINES: Final = 1000
 """Lines that the state keeps; all of them are in the journal."""
 ALERTS: Final = 200
+_ECHO_S: Final = 86_400.0
+"""Added to the time of a failure that followed another: clocks of hosts differ by more than a gang takes to fall."""
 STAGES: Final = 32
 NODES: Final = 4096
 """More than anyone rents; a bound, so that a damaged number cannot ask for a billion."""
@@ -507,7 +509,8 @@ def _host_unreachable(run: Run, record: Record, event: ce.HostUnreachable) -> Ru
 
 @_arm(ce.HostLost)
 def _host_lost(run: Run, record: Record, event: ce.HostLost) -> Run:
-    return _alert(_on_node(run, record, status="lost", reason=event.reason), record, "host", event.reason)
+    run = _on_node(run, record, status="lost", reason=event.reason)
+    return _failure(run, record, "host", f"lost: {event.reason}", record.t)
 
 
 @_arm(ce.HostRefused)
@@ -523,7 +526,7 @@ def _agent_started(run: Run, record: Record, event: re.AgentStarted) -> Run:
 @_arm(re.AgentDied)
 def _agent_died(run: Run, record: Record, event: re.AgentDied) -> Run:
     reason = f"the agent (pid {event.pid}) died"
-    return _alert(_on_node(run, record, status="failed", reason=reason), record, "host", reason)
+    return _failure(_on_node(run, record, status="failed", reason=reason), record, "host", reason, record.t)
 
 
 @_arm(re.StageProgressed)
@@ -622,10 +625,17 @@ def _rank_progressed(run: Run, record: Record, event: re.RankProgressed) -> Run:
 @_arm(re.RankFailed)
 def _rank_failed(run: Run, record: Record, event: re.RankFailed) -> Run:
     who = "a rank" if event.rank is None else f"rank {event.rank}"
-    run = _alert(run, record, "rank", f"{who} failed: {event.message}")
     failed_t = event.t_failed if event.t_failed is not None else record.t
-    if run.first_error_t is None or failed_t < run.first_error_t:
-        run = _changed(run, first_error=run.alerts[-1], first_error_t=failed_t)
+    return _failure(run, record, "rank", f"{who} failed: {event.message}", failed_t, echo=event.echo)
+
+
+def _failure(run: Run, record: Record, kind: str, text: str, t: float, *, echo: bool = False) -> Run:
+    """An alert which is the first failure of the gang unless another one was before it."""
+    run = _alert(run, record, kind, text)
+    if echo:
+        t += _ECHO_S
+    if run.first_error_t is None or t < run.first_error_t:
+        run = _changed(run, first_error=run.alerts[-1], first_error_t=t)
     return run
 
 
@@ -663,6 +673,8 @@ def _training_started(run: Run, record: Record, event: re.TrainingStarted) -> Ru
         points=points,
         epochs=run.epochs[:kept],
         epochs_received=run.epochs_received[:kept],
+        first_error=None,
+        first_error_t=None,
         evaluation=None,
         paused_since=None,
     )

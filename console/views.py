@@ -13,8 +13,8 @@ import statistics
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 from functools import lru_cache
+from typing import Any
 
 from console import state
 from console.state import Command, Node, Run

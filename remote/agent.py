@@ -323,9 +323,7 @@ class Agent:
 
     def _sample(self) -> None:
         cpu, used, total = self._meter.read()
-        self._journal.emit(
-            HostSampled(cpu_util_pct=cpu, mem_used_mib=used, mem_total_mib=total, **self._gpus.read())
-        )
+        self._journal.emit(HostSampled(cpu_util_pct=cpu, mem_used_mib=used, mem_total_mib=total, **self._gpus.read()))
 
 
 def give_host_back(job: Job, reason: str) -> None:

@@ -178,7 +178,9 @@ class RankFailed(Event):
     message: str
     """One line: the exception, or the signal's name."""
     t_failed: float | None = None
-    """When it failed by torchrun's own error file, so that the first failure of a gang can be told from its echoes."""
+    """The host's clock when it failed."""
+    echo: bool = False
+    """True where it failed because another rank did: a connection that closed, a collective that nobody joined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,9 @@ Usage: ``python -m remote.gang FOLDER AGENT_PID``, by `remote.agent`.
 
 from __future__ import annotations
 
+import gc
 import json
+import logging
 import os
 import sys
 import time
@@ -33,9 +35,22 @@ def main(folder: Path) -> int:
     launch = json.loads((folder / LAUNCH).read_text())
 
     journal.emit(StageProgressed(stage="import torch", done=0, total=1))
+    if job.recipe.dataset == "shapes":
+        # It needs no torch, and the imports take longer than it does.
+        from remote import shapes
+
+        shapes.make_ahead(Path(job.recipe.data_dir).expanduser())
+    # A store of its own for each rendezvous: in the shared one a restarted gang finds the addresses of the ranks that
+    # are gone, and gloo fails to connect to them (torch 2.15, distributed/rendezvous.py, _create_c10d_store).
+    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
+    # The collector finds nothing among modules and takes a fifth of the imports' time (bench/start_up.py).
+    gc.disable()
     from remote import train
 
     train.preload()
+    gc.enable()
+    # torchrun's own words of a failed rank are a page of its source; ours are one record (NodeAgent below).
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     journal.emit(StageProgressed(stage="import torch", done=1, total=1))
     return _run(job, launch, folder, journal)
 
@@ -63,17 +78,12 @@ def _run(job: Job, launch: dict[str, Any], folder: Path, journal: Journal) -> in
         def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
             result = super()._monitor_workers(worker_group)
             for rank, failure in sorted(result.failures.items()):
-                message = " ".join(str(failure.message).split())
+                # One that ended by itself has said why; one that a signal ended could not.
                 if failure.exitcode < 0:
                     message = f"ended by {failure.signal_name()}"
-                journal.emit(
-                    RankFailed(
-                        rank=rank,
-                        exit_code=failure.exitcode,
-                        message=message[:400],
-                        t_failed=float(failure.timestamp),
+                    journal.emit(
+                        RankFailed(rank=rank, exit_code=failure.exitcode, message=message, t_failed=time.time())
                     )
-                )
             return result
 
         def _restart_workers(self, worker_group: WorkerGroup) -> None:

@@ -14,7 +14,8 @@ _PR_SET_CHILD_SUBREAPER = 36
 def end_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
     """Has the kernel send this process the signal when its parent ends. `parent` is the pid that it should be.
 
-    Linux only (prctl(2), PR_SET_PDEATHSIG); elsewhere it does nothing.
+    Linux only (prctl(2), PR_SET_PDEATHSIG, which is bound to the parent's thread that forked); elsewhere it does
+    nothing.
     """
     _prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:

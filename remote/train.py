@@ -11,10 +11,10 @@ them act at the same step. What they do is said in the journal (see `remote.even
 from __future__ import annotations
 
 import atexit
-import ctypes
 import gc
 import hashlib
 import os
+import re
 import signal
 import sys
 import time
@@ -57,6 +57,7 @@ from remote.events import (
 )
 from remote.job import Job, Recipe
 from remote.journal import JOURNAL, Journal
+from remote.lineage import end_with_parent
 from remote.schedule import Phase, lr_at, phase_index, steps_per_epoch, total_epochs, total_steps
 
 MEAN = (0.485, 0.456, 0.406)
@@ -92,7 +93,7 @@ def main(job: Job, folder: Path) -> int:
     A user's mistake, a full disk or a lost peer ends the process with exit code 1 and one sentence on stderr, which is
     in the journal as well. `folder` is the run's folder on this host.
     """
-    _die_with_parent()
+    end_with_parent(os.getppid())
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked rank inherits its launcher's handler, which would linger
     place = Place.from_env()
     if job.embedded:
@@ -100,15 +101,19 @@ def main(job: Job, folder: Path) -> int:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     journal = Journal(folder / JOURNAL)
 
-    def failed(message: str) -> None:
-        event = RankFailed(rank=place.rank, exit_code=1, message=message, t_failed=time.time())
-        journal.emit(event)
-
     try:
         Trainer(job, folder, place, journal).run()
     except Exception as error:
         sentence = _sentence(error)
-        failed(sentence or f"{type(error).__name__}: {error}"[:500])
+        journal.emit(
+            RankFailed(
+                rank=place.rank,
+                exit_code=1,
+                message=sentence or f"{type(error).__name__}: {error}"[:500],
+                t_failed=time.time(),
+                echo=_lost_peers(error),
+            )
+        )
         if sentence is None:
             raise
         sys.stderr.write(f"rank {place.rank}: {sentence}\n")
@@ -125,20 +130,17 @@ def _sentence(error: Exception) -> str | None:
     text = " ".join(str(error).split())
     if isinstance(error, torch.OutOfMemoryError):
         return f"out of GPU memory: {text[:300]}"
-    if isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in text):
-        return f"lost the other ranks: {text[:300]}"
+    if _lost_peers(error):
+        # gloo and NCCL begin with a place in their source and end with advice.
+        return f"lost the other ranks: {re.sub(r'^[^ ]*[.]cc:[0-9]+[]]? *', '', text.lstrip('['))[:120]}"
     if isinstance(error, ValueError | OSError):
         return text[:1000]
     return None
 
 
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        # PR_SET_PDEATHSIG: no rank outlives a launcher that was killed. Bound to the launcher's thread that forked.
-        parent = os.getppid()
-        ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
+def _lost_peers(error: Exception) -> bool:
+    """True where a rank failed because another one did."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
 @dataclass(frozen=True, slots=True)

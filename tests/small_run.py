@@ -30,7 +30,7 @@ lease_minutes = {lease_minutes}
 
 [run]
 model = "resnet-small"
-max_restarts = 1
+max_restarts = {max_restarts}
 max_steps = {max_steps}
 {run}
 
@@ -53,11 +53,14 @@ def profile(
     batch: int = 8,
     run: str = "",
     lease_minutes: float = 1.0,
+    max_restarts: int = 1,
     fleet: str = "",
     data: str = "~/.fastconsole/data",
 ) -> Profile:
     """A profile of `max_steps` steps on embedded hosts, or on those that `fleet` (TOML lines) names."""
-    text = PROFILE.format(max_steps=max_steps, batch=batch, run=run, lease_minutes=lease_minutes, data=data)
+    text = PROFILE.format(
+        max_steps=max_steps, batch=batch, run=run, lease_minutes=lease_minutes, max_restarts=max_restarts, data=data
+    )
     if fleet:
         text = text.replace('provider = "local"\nnodes = 2\n', fleet)
         return parse(text, path=Path("small.toml"))

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import small_run
+
 from console import replay, state
 from console.fleet import provider_of
 from console.live import LiveRun

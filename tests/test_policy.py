@@ -234,9 +234,11 @@ def test_nothing_follows_once_the_run_has_ended() -> None:
 # --- failures --------------------------------------------------------------------------------------------------------
 
 
-def failed(written: Story, node: int, rank: int, message: str, t_failed: float | None = None) -> Story:
+def failed(
+    written: Story, node: int, rank: int, message: str, t_failed: float | None = None, *, echo: bool = False
+) -> Story:
     """A rank fails and its trainer ends."""
-    written.hears(node, re.RankFailed(rank=rank, exit_code=1, message=message, t_failed=t_failed))
+    written.hears(node, re.RankFailed(rank=rank, exit_code=1, message=message, t_failed=t_failed, echo=echo))
     return written.hears(node, re.TrainerEnded(attempt=1, outcome="failed", reason="a rank failed"))
 
 
@@ -255,10 +257,10 @@ def test_the_first_failure_is_blamed_whatever_came_in_first() -> None:
 
 
 def test_a_lost_host_is_to_blame_before_what_its_loss_did_to_others() -> None:
-    written = failed(training(), 0, 0, "connection closed by peer")
+    written = failed(training(), 0, 0, "connection closed by peer", echo=True)
     written.says(ce.HostLost(reason="its embedded host ended"), 1, after_s=1)
     end = end_of(written, policy.FAILURE_SETTLES_S)
-    assert end == EndRun(state.FAILED, Exit.FAILED, "node 1 was lost: its embedded host ended")
+    assert end == EndRun(state.FAILED, Exit.FAILED, "node 1: lost: its embedded host ended")
 
 
 def test_a_trainer_that_fails_without_a_word_of_a_rank() -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import asyncssh
 import pytest
-
 import small_run
+from openssh import Cluster
+
 from console import replay, state
 from console.exits import Exit
-from openssh import Cluster
 
 
 @pytest.fixture
@@ -40,7 +40,9 @@ def python_lines(cluster: Cluster) -> str:
 
 async def test_four_openssh_hosts_train(tmp_path: Path, cluster: Callable[..., Cluster], cache_home: Path) -> None:
     servers = cluster(4, one_home=True)
-    profile = small_run.profile(fleet=servers.fleet(), run=python_lines(servers), max_steps=4, data=f"{cache_home}/fastconsole/data")
+    profile = small_run.profile(
+        fleet=servers.fleet(), run=python_lines(servers), max_steps=4, data=f"{cache_home}/fastconsole/data"
+    )
     live = small_run.start(profile)
     await live.drive()
     run = live.run
@@ -86,9 +88,7 @@ async def test_a_host_that_presents_another_host_key(cluster: Callable[..., Clus
 async def test_a_host_that_answers_in_place_of_another(cluster: Callable[..., Cluster]) -> None:
     servers = cluster(2)
     first, second = servers.servers
-    servers.known_hosts.write_text(
-        first.known_hosts_line(second.host_key) + second.known_hosts_line(first.host_key)
-    )
+    servers.known_hosts.write_text(first.known_hosts_line(second.host_key) + second.known_hosts_line(first.host_key))
     assert "another host key" in await launch_fails(servers.fleet())
 
 

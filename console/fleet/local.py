@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -53,6 +54,7 @@ class LocalProvider:
             int(node): (pid, began) for node, (pid, began) in fleet.get("pids", {}).items()
         }
         self._billed: set[int] = set(self._pids)
+        self._racks: list[subprocess.Popen[bytes]] = []
 
     def data_dir(self, profile: Profile) -> str:
         """One folder for all: the user's cache, unless the profile names another."""
@@ -95,7 +97,10 @@ class LocalProvider:
         for node in nodes:
             if node in self._billed:
                 self._billed.discard(node)
-                yield node, InstanceStopped(instance_id=f"embedded-{node:02d}", stopped_t=time.time(), reason="given back")
+                yield (
+                    node,
+                    InstanceStopped(instance_id=f"embedded-{node:02d}", stopped_t=time.time(), reason="given back"),
+                )
 
     def disk(self, node: int) -> Path | None:
         """An embedded host's home is a folder of this machine."""
@@ -114,7 +119,9 @@ class LocalProvider:
         if sys.platform != "linux":
             raise ProviderError(f"provider local runs on Linux (this is {sys.platform}); use hosts of your own: static")
         if torch_version() is None:
-            raise ProviderError("provider local trains on this machine and torch is not installed: pip install '.[train]'")
+            raise ProviderError(
+                "provider local trains on this machine and torch is not installed: pip install '.[train]'"
+            )
         used, total = memory_mib()
         needed = BASE_MIB + RANK_MIB * self._profile.world_size
         if used is not None and total is not None and total - used < needed:
@@ -134,23 +141,21 @@ class LocalProvider:
             idle_s=_IDLE_S,
             base_port=self._profile.fleet.base_port,
         )
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "console.fleet.rack",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+        rack = subprocess.Popen(
+            [sys.executable, "-m", "console.fleet.rack"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
-        await process.stdin.drain()
-        process.stdin.close()
+        self._racks.append(rack)
+        assert rack.stdin is not None
+        assert rack.stdout is not None
+        with rack.stdin:
+            rack.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
         missing = set(nodes)
         while missing:
-            line = await process.stdout.readline()
+            line = await asyncio.to_thread(rack.stdout.readline)
             if not line:
                 raise ProviderError(f"the embedded hosts of nodes {sorted(missing)} did not start")
             said = json.loads(line)
@@ -188,6 +193,7 @@ class LocalProvider:
             yield node, HostFound(address="127.0.0.1", port=said["port"], fingerprint=key.get_fingerprint())
             yield node, StageProgressed(stage="host", done=1, total=1)
             yield address
+        rack.stdout.close()
 
     async def _end(self, nodes: list[int]) -> None:
         waiting = [self._pids[node] for node in nodes if node in self._pids]
@@ -201,6 +207,5 @@ class LocalProvider:
             end = time.monotonic() + patience
             while time.monotonic() < end and any(started(pid) == began for pid, began in waiting):
                 await asyncio.sleep(0.05)
-
-
-
+        for rack in self._racks:
+            rack.poll()

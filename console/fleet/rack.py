@@ -147,7 +147,15 @@ async def _host(order: Order, node: int) -> int:
         _say({"node": node, "error": error.strerror or str(error), "port": order.base_port and order.base_port + node})
         return 1
     public = key.export_public_key().decode().strip()
-    _say({"node": node, "port": acceptor.get_port(), "host_key": public, "pid": os.getpid(), "started": started(os.getpid())})
+    _say(
+        {
+            "node": node,
+            "port": acceptor.get_port(),
+            "host_key": public,
+            "pid": os.getpid(),
+            "started": started(os.getpid()),
+        }
+    )
     idle_since = loop.time()
     while not ended.is_set():
         guests.reap_orphans()
@@ -156,7 +164,8 @@ async def _host(order: Order, node: int) -> int:
         elif loop.time() - idle_since > order.idle_s:
             break
         try:
-            await asyncio.wait_for(ended.wait(), 0.5)
+            async with asyncio.timeout(0.5):
+                await ended.wait()
         except TimeoutError:
             continue
     acceptor.close()
