@@ -50,11 +50,7 @@ class Series(Generic[T]):
         return self._buffer[place % self._length]
 
     def __eq__(self, other: object) -> bool:
-        return (
-            isinstance(other, Series)
-            and len(self) == len(other)
-            and all(a == b for a, b in zip(self, other, strict=True))
-        )
+        return isinstance(other, Series) and self[:] == other[:]
 
     def __hash__(self) -> int:
         return hash((self._length, self._buffer[self._length - 1] if self._length else None))

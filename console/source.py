@@ -29,9 +29,9 @@ class Source(Protocol):
 
     @property
     def controls(self) -> frozenset[str]:
-        """The commands that make sense at this moment, of `start pause resume checkpoint stop terminate restart detach`.
+        """The commands that make sense at this moment.
 
-        Empty for a log and for a read-only console.
+        Of ``start pause resume checkpoint stop terminate restart detach``. Empty for a log and for a read-only console.
         """
         ...
 

@@ -2,8 +2,8 @@
 
 It is the only thing on a host that acts. The console's words reach it as lines in ``commands.jsonl`` (written by
 ``remote.attach``), each with an id, and it answers each once with a ``CommandDone`` in the journal; it runs in a
-process session of its own, so that a console which goes away changes nothing for the run. What it starts (``remote.gang``)
-dies with it, by the kernel's hand.
+process session of its own, so that a console which goes away changes nothing for the run. What it starts
+(``remote.gang``) dies with it, by the kernel's hand.
 
 The lease is a deadline. The console moves it while it is attached; when it passes, the agent asks the gang for a
 checkpoint, ends the trainer, and gives the host back: nothing for a host that is somebody's own, the embedded host's
@@ -114,7 +114,7 @@ class Agent:
             self._meter = MachineMeter()
 
     def run(self, ready: int) -> None:
-        """Works until told to end, or the lease passed. Writes a byte to `ready` once the journal has its first line."""
+        """Works until told to end or the lease passes. Writes a byte to `ready` once the journal has a line."""
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, str(os.getpid()).encode(), 0)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):

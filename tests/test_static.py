@@ -40,9 +40,7 @@ def python_lines(cluster: Cluster) -> str:
 
 async def test_four_openssh_hosts_train(tmp_path: Path, cluster: Callable[..., Cluster], cache_home: Path) -> None:
     servers = cluster(4, one_home=True)
-    profile = small_run.profile(
-        fleet=servers.fleet(), run=python_lines(servers), max_steps=4, data=f"{cache_home}/fastconsole/data"
-    )
+    profile = small_run.profile(fleet=servers.fleet(), run=python_lines(servers), max_steps=4, data=str(cache_home))
     live = small_run.start(profile)
     await live.drive()
     run = live.run

@@ -32,7 +32,7 @@ from remote.events import Event, StageProgressed
 from remote.processor import memory_mib
 
 RANK_MIB = 420
-"""Memory of a launcher with one rank, agent, channel and SSH server, beyond what processes share (bench/start_up.py)."""
+"""Memory of a launcher with its rank, agent, channel and SSH server beyond what they share (bench/start_up.py)."""
 BASE_MIB = 700
 """What all hosts share (torch's libraries), and the console."""
 _IDLE_S = 20.0
@@ -141,13 +141,7 @@ class LocalProvider:
             idle_s=_IDLE_S,
             base_port=self._profile.fleet.base_port,
         )
-        rack = subprocess.Popen(
-            [sys.executable, "-m", "console.fleet.rack"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        rack = _start_rack()
         self._racks.append(rack)
         assert rack.stdin is not None
         assert rack.stdout is not None
@@ -205,7 +199,18 @@ class LocalProvider:
                 except ProcessLookupError:
                     continue
             end = time.monotonic() + patience
-            while time.monotonic() < end and any(started(pid) == began for pid, began in waiting):
+            # They are not this process's children: the kernel has no event for their end.
+            while time.monotonic() < end and any(started(pid) == began for pid, began in waiting):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         for rack in self._racks:
             rack.poll()
+
+
+def _start_rack() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "console.fleet.rack"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
