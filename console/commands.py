@@ -180,9 +180,19 @@ def replay_on_screen(path: str, speed: float) -> int:
     """Opens a log in the panes. Raises LogError."""
     from console.tui.app import ConsoleApp
 
-    source = replay.Replay(path, speed=speed)
-    ConsoleApp(source).run()
-    return exit_of(replay.fold(path))
+    replay.open_log(path)
+    made: list[replay.Replay] = []
+
+    async def factory() -> replay.Replay:
+        # A long log takes a second to read: the first picture comes before, and the keys work meanwhile.
+        made.append(await asyncio.to_thread(replay.Replay, path, speed=speed))
+        return made[0]
+
+    app = ConsoleApp(factory)
+    app.run()
+    if app.failure is not None:
+        raise app.failure
+    return exit_of(made[0].whole) if made else Exit.DONE
 
 
 @_said
@@ -295,10 +305,11 @@ def _on_screen(make: Callable[[], LiveRun], read_only: bool) -> int:
         made.append(make())
         return made[0]
 
-    ConsoleApp(factory, read_only=read_only).run()
-    if not made:
-        return Exit.INTERRUPTED
-    return _closing(made[0])
+    app = ConsoleApp(factory, read_only=read_only)
+    app.run()
+    if app.failure is not None:
+        raise app.failure
+    return _closing(made[0]) if made else Exit.INTERRUPTED
 
 
 def _closing(live: LiveRun) -> int:

@@ -180,6 +180,10 @@ class LiveRun:
         launch = asyncio.create_task(self._bring_up())
         try:
             end = await self._until_end(launch)
+        except asyncio.CancelledError:
+            # The screen went away, by whatever door: the run goes on, and its budget and leases bound it.
+            self._detach = True
+            raise
         except OSError as error:
             # The laptop's own disk: the journal cannot grow, so nothing more may happen on the hosts.
             end = policy.EndRun(state.FAILED, Exit.FAILED, f"{error.filename}: {error.strerror}")
@@ -191,7 +195,7 @@ class LiveRun:
             elif self._detach:
                 await self._leave()
             else:
-                # Cancelled or broken: nothing may prolong a lease now, and the leases end the hosts.
+                # Broken: nothing may prolong a lease now, and the leases end the hosts.
                 await self._links.hang_up()
 
     async def _until_end(self, launch: asyncio.Task[None]) -> policy.EndRun | None:

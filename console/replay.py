@@ -194,6 +194,11 @@ class Replay:
         return self._run
 
     @property
+    def whole(self) -> Run:
+        """The state at the log's end."""
+        return self._snapshots[-1]
+
+    @property
     def title(self) -> str:
         """The log's file name."""
         return self._title

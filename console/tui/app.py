@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import signal
 from collections.abc import Awaitable, Callable, Iterable
-from typing import ClassVar, cast
+from typing import ClassVar, Final, cast
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
@@ -32,6 +33,11 @@ Factory = Callable[[], Source | Awaitable[Source]]
 TICK_S = 0.5
 CLOSE_S = 15.0
 """How long the source may take to end in order once the screen is left."""
+
+
+SIGNALS: Final = {signal.SIGHUP: "detach", signal.SIGINT: "stop", signal.SIGTERM: "terminate"}
+"""What a signal from outside means, where the run takes the command; else the console leaves. Closing the terminal
+leaves the run going; the other two are how ``fastconsole stop`` and ``terminate`` speak to a console elsewhere."""
 
 
 class ConsoleApp(App[int]):
@@ -74,6 +80,9 @@ class ConsoleApp(App[int]):
 
     def _begin(self) -> None:
         self.set_interval(TICK_S, self.tick)
+        loop = asyncio.get_running_loop()
+        for number, answer in SIGNALS.items():
+            loop.add_signal_handler(number, self._signalled, answer)
         self._work = self.run_worker(self._drive(), name="source", group="source", exit_on_error=False)
 
     async def _drive(self) -> None:
@@ -149,6 +158,12 @@ class ConsoleApp(App[int]):
         elif answer in ("stop", "terminate"):
             self._leave_at_end = True
             self._screen.send(answer)
+
+    def _signalled(self, answer: str) -> None:
+        if answer in self._look().controls:
+            self._answered(answer)
+        else:
+            self.leave()
 
     async def _let_go(self) -> None:
         assert self._source is not None
