@@ -108,7 +108,7 @@ def test_a_lost_host_is_said_once() -> None:
     begun.says(ce.HostUnreachable(reason="timed out"), 1).says(ce.HostUnreachable(reason="timed out"), 1)
     begun.says(ce.HostConnected(from_offset=0), 1).says(ce.HostLost(reason="spot\x1b[2Jreclaimed"), 1)
     said = [line[9:] for line in spoken(begun.records)[told_before:]]
-    assert said == ["! node 1: unreachable: timed out", "node 1: reachable again", "! node 1: spotreclaimed"]
+    assert said == ["! node 1: unreachable: timed out", "node 1: reachable again", "! node 1: lost: spotreclaimed"]
 
 
 def test_the_heartbeat_is_one_line() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import signal
 from collections.abc import Awaitable, Callable, Iterable
 from typing import ClassVar, Final, cast
@@ -35,9 +36,9 @@ CLOSE_S = 15.0
 """How long the source may take to end in order once the screen is left."""
 
 
-SIGNALS: Final = {signal.SIGHUP: "detach", signal.SIGINT: "stop", signal.SIGTERM: "terminate"}
-"""What a signal from outside means, where the run takes the command; else the console leaves. Closing the terminal
-leaves the run going; the other two are how ``fastconsole stop`` and ``terminate`` speak to a console elsewhere."""
+SIGNALS: Final = {signal.SIGINT: "stop", signal.SIGTERM: "terminate"}
+"""What a signal from outside means, where the run takes the command; else the console leaves. They are how
+``fastconsole stop`` and ``terminate`` speak to a console elsewhere."""
 
 
 class ConsoleApp(App[int]):
@@ -83,6 +84,7 @@ class ConsoleApp(App[int]):
         loop = asyncio.get_running_loop()
         for number, answer in SIGNALS.items():
             loop.add_signal_handler(number, self._signalled, answer)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         self._work = self.run_worker(self._drive(), name="source", group="source", exit_on_error=False)
 
     async def _drive(self) -> None:
@@ -165,6 +167,24 @@ class ConsoleApp(App[int]):
         else:
             self.leave()
 
+    def _hung_up(self) -> None:
+        """The terminal was closed: leaves the run going."""
+        # Nothing may be written to a terminal that is gone: the first failure would end Textual's writer, and the loop
+        # would then wait for ever to hand it more.
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        self._leaving = True
+        self.run_worker(self._abandon(), exit_on_error=False)
+
+    async def _abandon(self) -> None:
+        try:
+            if self._source is not None and "detach" in self._source.controls:
+                await self._source.command("detach")
+            await self._end_work()
+        finally:
+            os._exit(0)
+
     async def _let_go(self) -> None:
         assert self._source is not None
         try:
@@ -181,14 +201,17 @@ class ConsoleApp(App[int]):
             self.run_worker(self._end_source(), name="close", exit_on_error=False)
 
     async def _end_source(self) -> None:
+        await self._end_work()
+        run = None if self._source is None else self._source.run
+        self.exit(run.exit_code if run is not None and not run.live else 1 if self.failure is not None else None)
+
+    async def _end_work(self) -> None:
         if self._work is not None and not self._work.is_finished:
             self._work.cancel()
             try:
                 await asyncio.wait_for(asyncio.shield(self._work.wait()), CLOSE_S)
             except (WorkerError, TimeoutError):
                 pass
-        run = None if self._source is None else self._source.run
-        self.exit(run.exit_code if run is not None and not run.live else 1 if self.failure is not None else None)
 
     # --- help and palette ------------------------------------------------------------------------------------------
 
