@@ -440,7 +440,11 @@ def _command_done(run: Run, record: Record, event: re.CommandDone) -> Run:
         for command in run.commands
     )
     run = _changed(run, commands=commands)
-    return run if event.ok else _alert(run, record, "command", f"{event.command} was refused: {event.detail}")
+    if event.ok:
+        return run
+    if event.command == "start":
+        run = _node(run, node, status="refused", reason=event.detail)
+    return _alert(run, record, "command", f"{event.command} was refused: {event.detail}")
 
 
 # --- hosts -----------------------------------------------------------------------------------------------------------

@@ -77,6 +77,16 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _must_be_free(port: int) -> None:
+    """Raises ValueError where the rendezvous could not be held on the port."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError as error:
+            raise ValueError(f"port {port}, for the rendezvous, cannot be used: {error.strerror}") from None
+
+
 def take_lock(folder: Path) -> int | None:
     """The agent's lock as an open descriptor, or None while a living agent holds it."""
     fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -188,7 +198,8 @@ class Agent:
         try:
             detail = act(command)
         except (OSError, KeyError, ValueError, TypeError) as error:
-            self._journal.emit(CommandDone(id=id_, command=name, ok=False, detail=f"{type(error).__name__}: {error}"))
+            detail = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            self._journal.emit(CommandDone(id=id_, command=name, ok=False, detail=detail))
             return
         if name != "lease":
             self._done.add(id_)
@@ -198,6 +209,8 @@ class Agent:
         """Starts the gang's part on this node: ``rdzv_endpoint``, ``rdzv_id``, ``attempt``."""
         if self._trainer is not None:
             return "the trainer runs already"
+        if self._job.node == 0:
+            _must_be_free(int(str(command["rdzv_endpoint"]).rpartition(":")[2]))
         launch = {key: command[key] for key in ("rdzv_endpoint", "rdzv_id", "attempt")}
         self._attempt = int(command["attempt"])
         (self._folder / LAUNCH).write_text(json.dumps(launch))

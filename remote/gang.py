@@ -131,7 +131,8 @@ def _run(job: Job, launch: dict[str, Any], folder: Path, journal: Journal) -> in
         return 128 + int(ended.sigval)
     except Exception as error:
         # A rendezvous that fails is the user's network or a lost node, not a bug: one sentence, no traceback.
-        sys.stderr.write(f"{type(error).__name__}: {' '.join(str(error).split())[:400]}\n")
+        why = " ".join(str(error.__cause__ or error).split())
+        sys.stderr.write(f"{type(error).__name__}: {why[:400]}\n")
         return 1
     finally:
         handler.shutdown()

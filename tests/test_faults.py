@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -127,8 +128,6 @@ def test_a_killed_console_leaves_nothing_and_the_next_start_tells(tmp_path: Path
 
 
 async def test_a_port_in_use_is_a_sentence(tmp_path: Path) -> None:
-    import socket
-
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -138,4 +137,16 @@ async def test_a_port_in_use_is_a_sentence(tmp_path: Path) -> None:
     assert (live.run.status, live.run.exit_code) == (state.UNREACHABLE, 6)
     assert str(port) in live.run.reason
     assert "use" in live.run.reason
+    assert small_run.none_left(tmp_path, 30) == {}
+
+
+async def test_a_rendezvous_port_in_use_is_a_sentence(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        live = small_run.start(small_run.profile(run=f"rdzv_port = {port}"))
+        await live.drive()
+    assert (live.run.status, live.run.exit_code) == (state.UNREACHABLE, 6)
+    assert f"node 0: port {port}, for the rendezvous, cannot be used" in live.run.reason
     assert small_run.none_left(tmp_path, 30) == {}

@@ -92,6 +92,9 @@ class LocalProvider:
     async def give_back(self) -> AsyncIterator[tuple[int, Event]]:
         """Ends every host and what runs on it, and removes the homes."""
         nodes = list(self._pids)
+        for rack in self._racks:
+            # Passes it on to all its hosts, also to those that have not come so far as to say who they are.
+            rack.terminate()
         await self._end(nodes)
         await asyncio.to_thread(shutil.rmtree, self._directory.homes, ignore_errors=True)
         for node in nodes:
