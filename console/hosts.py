@@ -25,7 +25,7 @@ CONNECT_TIMEOUT_S = 20.0
 KEEPALIVE_S = 5.0
 """Three of these unanswered end a connection; asyncssh's default of none leaves a dead peer's channel open for ever."""
 
-# Measured with asyncssh 2.24: four times the lines a second of the default chacha20 (bench/ssh.py).
+# Measured with asyncssh 2.24: two to four times the lines a second of the default chacha20 (bench/ssh.py).
 ENCRYPTION = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes128-ctr")
 
 CODE_FOLDER = ".fastconsole/code"

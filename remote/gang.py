@@ -43,7 +43,7 @@ def main(folder: Path) -> int:
     # A store of its own for each rendezvous: in the shared one a restarted gang finds the addresses of the ranks that
     # are gone, and gloo fails to connect to them (torch 2.15, distributed/rendezvous.py, _create_c10d_store).
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
-    # The collector finds nothing among modules and takes a fifth of the imports' time (bench/start_up.py).
+    # The collector finds nothing among modules and takes a sixth of torch's import (bench/start_up.py).
     gc.disable()
     from remote import train
 
