@@ -305,7 +305,7 @@ def stages(run: Run) -> tuple[Stage, ...]:
 def _stage_detail(node: Node) -> str:
     so_far = f"{count(node.stage_done)}/{count(node.stage_total)}" if (node.stage_total or 0) > 1 else ""
     said = " ".join(part for part in (so_far, plain(node.stage_detail, 60)) if part)
-    return f"node {node.node}: {said}" if said else ""
+    return f"node {node.node}: {said}" if said else f"node {node.node}"
 
 
 @dataclass(frozen=True, slots=True)
