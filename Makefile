@@ -35,4 +35,6 @@ $(READY): pyproject.toml constraints.txt
 	  >$(SETUP_LOG) 2>&1 & pip=$$!; trap "kill $$pip 2>/dev/null; exit 130" INT TERM; \
 	while kill -0 $$pip 2>/dev/null; do printf .; sleep 1; done; echo; \
 	wait $$pip || { tail -n 20 $(SETUP_LOG); echo "setting up failed; the whole log is $(SETUP_LOG)"; exit 1; }
+	@# A pair from two indexes fails here and not in the middle of a run; and the first run finds compiled modules.
+	@$(BIN)/python -c 'import torch._dynamo, torchvision'
 	@touch $@
