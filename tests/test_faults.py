@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import small_run
 
 from console import replay, state
@@ -18,6 +19,8 @@ from console.fleet import provider_of
 from console.live import LiveRun
 from console.rundir import all_runs
 from console.state import Run
+
+pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 
 def stepped(run: Run) -> bool:

@@ -6,11 +6,14 @@ import asyncio
 import json
 from pathlib import Path
 
+import pytest
 import small_run
 
 from console import replay, state
 from console.fleet import provider_of
 from console.live import LiveRun
+
+pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 
 async def test_sixteen_hosts_train_and_leave_nothing(tmp_path: Path) -> None:

@@ -17,6 +17,8 @@ from openssh import Cluster
 from console import replay, state
 from console.exits import Exit
 
+pytestmark = pytest.mark.usefixtures("no_leftovers")
+
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:

@@ -10,7 +10,6 @@ import struct
 import subprocess
 import sys
 import termios
-from collections.abc import Iterator
 from fcntl import ioctl
 from pathlib import Path
 
@@ -20,6 +19,8 @@ import small_run
 from console import replay
 from console.rundir import RunDirectory, all_runs
 from console.state import Run
+
+pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 FASTCONSOLE = [sys.executable, "-m", "console"]
 
@@ -68,14 +69,6 @@ class Terminal:
         return self.process.wait(60)
 
 
-@pytest.fixture
-def left(tmp_path: Path) -> Iterator[None]:
-    """Whatever the test did, nothing of it is left."""
-    yield
-    for pid in small_run.processes(tmp_path):
-        os.kill(pid, signal.SIGKILL)
-
-
 def only_run() -> tuple[RunDirectory, Run]:
     (directory,) = all_runs()
     return directory, replay.fold(directory.journal)
@@ -87,7 +80,6 @@ async def stepping() -> None:
         await asyncio.sleep(0.2)
 
 
-@pytest.mark.usefixtures("left")
 async def test_a_closed_terminal_leaves_the_run_going_and_stop_ends_it(tmp_path: Path, long_profile: Path) -> None:
     terminal = Terminal(str(long_profile))
     terminal.until("LAUNCHING")
@@ -115,7 +107,6 @@ async def test_a_closed_terminal_leaves_the_run_going_and_stop_ends_it(tmp_path:
     assert small_run.none_left(tmp_path / "state", 20) == {}
 
 
-@pytest.mark.usefixtures("left")
 async def test_stop_from_another_terminal_reaches_the_console_on_the_screen(tmp_path: Path, long_profile: Path) -> None:
     terminal = Terminal(str(long_profile))
     draining = asyncio.create_task(asyncio.to_thread(terminal.drain))
@@ -130,7 +121,6 @@ async def test_stop_from_another_terminal_reaches_the_console_on_the_screen(tmp_
     assert small_run.none_left(tmp_path / "state", 20) == {}
 
 
-@pytest.mark.usefixtures("left")
 async def test_ctrl_c_in_a_pipe_stops_gracefully_and_twice_at_once(tmp_path: Path, long_profile: Path) -> None:
     console = subprocess.Popen(
         [*FASTCONSOLE, str(long_profile)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
