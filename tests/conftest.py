@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import small_run
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +31,8 @@ def own_home(tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch) 
 def no_leftovers(tmp_path: Path) -> Iterator[None]:
     """Ends what a test that starts hosts has left running, also after it failed."""
     yield
+    import small_run  # and with it asyncssh, which the pure tests do without
+
     for pid in small_run.processes(tmp_path):
         try:
             os.kill(pid, signal.SIGKILL)
