@@ -1,8 +1,8 @@
 """A node's part of the gang: torchrun's own agent, started in a process that has torch imported already.
 
 ``torchrun`` would start an interpreter that imports torch and then one more a rank that imports it again. Its API does
-the same with forked ranks, which inherit the imports; sixteen hosts on two cores reach their first step in two thirds
-of the time. Rendezvous c10d, a fixed number of nodes; a crashed rank is restarted, with the whole gang, by torchrun.
+the same with forked ranks, which inherit the imports. Rendezvous c10d, a fixed number of nodes; a crashed rank is
+restarted, with the whole gang, by torchrun.
 
 Usage: ``python -m remote.gang FOLDER AGENT_PID``, by `remote.agent`.
 """

@@ -51,7 +51,7 @@ async def test_pause_stop_and_going_on_lose_no_step(tmp_path: Path) -> None:
     paused_at = live.run.step
     assert live.run.status == state.PAUSED
     # Nothing but a look at the processors comes while it is paused.
-    await small_run.until(live, lambda run: run.last_received is not None and run.last_received > run.paused_since + 3)  # type: ignore[operator]
+    await small_run.until(live, lambda run: run.last_received is not None and run.last_received > run.paused_since + 10)  # type: ignore[operator]
     assert live.run.step is paused_at
     await live.command("resume")
     await small_run.until(live, lambda run: run.step is not None and run.step.step > paused_at.step)  # type: ignore[union-attr]

@@ -31,8 +31,10 @@ from remote.agent import torch_version
 from remote.events import Event, StageProgressed
 from remote.processor import memory_mib
 
-RANK_MIB = 420
-"""Memory of a launcher with its rank, agent, channel and SSH server beyond what they share (bench/start_up.py)."""
+RANK_MIB = 430
+"""Memory of a launcher with its rank, agent, channel and SSH server, beyond what the hosts share.
+
+With `BASE_MIB` it comes to what 16 ranks took beyond an idle machine: 7.4 GiB (bench/results)."""
 BASE_MIB = 700
 """What all hosts share (torch's libraries), and the console."""
 _IDLE_S = 20.0
