@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +26,14 @@ class HostAddress:
     python: str = "python3"
     gang_address: str = ""
     """Where the other nodes reach this one; empty: `host`."""
+    jump: HostAddress | None = None
+    """The host through whose one SSH connection this one is reached."""
 
     def __str__(self) -> str:
         return self.host if self.port is None else f"{self.host}:{self.port}"
+
+
+def address_of(values: dict[str, Any]) -> HostAddress:
+    """The address that `dataclasses.asdict` made `values` of. Raises TypeError where it is none."""
+    jump = values.get("jump")
+    return HostAddress(**{**values, "jump": address_of(jump) if jump is not None else None})

@@ -81,8 +81,18 @@ class InstanceStarted(Event):
 
     instance_id: str
     started_t: float
+    """Epoch seconds, as EC2 states it."""
     usd_per_h: float | None
+    """Billed price at the start; a spot price that changes later is a `PriceQuoted`."""
     usd_per_h_on_demand: float | None
+    market: str = ""
+    """``spot``, ``on-demand``, ``reservation``, ``capacity-block``; empty where it is not EC2's."""
+    instance_type: str | None = None
+    zone: str | None = None
+    storage_usd_per_h: float | None = None
+    """Of its volumes, dollars an hour while the instance exists."""
+    address_usd_per_h: float | None = None
+    """Of its public IPv4 addresses."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,6 +101,51 @@ class InstanceStopped(Event):
 
     instance_id: str
     stopped_t: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceQuoted(Event):
+    """What one instance of a type costs in a market, as AWS states it."""
+
+    instance_type: str
+    market: str
+    """``spot`` or ``on-demand``."""
+    zone: str | None
+    """None where the price is that of the whole region."""
+    usd_per_h: float
+    effective_t: float
+    """From when on it holds, epoch seconds."""
+    source: str
+    """Where it is from and of which day."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetMoved(Event):
+    """The operator set another budget for the run."""
+
+    max_usd: float
+    by: str = "operator"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReplacing(Event):
+    """The node's host is gone and its place is given to a new one; what was known of the old one goes."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeDropped(Event):
+    """The node's host is gone and its place stays empty: the gang goes on with fewer nodes."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GangRestarting(Event):
+    """The trainers of all nodes are ended and will start again from the last checkpoint."""
+
     reason: str
 
 

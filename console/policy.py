@@ -149,7 +149,7 @@ def _blame(run: Run, failed: list[Node]) -> str:
 def _budget(run: Run, now: float) -> list[Decision]:
     created = run.created
     assert created is not None
-    budget, spent = created.budget_usd, views.cost(run, now).billed_usd
+    budget, spent = run.budget_usd, views.cost(run, now).billed_usd
     if budget is None or spent is None:
         return []
     decisions: list[Decision] = []

@@ -22,7 +22,9 @@ from remote.schedule import Phase
 
 PROVIDERS = ("aws", "local", "static")
 DATASETS = ("fashion-mnist", "imagefolder", "shapes")
-MARKETS = ("on-demand", "spot")
+MARKETS = ("on-demand", "spot", "spot-then-on-demand", "capacity-block", "reservation")
+CONNECTS = ("public", "private", "elastic-ip", "bastion")
+ON_LOSS = ("end", "replace", "replace-on-demand", "shrink")
 METRICS = ("top1", "top5")
 NUMBER_END = 10**18
 """Numbers of a profile lie below this, so that none of them can overflow where it is used."""
@@ -49,7 +51,40 @@ class Fleet:
     nodes: int = 1
     instance_type: str | None = None
     region: str | None = None
+    """`aws`: where the instances are rented; by default the region of the user's AWS set-up."""
+    failover_regions: tuple[str, ...] = ()
+    """`aws`: tried in this order where no zone of `region` has the capacity."""
+    zones: tuple[str, ...] = ()
+    """`aws`: the only availability zones to try, for example ``us-east-1b``; by default all that offer the type."""
     market: str = "on-demand"
+    reservation: str | None = None
+    """`aws`: the id of the capacity block (``cr-...``) or capacity reservation that `market` names."""
+    connect: str = "public"
+    """`aws`: how the laptop reaches the instances: each by its public address, by its private one (a VPN, or from
+    inside the VPC), through an Elastic IP on node 0, or through a host of the user's own (`bastion`)."""
+    bastion: str | None = None
+    """`aws`, connect bastion: ``[user@]host[:port]``, as ~/.ssh/config and known_hosts know it."""
+    image: str | None = None
+    """`aws`: ``ami-...`` or the name of an SSM public parameter; by default AWS's newest deep learning image."""
+    user: str = "ubuntu"
+    """`aws`: the image's login user, who may use sudo."""
+    ssh_port: int = 22
+    """`aws`: where the image's SSH server listens."""
+    ssh_from: str | None = None
+    """`aws`: the addresses (CIDR) that may reach port 22; by default this laptop's public address alone."""
+    subnets: tuple[str, ...] = ()
+    """`aws`: ids of the subnets to launch into; by default the default subnets of the default VPC."""
+    volume_gib: int = 200
+    """`aws`: size of the root volume (gp3)."""
+    efa: bool | None = None
+    """`aws`: EFA network interfaces; by default wherever the type has them."""
+    placement_group: bool = True
+    """`aws`: a cluster placement group, where there is more than one node."""
+    on_loss: str = "end"
+    """`aws`: what becomes of the run when an instance is lost (a spot interruption, a fault): it ends, a new instance
+    of the same market takes the place, one on demand does, or the gang goes on with fewer nodes."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """`aws`: tags of the user's own on all that is made."""
     usd_per_h: float | None = None
     """Quoted price of one instance as billed, dollars an hour."""
     usd_per_h_on_demand: float | None = None
@@ -74,6 +109,7 @@ class Budget:
 
     max_usd: float | None = None
     warn_at: float = 0.8
+    """The share of `max_usd` at which to warn."""
     lease_minutes: float = 60.0
     """How long a host lives on after it last heard from a console."""
 
@@ -379,9 +415,14 @@ def _value(value: object, hint: Any, key: str) -> Any:
         elif typing.get_origin(option) is tuple and isinstance(value, list):
             if all(type(item) is str for item in value):
                 return tuple(value)
-        elif typing.get_origin(option) is Mapping and isinstance(value, dict):
-            return dict(value)  # run.env, which _check_env has checked
+        # run.env has been checked by _check_env, in words that show no value.
+        elif typing.get_origin(option) is Mapping and isinstance(value, dict) and all(map(_is_text, value.values())):
+            return dict(value)
     raise _Wrong(f"{key} is {_show(value)}; accepted is {_accepts(hint)}")
+
+
+def _is_text(value: object) -> bool:
+    return type(value) is str
 
 
 def _accepts(hint: Any) -> str:
@@ -486,6 +527,10 @@ def _check(profile: Profile) -> None:
     fleet, run, data, budget = profile.fleet, profile.run, profile.data, profile.budget
     _in(fleet.provider, str, lambda v: v in PROVIDERS, "fleet.provider", " or ".join(PROVIDERS))
     _in(fleet.market, str, lambda v: v in MARKETS, "fleet.market", " or ".join(MARKETS))
+    _in(fleet.connect, str, lambda v: v in CONNECTS, "fleet.connect", " or ".join(CONNECTS))
+    _in(fleet.on_loss, str, lambda v: v in ON_LOSS, "fleet.on_loss", " or ".join(ON_LOSS))
+    _in(fleet.ssh_port, int, lambda v: 1 <= v <= 65535, "fleet.ssh_port", "1 to 65535")
+    _in(fleet.volume_gib, int, lambda v: 8 <= v <= 65536, "fleet.volume_gib", "8 to 65536 GiB")
     _in(fleet.nodes, int, lambda v: 1 <= v <= 1024, "fleet.nodes", "1 to 1024")
     _in(run.nproc_per_node, int, lambda v: 1 <= v <= 64, "run.nproc_per_node", "1 to 64")
     _in(run.seed, int, lambda v: 0 <= v < 2**32, "run.seed", "0 to 4294967295")

@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from console.address import HostAddress
+from console.address import HostAddress, address_of
 
 
 def state_home() -> Path:
@@ -118,7 +118,7 @@ class RunDirectory:
         """What `write_fleet` wrote; empty where nothing was."""
         try:
             fleet = json.loads((self.path / "fleet.json").read_text())
-            return [HostAddress(**host) for host in fleet.pop("hosts")], fleet
+            return [address_of(host) for host in fleet.pop("hosts")], fleet
         except (OSError, ValueError, KeyError, TypeError):
             return [], {}
 

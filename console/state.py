@@ -41,6 +41,8 @@ ALERTS: Final = 200
 _ECHO_S: Final = 86_400.0
 """Added to the time of a failure that followed another: clocks of hosts differ by more than a gang takes to fall."""
 STAGES: Final = 32
+QUOTES: Final = 2000
+"""Spot prices change a few times a day in each of a handful of zones."""
 NODES: Final = 4096
 """More than anyone rents; a bound, so that a damaged number cannot ask for a billion."""
 
@@ -69,6 +71,11 @@ class Billing:
     stopped_t: float | None
     usd_per_h: float | None
     usd_per_h_on_demand: float | None
+    market: str = ""
+    instance_type: str | None = None
+    zone: str | None = None
+    storage_usd_per_h: float | None = None
+    address_usd_per_h: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +84,7 @@ class Node:
 
     node: int
     status: str = "waiting"
-    """waiting, launching, connected, training, paused, done, unreachable, failed, refused, lost."""
+    """waiting, launching, connected, training, paused, done, unreachable, failed, refused, lost, dropped."""
     since: float = 0.0
     """When the status became what it is."""
     reason: str = ""
@@ -100,6 +107,8 @@ class Node:
     util_count: int = 0
     lease_deadline_t: float | None = None
     """The host's clock."""
+    interruption: re.SpotNoticed | None = None
+    """EC2 has said that it will take the instance back."""
     billing: tuple[Billing, ...] = ()
     records: int = 0
     """Records that came from this host."""
@@ -227,6 +236,10 @@ class Run:
     first_error_t: float | None = None
     attached: bool = True
     """False while no console is attached."""
+    budget_usd: float | None = None
+    """As it stands now."""
+    quotes: tuple[ce.PriceQuoted, ...] = ()
+    """What AWS said of prices; the newest last."""
     records: int = 0
     damaged: int = 0
     """Lines that were no record."""
@@ -348,23 +361,13 @@ def _arm(kind: type[E]) -> Callable[[Callable[[Run, Record, E], Run]], Callable[
 @_arm(ce.RunCreated)
 def _created(run: Run, record: Record, event: ce.RunCreated) -> Run:
     nodes = run.nodes or tuple(Node(node) for node in range(max(0, min(event.nnodes or 0, NODES))))
-    return _changed(run, created=event, nodes=nodes)
+    return _changed(run, created=event, nodes=nodes, budget_usd=event.budget_usd)
 
 
 @_arm(ce.RunContinued)
 def _continued(run: Run, record: Record, event: ce.RunContinued) -> Run:
     # New hosts: what belonged to the old ones goes; the curves, the bill and the counts stay.
-    nodes = tuple(
-        Node(
-            node.node,
-            billing=node.billing,
-            records=node.records,
-            util_history=node.util_history,
-            util_sum=node.util_sum,
-            util_count=node.util_count,
-        )
-        for node in run.nodes
-    )
+    nodes = tuple(_fresh(run, node) for node in run.nodes)
     run = _changed(
         run,
         nodes=nodes,
@@ -458,8 +461,93 @@ def _on_node(run: Run, record: Record, **changes: Any) -> Run:
 def _instance_started(run: Run, record: Record, event: ce.InstanceStarted) -> Run:
     if record.node is None:
         return run
-    billing = Billing(event.instance_id, event.started_t, None, event.usd_per_h, event.usd_per_h_on_demand)
+    billing = Billing(
+        event.instance_id,
+        event.started_t,
+        None,
+        event.usd_per_h,
+        event.usd_per_h_on_demand,
+        event.market,
+        event.instance_type,
+        event.zone,
+        event.storage_usd_per_h,
+        event.address_usd_per_h,
+    )
     return _node(run, record.node, billing=(*run.nodes[record.node].billing, billing))
+
+
+@_arm(ce.NodeReplacing)
+def _node_replacing(run: Run, record: Record, event: ce.NodeReplacing) -> Run:
+    if record.node is None:
+        return run
+    place = record.node
+    run = _log(run, record, f"its place is given to a new host: {event.reason}")
+    return _changed(run, nodes=(*run.nodes[:place], _fresh(run, run.nodes[place]), *run.nodes[place + 1 :]))
+
+
+def _fresh(run: Run, node: Node) -> Node:
+    """The node without what belonged to its host; the bill and the counts stay."""
+    return Node(
+        node.node,
+        since=run.last_received or 0.0,
+        billing=node.billing,
+        records=node.records,
+        util_history=node.util_history,
+        util_sum=node.util_sum,
+        util_count=node.util_count,
+    )
+
+
+@_arm(ce.NodeDropped)
+def _node_dropped(run: Run, record: Record, event: ce.NodeDropped) -> Run:
+    run = _on_node(run, record, status="dropped", reason=event.reason, ranks=())
+    return _alert(run, record, "host", f"the gang goes on without it: {event.reason}")
+
+
+@_arm(ce.GangRestarting)
+def _gang_restarting(run: Run, record: Record, event: ce.GangRestarting) -> Run:
+    nodes = tuple(
+        # What the trainers of the gang that fell said counts no more; who has no host yet, or none any more, stays so.
+        _changed(node, status="connected", reason="", ranks=(), since=record.received)
+        if node.status in ("connected", "training", "paused", "done", "failed")
+        else node
+        for node in run.nodes
+    )
+    run = _changed(
+        run,
+        nodes=nodes,
+        status=LAUNCHING if run.live else run.status,
+        gang_started=False,
+        evaluation=None,
+        paused_since=None,
+        first_error=None,
+        first_error_t=None,
+    )
+    return _alert(run, record, "gang", f"the gang starts again from its last checkpoint: {event.reason}")
+
+
+@_arm(ce.PriceQuoted)
+def _price_quoted(run: Run, record: Record, event: ce.PriceQuoted) -> Run:
+    return _changed(run, quotes=(*run.quotes[-QUOTES + 1 :], event))
+
+
+@_arm(ce.BudgetMoved)
+def _budget_moved(run: Run, record: Record, event: ce.BudgetMoved) -> Run:
+    run = _changed(run, budget_usd=event.max_usd)
+    return _log(run, record, f"{event.by}: the budget is now ${event.max_usd:,.2f}")
+
+
+@_arm(re.SpotNoticed)
+def _spot_noticed(run: Run, record: Record, event: re.SpotNoticed) -> Run:
+    if record.node is None or run.nodes[record.node].interruption is not None:
+        return run
+    run = _node(run, record.node, interruption=event)
+    return _alert(run, record, "spot", f"EC2 takes the spot instance back ({event.action}) in about two minutes")
+
+
+@_arm(re.RebalanceRecommended)
+def _rebalance_recommended(run: Run, record: Record, event: re.RebalanceRecommended) -> Run:
+    return _alert(run, record, "spot", "EC2 sees a higher risk that it takes the spot instance back")
 
 
 @_arm(ce.InstanceStopped)

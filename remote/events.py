@@ -129,6 +129,24 @@ class LeaseExpired(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SpotNoticed(Event):
+    """EC2 says that it will take this host's spot instance back."""
+
+    action: str
+    """``terminate``, ``stop`` or ``hibernate``."""
+    deadline_t: float
+    """When, epoch seconds, as EC2 states it: about two minutes from the notice."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebalanceRecommended(Event):
+    """EC2 says that this host's spot instance is at a higher risk of being taken back."""
+
+    notice_t: float
+    """When it was said, epoch seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordsDropped(Event):
     """An emit could not write (a full disk); training went on. ``count`` since the last such record."""
 

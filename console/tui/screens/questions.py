@@ -56,7 +56,7 @@ def leave(moment: Moment) -> Dialog:
     sentences = [f"The run is {run.status} on {run.nnodes} hosts."]
     if "detach" in moment.controls:
         going = "without you" if cost.usd_per_h is None else f"and costs {views.money(cost.usd_per_h)} an hour"
-        budget = run.created.budget_usd if run.created else None
+        budget = run.budget_usd
         until = "" if budget is None else f", up to its budget of {views.money(budget)}"
         sentences.append(f"Detached, it goes on {going}{until}.")
     answers = []

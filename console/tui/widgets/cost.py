@@ -39,7 +39,7 @@ class CostPane(Pane):
                     inner,
                 )
             )
-        budget = run.created.budget_usd if run.created else None
+        budget = run.budget_usd
         if budget and cost.billed_usd is not None:
             share = cost.billed_usd / budget
             warn_at = (run.created.budget_warn_at if run.created else None) or 0.8

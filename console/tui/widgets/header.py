@@ -84,7 +84,7 @@ def _spent(run: Run, now: float) -> Line:
     cost = views.cost(run, now)
     if cost.billed_usd is None:
         return (("cost —", "dim"),)
-    budget = run.created.budget_usd if run.created else None
+    budget = run.budget_usd
     tone = "strong"
     if budget and run.created:
         share = cost.billed_usd / budget

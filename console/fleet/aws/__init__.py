@@ -1,0 +1,1 @@
+"""Instances rented from EC2."""

@@ -1,0 +1,194 @@
+"""The border to AWS: boto3 in threads, and its errors as one sentence each with what to do.
+
+Nothing else in the house imports boto3 or botocore. The endpoint is what the user's own AWS set-up says
+(``AWS_ENDPOINT_URL`` among it), the credentials too; neither is ever written anywhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import Any
+
+from console.fleet import ProviderError
+
+_CONNECT_TIMEOUT_S = 5
+_READ_TIMEOUT_S = 30
+_ATTEMPTS = 5
+"""botocore's standard mode: throttling and lost connections again, after up to 20 s, with the same client token."""
+
+KINDS = {
+    "credentials": ("AuthFailure", "InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException"),
+    "expired": ("ExpiredToken", "ExpiredTokenException", "RequestExpired"),
+    "permission": ("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "Client.UnauthorizedOperation"),
+    "quota": ("VcpuLimitExceeded", "InstanceLimitExceeded", "MaxSpotInstanceCountExceeded", "AddressLimitExceeded"),
+    "capacity": (
+        "InsufficientInstanceCapacity",
+        "InsufficientHostCapacity",
+        "InsufficientCapacity",
+        "InsufficientCapacityOnHost",
+        "InsufficientReservedInstanceCapacity",
+        "ReservationCapacityExceeded",
+        "UnfulfillableCapacity",
+        "SpotMaxPriceTooLow",
+    ),
+    "unsupported": ("Unsupported", "UnsupportedOperation", "InvalidInstanceType", "InvalidParameterCombination"),
+    "throttled": ("RequestLimitExceeded", "Throttling", "ThrottlingException", "EC2ThrottledException"),
+    "opt-in": ("OptInRequired", "PendingVerification", "Blocked"),
+}
+_KIND = {code: kind for kind, codes in KINDS.items() for code in codes}
+
+
+class CloudError(ProviderError):
+    """AWS, or the way to it, refused; one sentence.
+
+    `kind` is one of `KINDS`, or ``missing`` (…NotFound), ``duplicate`` (…Duplicate, …AlreadyExists), ``in-use``
+    (DependencyViolation, …InUse), ``unreachable``, ``region``, or ``other``; `code` is AWS's own where it spoke.
+    """
+
+    def __init__(self, kind: str, sentence: str, code: str = "") -> None:
+        super().__init__(sentence)
+        self.kind = kind
+        self.code = code
+
+
+class Cloud:
+    """AWS in one region, as the user's credentials see it."""
+
+    def __init__(self, region: str | None = None) -> None:
+        """`region`: None for that of the user's AWS set-up."""
+        self._given = region
+        self._clients: dict[tuple[str, str | None], Any] = {}
+        self._lock = asyncio.Lock()
+
+    async def region(self) -> str:
+        """The region's name. Raises CloudError where neither the profile nor the AWS set-up says one."""
+        if self._given is None:
+            self._given = await asyncio.to_thread(_default_region)
+        if not self._given:
+            raise CloudError("region", "no AWS region is set: say fleet.region in the profile, or set AWS_REGION")
+        return self._given
+
+    async def call(self, service: str, operation: str, /, *, in_region: str | None = None, **params: Any) -> Any:
+        """One call, for example ``call("ec2", "describe_instances", InstanceIds=[…])``; its answer as boto3 gives it.
+
+        `in_region`: where the service has its endpoint elsewhere (``pricing`` is in us-east-1).
+
+        Raises:
+            CloudError
+        """
+        region = in_region or await self.region()
+        async with self._lock:
+            client = self._clients.get((service, region))
+            if client is None:
+                client = await asyncio.to_thread(_client, service, region)
+                self._clients[service, region] = client
+        return await asyncio.to_thread(_call, client, service, operation, region, params)
+
+    async def pages(self, service: str, operation: str, key: str, /, **params: Any) -> list[Any]:
+        """All items under `key` of an operation that answers in pages. Raises CloudError."""
+        items: list[Any] = []
+        token: dict[str, str] = {}
+        while True:
+            answer = await self.call(service, operation, **params, **token)
+            items += answer.get(key, [])
+            if not answer.get("NextToken"):
+                return items
+            token = {"NextToken": answer["NextToken"]}
+
+
+def _default_region() -> str | None:
+    import botocore.session
+
+    region = botocore.session.get_session().get_config_variable("region")
+    return str(region) if region else None
+
+
+def _client(service: str, region: str) -> Any:
+    import boto3
+    import botocore.config
+    import botocore.exceptions
+
+    try:
+        # A session of its own: boto3's default one is not made for threads.
+        session: Any = boto3.session.Session(region_name=region)
+        return session.client(
+            service,
+            config=botocore.config.Config(
+                connect_timeout=_CONNECT_TIMEOUT_S,
+                read_timeout=_READ_TIMEOUT_S,
+                retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+                max_pool_connections=32,
+            ),
+        )
+    except (botocore.exceptions.BotoCoreError, ValueError) as error:
+        raise _foreign(error, service, "", region) from None
+
+
+def _call(client: Any, service: str, operation: str, region: str, params: dict[str, Any]) -> Any:
+    import botocore.exceptions
+
+    try:
+        return getattr(client, operation)(**params)
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        raise _foreign(error, service, operation, region) from None
+
+
+def _foreign(error: Exception, service: str, operation: str, region: str) -> CloudError:
+    import botocore.exceptions as be
+
+    name = "".join(word.capitalize() for word in operation.split("_"))
+    where = f"AWS {service} {name} in {region}".replace("  ", " ")
+    if isinstance(error, be.ClientError):
+        said = error.response.get("Error", {})
+        code, text = str(said.get("Code", "")), _plain(str(said.get("Message", "")))
+        return _spoken(code, text, where)
+    if isinstance(error, (be.NoCredentialsError, be.PartialCredentialsError)):
+        return CloudError(
+            "credentials",
+            "there are no AWS credentials: run `aws configure` or `aws sso login`, or set AWS_PROFILE",
+        )
+    if isinstance(error, (be.ProfileNotFound, be.ConfigParseError, be.InvalidConfigError)):
+        return CloudError("credentials", f"the AWS set-up cannot be used: {_plain(str(error))}")
+    if isinstance(error, (be.TokenRetrievalError, be.SSOTokenLoadError, be.UnauthorizedSSOTokenError)):
+        return CloudError("expired", "the AWS login has expired: run `aws sso login`")
+    if isinstance(error, be.InvalidRegionError):
+        return CloudError("region", f"{region!r} is no AWS region; say another in fleet.region")
+    if isinstance(error, be.EndpointConnectionError):
+        return CloudError(
+            "unreachable", f"{where}: no connection; is the network up, and is {region} the name of a region?"
+        )
+    if isinstance(error, be.HTTPClientError):
+        return CloudError("unreachable", f"{where}: the connection broke or nobody answered: {_plain(str(error))}")
+    if isinstance(error, be.ParamValidationError):
+        return CloudError("other", f"{where}: {_plain(str(error))}")
+    return CloudError("other", f"{where}: {_plain(str(error))}")
+
+
+def _spoken(code: str, text: str, where: str) -> CloudError:
+    kind = _KIND.get(code)
+    if kind is None:
+        if code.endswith(("NotFound", ".Malformed", "Malformed")) or "NotFound" in code or code == "NoSuchEntity":
+            kind = "missing"
+        elif code.endswith(("Duplicate", "AlreadyExists", "AlreadyAssociated")):
+            kind = "duplicate"
+        elif code == "DependencyViolation" or code.endswith(("InUse", "IncorrectInstanceState")):
+            kind = "in-use"
+        else:
+            kind = "other"
+    hints = {
+        "credentials": "AWS does not accept these credentials: see `aws sts get-caller-identity`",
+        "expired": "the AWS credentials have expired: log in again (`aws sso login`, or new keys)",
+        "permission": "these credentials may not do this: profiles/aws-iam-policy.json is the policy that is needed",
+        "quota": "the account's quota is too small: raise it under Service Quotas, or take fewer nodes",
+        "throttled": "AWS limits the rate of requests: try again in a minute",
+        "opt-in": "this account or region is not activated for it",
+    }
+    hint = f"; {hints[kind]}" if kind in hints else ""
+    return CloudError(kind, f"{where} said {code}: {text}{hint}" if text else f"{where} said {code}{hint}", code)
+
+
+def _plain(text: str) -> str:
+    """One line of printable text, without the long encoded message that EC2 adds to a refusal."""
+    text = re.sub(r"Encoded authorization failure message: \S+", "", text)
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())[:400]
