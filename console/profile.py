@@ -17,6 +17,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from console import renting
 from remote.job import TRAIN_IMAGES, Recipe
 from remote.schedule import Phase
 
@@ -31,7 +32,6 @@ NUMBER_END = 10**18
 REDACTED = "(redacted)"
 
 _PHASE_KEYS = ("epochs", "image_size", "batch_size_per_gpu", "lr", "min_scale", "rectangular")
-_HOST = re.compile(r"(?:[^\s@:/-][^\s@:/]*@)?(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.%][A-Za-z0-9_.%-]*)(?::\d{1,5})?")
 _SAFE_ENV = re.compile(r"^(OMP|MKL|NCCL|GLOO|TORCH|PYTORCH|CUDA|FI|FASTCONSOLE)_[A-Z0-9_]+$")
 _SECRET_ENV = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -581,10 +581,13 @@ def _check(profile: Profile) -> None:
         if fleet.nodes > len(fleet.hosts):
             raise _Wrong(f"fleet.nodes is {fleet.nodes} but fleet.hosts names {len(fleet.hosts)}")
         for host in fleet.hosts:
-            if not _HOST.fullmatch(host):
+            if not renting.HOST.fullmatch(host):
                 raise _Wrong(f"fleet.hosts has {_show(host)}; accepted is [user@]host[:port]")
     elif fleet.hosts:
         raise _Wrong(f"fleet.hosts is set, but provider {fleet.provider} makes its own hosts")
+    if fleet.provider == "aws":
+        for mistake in renting.mistakes(fleet, run):
+            raise _Wrong(mistake)
     images = profile.train_images
     for number, phase in enumerate(profile.phases):
         batch = phase.batch_size_per_gpu * profile.world_size

@@ -219,6 +219,107 @@ def test_nothing_and_only_brackets() -> None:
     assert "is not TOML" in sentence(f"a = {'9' * 5000}")
 
 
+# --- what may be asked of EC2 ----------------------------------------------------------------------------------------
+
+RENTED = GOOD.replace('provider = "local"', 'provider = "aws"\ninstance_type = "g6.xlarge"').replace(
+    "usd_per_h = 7.5\n", ""
+)
+
+RENTED_WRONG: dict[str, tuple[list[str], tuple[str, ...]]] = {
+    "EFA on a type without it": (["efa=true"], ("fleet.efa is true", "g6.xlarge has no EFA", "take the key out")),
+    "a public address on several cards": (
+        ["instance_type=p4d.24xlarge"],
+        ("fleet.connect is public", "p4d.24xlarge with EFA has 4 network interfaces", "elastic-ip, bastion or private"),
+    ),
+    "a block without its id": (
+        ["instance_type=p5.48xlarge", "market=capacity-block", "connect=private"],
+        ("fleet.market is capacity-block", "fleet.reservation is missing", "cr-..."),
+    ),
+    "a reservation without its id": (["market=reservation"], ("fleet.reservation is missing", "cr-...")),
+    "a reservation in another market": (
+        ["reservation=cr-0123456789abcdef0", "market=spot"],
+        ("fleet.reservation is set", "fleet.market is spot", "capacity-block or reservation"),
+    ),
+    "a reservation that is none": (
+        ["market=reservation", "reservation=mine"],
+        ("fleet.reservation is 'mine'", "cr-..."),
+    ),
+    "a block of a type that has none": (
+        ["market=capacity-block", "reservation=cr-0123456789abcdef0"],
+        ("capacity-block", "EC2 sells no capacity blocks of g6.xlarge"),
+    ),
+    "a bastion without its name": (["connect=bastion"], ("fleet.bastion is missing", "[user@]host[:port]")),
+    "a bastion that is an option": (
+        ["connect=bastion", "bastion=-oProxyCommand=x"],
+        ("fleet.bastion is '-oProxyCommand=x'", "[user@]host[:port]"),
+    ),
+    "a bastion that is not used": (["bastion=gate"], ("fleet.bastion is set", "fleet.connect is public")),
+    "a region that is none": (["region=Virginia"], ("fleet.region is 'Virginia'", "us-east-1")),
+    "another region that is none": (['failover_regions=["us-west-2a"]'], ("fleet.failover_regions is 'us-west-2a'",)),
+    "a zone of another region": (
+        ["region=us-east-1", 'zones=["us-west-2a"]'],
+        ("fleet.zones has 'us-west-2a'", "no zone of us-east-1"),
+    ),
+    "a type that is a typing error": (["instance_type=g6.xlareg"], ("'g6.xlareg'", "did you mean g6.xlarge?")),
+    "a type that is no word": (["instance_type=16"], ("fleet.instance_type is 16", "a text")),
+    "more ranks than GPUs": (
+        ["instance_type=g6.12xlarge"],
+        ("run.nproc_per_node is 8", "g6.12xlarge has 4 GPUs", "one rank a GPU"),
+    ),
+}
+
+
+def rented(*overrides: str) -> list[str]:
+    return [f"fleet.{one}" for one in overrides]
+
+
+@pytest.mark.parametrize("what", RENTED_WRONG)
+def test_what_may_not_be_asked_of_ec2(what: str) -> None:
+    overrides, words = RENTED_WRONG[what]
+    more = ["run.accelerator=L4", "run.nproc_per_node=8"] if "GPUs" in what else []
+    said = sentence(RENTED, *rented(*overrides), *more)
+    assert said.startswith("profile mine.toml: ")
+    for word in words:
+        assert word in said
+    assert len(said) < 400
+
+
+def test_a_rented_fleet_has_a_type() -> None:
+    said = sentence(RENTED.replace('instance_type = "g6.xlarge"\n', ""))
+    assert "fleet.instance_type is missing" in said
+    assert "p4d.24xlarge" in said
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["instance_type=p4d.24xlarge", "connect=elastic-ip"],
+        ["instance_type=p4d.24xlarge", "efa=false"],
+        ["instance_type=p4d.24xlarge", "connect=bastion", "bastion=me@gate:2222", "efa=true"],
+        ["instance_type=p5.48xlarge", "connect=private", "market=capacity-block", "reservation=cr-0123456789abcdef0"],
+        ["market=reservation", "reservation=cr-0123456789abcdef0"],
+        [
+            "region=us-east-1",
+            'failover_regions=["us-west-2"]',
+            'zones=["us-east-1b", "us-west-2c", "us-west-2-lax-1a"]',
+        ],
+        ["region=ap-southeast-3"],
+    ],
+)
+def test_what_may_be_asked_of_ec2(overrides: list[str]) -> None:
+    assert parsed(RENTED, *rented(*overrides)).fleet.provider == "aws"
+
+
+def test_a_type_of_which_nothing_is_known_is_no_mistake() -> None:
+    profile = parsed(RENTED, *rented("instance_type=p9.48xlarge", "efa=true"), "run.nproc_per_node=16")
+    assert profile.fleet.instance_type == "p9.48xlarge"
+
+
+def test_ranks_on_a_processor_may_be_as_many_as_one_likes() -> None:
+    assert parsed(RENTED, "run.nproc_per_node=4").run.accelerator == "cpu"
+
+
 # --- files -----------------------------------------------------------------------------------------------------------
 
 

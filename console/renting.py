@@ -1,0 +1,95 @@
+"""What a profile may not ask of EC2, as far as it is known without asking EC2. Pure.
+
+A type that the table does not know is no mistake: only EC2 can say what it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from console import instance_types
+
+if TYPE_CHECKING:
+    # A profile is checked by this, so that nothing of it can be imported here.
+    from console.profile import Fleet, RunKeys
+
+HOST: re.Pattern[str] = re.compile(
+    r"(?:[^\s@:/-][^\s@:/]*@)?(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.%][A-Za-z0-9_.%-]*)(?::\d{1,5})?"
+)
+"""``[user@]host[:port]``."""
+_REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d{1,2}")
+_RESERVATION = re.compile(r"cr-[0-9a-f]{8,32}")
+_RESERVED = ("capacity-block", "reservation")
+
+
+def mistakes(fleet: Fleet, run: RunKeys) -> Iterator[str]:
+    """What is wrong with a profile of provider aws: a sentence each, without the file's name."""
+    yield from _places(fleet)
+    yield from _terms(fleet)
+    yield from _way(fleet)
+    yield from _type(fleet, run)
+
+
+def _places(fleet: Fleet) -> Iterator[str]:
+    named = [("fleet.region", fleet.region), *(("fleet.failover_regions", one) for one in fleet.failover_regions)]
+    for key, region in named:
+        if region is not None and not _REGION.fullmatch(region):
+            yield f"{key} is {region!r:.60}; accepted is a region of AWS, for example us-east-1"
+    if fleet.region is None:
+        return
+    regions = (fleet.region, *fleet.failover_regions)
+    for zone in fleet.zones:
+        if not zone.startswith(regions):
+            yield f"fleet.zones has {zone!r:.60}, which is no zone of {' or '.join(regions)}"
+
+
+def _terms(fleet: Fleet) -> Iterator[str]:
+    if fleet.market in _RESERVED and fleet.reservation is None:
+        yield f"fleet.market is {fleet.market} and fleet.reservation is missing; accepted is its id, cr-..."
+    if fleet.reservation is None:
+        return
+    if fleet.market not in _RESERVED:
+        accepted = " or ".join(_RESERVED)
+        yield f"fleet.reservation is set, but fleet.market is {fleet.market}; accepted is {accepted}"
+    if not _RESERVATION.fullmatch(fleet.reservation):
+        yield f"fleet.reservation is {fleet.reservation!r:.60}; accepted is an id, cr-..."
+
+
+def _way(fleet: Fleet) -> Iterator[str]:
+    if fleet.connect == "bastion" and fleet.bastion is None:
+        yield "fleet.connect is bastion and fleet.bastion is missing; accepted is [user@]host[:port]"
+    if fleet.bastion is None:
+        return
+    if fleet.connect != "bastion":
+        yield f"fleet.bastion is set, but fleet.connect is {fleet.connect}; accepted is bastion"
+    if not HOST.fullmatch(fleet.bastion):
+        yield f"fleet.bastion is {fleet.bastion!r:.60}; accepted is [user@]host[:port]"
+
+
+def _type(fleet: Fleet, run: RunKeys) -> Iterator[str]:
+    name = fleet.instance_type
+    if name is None:
+        yield "fleet.instance_type is missing; provider aws takes a type of EC2's, for example p4d.24xlarge"
+        return
+    if not instance_types.is_name(name):
+        near = instance_types.alike(name)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        yield f"fleet.instance_type is {name!r:.60}{hint}; accepted is a type of EC2's, for example p4d.24xlarge"
+    known = instance_types.find(name)
+    if known is None:
+        return
+    if fleet.efa and not known.efa:
+        yield f"fleet.efa is true, and {name} has no EFA; take the key out, or another type"
+    interfaces = known.interfaces(fleet.efa)
+    if fleet.connect == "public" and interfaces > 1:
+        yield (
+            f"fleet.connect is public, and {name} with EFA has {interfaces} network interfaces, to which EC2 gives no "
+            "public address; accepted is elastic-ip, bastion or private, or fleet.efa = false"
+        )
+    if fleet.market == "capacity-block" and not known.capacity_blocks:
+        yield f"fleet.market is capacity-block, and EC2 sells no capacity blocks of {name}"
+    if run.accelerator != "cpu" and run.nproc_per_node > known.gpus:
+        number = f"{known.gpus} GPU{'' if known.gpus == 1 else 's'}"
+        yield f"run.nproc_per_node is {run.nproc_per_node}, and {name} has {number}; at most one rank a GPU"
