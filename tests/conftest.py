@@ -6,8 +6,12 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from fake_cloud import FakeCloud
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +42,20 @@ def no_leftovers(tmp_path: Path) -> Iterator[None]:
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             continue
+
+
+@pytest.fixture
+def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCloud]:
+    """A fake AWS of the test's own, to which the environment leads."""
+    from fake_cloud import FakeCloud  # and with it moto, which the others do without
+
+    fake = FakeCloud()
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in fake.env.items():
+        monkeypatch.setenv(name, value)
+    try:
+        yield fake
+    finally:
+        fake.stop()
+    assert not fake.errors, "\n".join(fake.errors)

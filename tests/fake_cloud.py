@@ -1,0 +1,623 @@
+"""A fake AWS on a loopback port, for tests of the `aws` provider: boto3 comes to it through ``AWS_ENDPOINT_URL``.
+
+Theory of operation. A small HTTP server in the test's process is the front. It reads who is called from the
+signature's scope (region, service) and what from the request, parsed by botocore's own models into the parameters as
+the caller gave them. The call is noted, meets what the test said shall go wrong (fake_faults), and is then answered
+under one lock: by fake_ec2 or fake_catalog where they have a method of the action's name, else by moto, a well-known
+fake that keeps the instances, groups, keys and the rest as Python objects in the same process. fake_ec2 adds to those
+objects what moto leaves out. One thread makes time pass: pending becomes running, shutting-down terminated.
+
+Nothing here knows the code under test. moto's objects are global, so one FakeCloud lives at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import heapq
+import itertools
+import json
+import re
+import socket
+import struct
+import threading
+import time
+import traceback
+import xml.sax.saxutils
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode
+
+from fake_faults import AwsError, Call, Fault, Faults
+
+if TYPE_CHECKING:
+    from fake_ec2 import Happened, Machine
+
+ACCESS_KEY = "AKIAFASTCONSOLETEST0"
+SECRET_KEY = "not-a-secret-of-anybodys-0123456789abcdef"
+_PAST_THE_FRONT = "AKIAPASTTHEFRONT0000"
+"""Calls with this key meet no fault and are not noted: the tests' own look at things."""
+
+_SERVICES = {"servicequotas": "service-quotas"}
+"""botocore's names where the signature has others."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One HTTP answer."""
+
+    status: int
+    body: bytes
+    content_type: str = "text/xml;charset=UTF-8"
+
+    @property
+    def code(self) -> str:
+        """``OK`` or AWS's error code."""
+        if self.status < 300:
+            return "OK"
+        found = re.search(rb'<Code>([^<]+)</Code>|"__type": ?"(?:[^"#]*#)?([^"]+)"', self.body)
+        return (found[1] or found[2]).decode() if found else str(self.status)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request, parsed."""
+
+    service: str
+    action: str
+    region: str
+    params: dict[str, Any]
+    form: dict[str, str]
+    """Of a query-protocol request, flat, as it came."""
+    forward_to: Callable[[dict[str, str] | None], Answer]
+
+    def forward(self, form: dict[str, str] | None = None) -> Answer:
+        """moto's answer, to the request as it came or with another form."""
+        return self.forward_to(form)
+
+
+class FakeCloud:
+    """One AWS account. Start it by making it; `stop` ends it and forgets all."""
+
+    def __init__(self) -> None:
+        # moto takes half a second to import; only tests that want a cloud wait for it.
+        import fake_catalog
+        import fake_ec2
+        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+        _forget()
+        self._lock = threading.RLock()
+        self._faults = Faults()
+        self._clock = Clock(self._lock)
+        self._watchers: list[Callable[[Happened], None]] = []
+        self.catalog = fake_catalog.Catalog()
+        self.ec2 = fake_ec2.Ec2(self.catalog, self._clock.later, self._tell)
+        self._clients: dict[tuple[str, str], Any] = {}
+        self.errors: list[str] = []
+        """Tracebacks of what the fake itself could not do; a test that leaves any has tested nothing."""
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self.vpcs = {region: self.ec2.loopback_vpc(region, index) for index, region in enumerate(fake_ec2.REGIONS)}
+        """Region to the id of its default VPC, of loopback addresses."""
+        self._server = _Server(self)
+        self.port: int = self._server.server_address[1]
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="fake-cloud", daemon=True)
+        self._thread.start()
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What a console needs in its environment; AWS_PROFILE and AWS_SESSION_TOKEN must not be set there."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": "/nonexistent/aws-config",
+            "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent/aws-credentials",
+        }
+
+    def client(self, service: str = "ec2", region: str = "us-east-1") -> Any:
+        """A boto3 client that meets no fault and whose calls are not noted."""
+        key = (service, region)
+        if key not in self._clients:
+            self._clients[key] = _session().client(
+                service,
+                region_name=region,
+                endpoint_url=self.endpoint,
+                aws_access_key_id=_PAST_THE_FRONT,
+                aws_secret_access_key=SECRET_KEY,
+            )
+        return self._clients[key]
+
+    # --- what goes wrong
+
+    def misbehave(
+        self,
+        action: str,
+        *,
+        error: str | None = None,
+        message: str | None = None,
+        cut: str | None = None,
+        hold: bool | str = False,
+        delay_s: float = 0.0,
+        times: int | None = 1,
+        zone: str | None = None,
+        region: str | None = None,
+        where: Callable[[Mapping[str, Any]], bool] | None = None,
+    ) -> Fault:
+        """The next `times` calls (None: all) of `action` (``*``: any) go wrong, until `released`.
+
+        Args:
+            error: This code is the answer; the call is not handled.
+            cut: The connection breaks ``before`` the call is handled, or right ``after`` it was.
+            hold: The call waits for ``Fault.release`` ``before`` it is handled (True) or ``after`` it was, before the
+                answer. A caller who has gone when a call held before is let go has never made it.
+            delay_s: It waits so long first.
+            zone: Only calls that name this availability zone, themselves or through a subnet.
+            region: Only calls in this region.
+            where: Only calls with such parameters.
+
+        Of several faults that fit a call the oldest is met.
+        """
+        return self._faults.add(
+            Fault(
+                action,
+                error,
+                message,
+                cut,
+                {True: "before", False: None}.get(hold, hold),  # type: ignore[arg-type]
+                delay_s,
+                times,
+                zone,
+                region,
+                where,
+            )
+        )
+
+    def released(self) -> None:
+        """Nothing goes wrong any more, held calls go on, hidden instances are seen."""
+        self._faults.release()
+        self.show()
+
+    def hide_new(self, seconds: float | None = None) -> None:
+        """Instances launched from now on are seen by nobody for so long, or (None) until `show`."""
+        self.ec2.hide_new_s = float("inf") if seconds is None else seconds
+
+    def show(self) -> None:
+        """All instances are seen, and new ones at once."""
+        with self._lock:
+            self.ec2.hide_new_s = None
+            self.ec2.hidden.clear()
+
+    def set_delays(self, *, pending_s: float | None = None, shutting_down_s: float | None = None) -> None:
+        """How long a new instance is pending and an ended one shutting down; 0.1 s each by default."""
+        self.ec2.pending_s = self.ec2.pending_s if pending_s is None else pending_s
+        self.ec2.shutting_down_s = self.ec2.shutting_down_s if shutting_down_s is None else shutting_down_s
+
+    # --- what came in
+
+    def calls(self, action: str | None = None) -> list[Call]:
+        """All calls so far, of one action or of all, oldest first."""
+        return self._faults.calls(action)
+
+    def wait_for_call(self, action: str, count: int = 1, timeout_s: float = 30.0) -> Call:
+        """The `count`th call of the action since the start, as soon as it has come. Raises TimeoutError."""
+        return self._faults.wait_for(action, count, timeout_s)
+
+    # --- what AWS publishes
+
+    def set_price(
+        self, instance_type: str, place: str | None, market: str, usd: float | None, at: datetime | None = None
+    ) -> None:
+        """A price in dollars an hour from `at` on (now by default).
+
+        `market`: ``on-demand`` (`place` is a region, None all; `usd` None: none is published) or ``spot`` (`place` is
+        a zone; each call adds to the history, the first replaces the default).
+        """
+        with self._lock:
+            self.catalog.set_price(instance_type, place, market, usd, at or datetime.now(UTC))
+
+    def set_quota(self, code: str, value: float | None, region: str | None = None) -> None:
+        """vCPUs; None: there is no such quota. Launches beyond it are refused, as EC2 does."""
+        with self._lock:
+            if value is None:
+                self.catalog.quotas.pop((code, region), None)
+            else:
+                self.catalog.quotas[code, region] = value
+
+    def set_parameter(self, name: str, value: str | None) -> None:
+        """An SSM public parameter; None: there is none."""
+        with self._lock:
+            if value is None:
+                self.catalog.parameters.pop(name, None)
+            else:
+                self.catalog.parameters[name] = value
+
+    def reserve(
+        self,
+        reservation_id: str,
+        instance_type: str,
+        zone: str,
+        count: int,
+        *,
+        block: bool = False,
+        start: datetime | None = None,
+        end: datetime | None = None,
+    ) -> None:
+        """A capacity reservation or capacity block of the account's."""
+        now = datetime.now(UTC)
+        with self._lock:
+            self.ec2.reservations[zone[:-1], reservation_id] = {
+                "CapacityReservationId": reservation_id,
+                "ReservationType": "capacity-block" if block else "default",
+                "InstanceType": instance_type,
+                "InstancePlatform": "Linux/UNIX",
+                "AvailabilityZone": zone,
+                "Tenancy": "default",
+                "TotalInstanceCount": count,
+                "AvailableInstanceCount": count,
+                "State": "active" if (start or now) <= now else "scheduled",
+                "StartDate": start or now,
+                "CreateDate": now,
+                **({"EndDate": end, "EndDateType": "limited"} if end else {"EndDateType": "unlimited"}),
+                "InstanceMatchCriteria": "targeted",
+            }
+
+    # --- what happens to instances
+
+    def interrupt(self, instance_id: str) -> None:
+        """EC2 takes a spot instance back, now."""
+        with self._lock:
+            self.ec2.end(
+                instance_id, "Server.SpotInstanceTermination", "Spot instance termination", "Service initiated"
+            )
+
+    def fail(self, instance_id: str) -> None:
+        """The hardware under an instance breaks: EC2 ends it."""
+        with self._lock:
+            self.ec2.end(instance_id, "Server.InternalError", "Internal error on launch", "Server.InternalError")
+
+    def shut_down_from_inside(self, instance_id: str) -> None:
+        """Its operating system powered off: it is terminated or stopped, as its launch said."""
+        with self._lock:
+            _, instance = self.ec2.instance(instance_id)
+            stop = instance.instance_initiated_shutdown_behavior != "terminate" and instance.lifecycle != "spot"
+            self.ec2.end(instance_id, "Client.InstanceInitiatedShutdown", "Instance initiated shutdown", "", stop=stop)
+
+    def notice(self, instance_id: str, in_s: float = 120.0) -> datetime:
+        """EC2 tells a spot instance that it will be taken back, and takes it then; the time."""
+        at = (datetime.now(UTC) + timedelta(seconds=in_s)).replace(microsecond=0)
+        with self._lock:
+            from fake_ec2 import Happened
+
+            self._tell(Happened("notice", self.ec2.machine(instance_id), at))
+        self._clock.later(in_s, lambda: self.interrupt(instance_id))
+        return at
+
+    def rebalance(self, instance_id: str) -> None:
+        """EC2 recommends to leave a spot instance."""
+        with self._lock:
+            from fake_ec2 import Happened
+
+            self._tell(Happened("rebalance", self.ec2.machine(instance_id), datetime.now(UTC).replace(microsecond=0)))
+
+    def instances(self, *states: str, region: str | None = None) -> list[Machine]:
+        """Instances in these states (none said: all that are not terminated), hidden ones too."""
+        with self._lock:
+            return [
+                self.ec2.machine(instance.id)
+                for _, instance in self.ec2.instances(region)
+                if (instance.state in states if states else instance.state != "terminated")
+            ]
+
+    def left_over(self) -> list[str]:
+        """A line for each thing in any region that costs money or that was made and not deleted."""
+        with self._lock:
+            return sorted(self.ec2.left_over())
+
+    def watch(self, watcher: Callable[[Happened], None]) -> None:
+        """Tells of what happens to instances, in order, from now on. Called under the cloud's lock: be quick."""
+        with self._lock:
+            self._watchers.append(watcher)
+
+    def stop(self) -> None:
+        """Ends it: no thread, no connection and nothing of moto's is left."""
+        self._faults.release()
+        self._server.shutdown()
+        self._server.server_close()
+        self._server.drop_all()
+        self._clock.stop()
+        self._thread.join(10)
+        with self._lock:
+            self._watchers.clear()
+            _forget()
+
+    # --- answering
+
+    def _tell(self, event: Happened) -> None:
+        for watcher in self._watchers:
+            watcher(event)
+
+    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes, handler: _Handler) -> None:
+        """One request from its arrival to its end."""
+        scope = re.search(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request", headers.get("Authorization", ""))
+        if scope is None:
+            handler.send(_refused("ec2", AwsError("AuthFailure")))
+            return
+        key, region, service = scope[1], scope[2], _SERVICES.get(scope[3], scope[3])
+        form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+        action = headers.get("X-Amz-Target", "").rpartition(".")[2] or form.get("Action", path)
+
+        def forward_to(other: dict[str, str] | None) -> Answer:
+            raw = body if other is None else urlencode(other).encode()
+            return _through(self._moto, method, path, headers, raw)
+
+        try:
+            params = _parsed(service, action, method, path, headers, form, body)
+        except Exception:
+            params = {}
+        request = Request(service, action, region, params, form, forward_to)
+        if key == _PAST_THE_FRONT:
+            handler.send(self._handled(request))
+            return
+        with self._lock:
+            zone = self.ec2.zone(region, params) if service == "ec2" else None
+        call = Call(time.time(), service, action, region, zone, params)
+        fault = self._faults.arrived(call)
+        if fault is None:
+            self._finish(call, handler, self._handled(request, call))
+            return
+        fault.pass_time("before", call)
+        if (fault.hold == "before" and handler.deserted()) or fault.cut == "before":
+            call.code = "cut"
+            handler.cut()
+            return
+        if fault.error is not None:
+            self._finish(call, handler, _refused(service, AwsError(fault.error, fault.message)))
+            return
+        answer = self._handled(request, call)
+        fault.pass_time("after", call)
+        if fault.cut == "after":
+            call.code = "cut"
+            handler.cut()
+            return
+        self._finish(call, handler, answer)
+
+    def _finish(self, call: Call, handler: _Handler, answer: Answer) -> None:
+        call.code = answer.code
+        handler.send(answer)
+
+    def _handled(self, request: Request, call: Call | None = None) -> Answer:
+        with self._lock:
+            try:
+                answer = self._result(request)
+            except AwsError as error:
+                answer = _refused(request.service, error)
+            except Exception:
+                self.errors.append(f"{request.service} {request.action} {request.params}\n{traceback.format_exc()}")
+                answer = _refused(
+                    request.service, AwsError("FakeCloudCannot", f"the fake AWS cannot do {request.action} so")
+                )
+            if call is not None:
+                call.code = answer.code
+            return answer
+
+    def _result(self, request: Request) -> Answer:
+        name = re.sub(r"(?<!^)(?=[A-Z])", "_", request.action).lower()
+        if request.service == "ec2" and hasattr(type(self.ec2), name):
+            result = getattr(self.ec2, name)(request.region, request.params, request)
+        elif request.service in ("pricing", "service-quotas") or request.params.get("Name", "").startswith(
+            "/aws/service/deeplearning/"
+        ):
+            if not hasattr(self.catalog, name):
+                raise AwsError("InvalidAction", f"The action {request.action} is not known here.")
+            result = getattr(self.catalog, name)(request.region, request.params)
+        elif request.service == "ssm" and name in ("get_parameters", "get_parameters_by_path"):
+            result = getattr(self.catalog, name)(request.region, request.params)
+        elif request.service == "ec2-instance-connect" and name == "send_ssh_public_key":
+            result = self._send_key(request)
+        else:
+            result = request.forward()
+        return result if isinstance(result, Answer) else _serialized(request, result)
+
+    def _send_key(self, request: Request) -> Any:
+        from fake_ec2 import Happened
+
+        params = request.params
+        try:
+            _, instance = self.ec2.instance(params["InstanceId"])
+        except AwsError:
+            raise AwsError("EC2InstanceNotFoundException", "The instance was not found.") from None
+        if instance.state != "running":
+            raise AwsError("EC2InstanceStateInvalidException", "The instance is not running.")
+        detail = (params["InstanceOSUser"], params["SSHPublicKey"])
+        self._tell(Happened("key", self.ec2.machine(instance.id), detail))
+        return {"RequestId": "0f2c", "Success": True}
+
+
+class Clock:
+    """Makes things happen later, in a thread of its own, under the cloud's lock."""
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self._changed = threading.Condition(lock)
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._number = itertools.count()
+        self._over = False
+        self._thread = threading.Thread(target=self._work, name="fake-cloud-clock", daemon=True)
+        self._thread.start()
+
+    def later(self, seconds: float, what: Callable[[], None]) -> None:
+        """After so many seconds, once."""
+        with self._changed:
+            heapq.heappush(self._due, (time.monotonic() + seconds, next(self._number), what))
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        """Nothing more happens."""
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+        self._thread.join(10)
+
+    def _work(self) -> None:
+        with self._changed:
+            while not self._over:
+                now = time.monotonic()
+                if self._due and self._due[0][0] <= now:
+                    heapq.heappop(self._due)[2]()
+                else:
+                    self._changed.wait(self._due[0][0] - now if self._due else None)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, cloud: FakeCloud) -> None:
+        self.cloud = cloud
+        self.open: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        # A client that was killed in the middle of a call is what many tests are about.
+        return
+
+    def drop_all(self) -> None:
+        for connection in list(self.open):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    # An answer is two writes; without this the second waits for the client's delayed acknowledgement, 40 ms.
+    disable_nagle_algorithm = True
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.open.add(self.connection)
+
+    def finish(self) -> None:
+        self.server.open.discard(self.connection)
+        with contextlib.suppress(OSError):
+            super().finish()
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self.server.cloud.answer(self.command, self.path, dict(self.headers.items()), body, self)
+
+    do_GET = do_PUT = do_DELETE = do_HEAD = do_POST  # noqa: N815 - http.server's names
+
+    def send(self, answer: Answer) -> None:
+        self.send_response(answer.status)
+        self.send_header("Content-Type", answer.content_type)
+        self.send_header("Content-Length", str(len(answer.body)))
+        self.end_headers()
+        self.wfile.write(answer.body)
+
+    def cut(self) -> None:
+        """Resets the connection: the client sees it break, not end."""
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close_connection = True
+        # The socket itself, not the buffered files on it: those would only say goodbye.
+        self.connection.close()
+        self.rfile.close()
+
+    def deserted(self) -> bool:
+        """Whether the caller has gone."""
+        self.connection.setblocking(False)
+        try:
+            return self.connection.recv(1, socket.MSG_PEEK) == b""
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        finally:
+            self.connection.setblocking(True)
+
+    def log_message(self, *args: Any) -> None:
+        return
+
+
+@functools.cache
+def _session() -> Any:
+    import boto3
+
+    # One for all: reading EC2's model takes 0.2 s.
+    return boto3.session.Session()
+
+
+def _forget() -> None:
+    from moto.moto_api._internal.models import moto_api_backend
+
+    moto_api_backend.reset()
+
+
+def _model(service: str, action: str) -> tuple[Any, Any]:
+    from moto.core.utils import get_service_model
+
+    model = get_service_model(service)
+    return model, model.operation_model(action)
+
+
+def _parsed(
+    service: str,
+    action: str,
+    method: str,
+    path: str,
+    headers: Mapping[str, str],
+    form: dict[str, str],
+    body: bytes,
+) -> dict[str, Any]:
+    from moto.core.parse import PROTOCOL_PARSERS
+    from moto.core.request import determine_request_protocol
+
+    model, operation = _model(service, action)
+    protocol = determine_request_protocol(model, headers.get("Content-Type", ""))
+    parser = PROTOCOL_PARSERS[protocol](operation, map_type=dict)
+    return dict(
+        parser.parse(
+            {"method": method, "values": form, "headers": headers, "body": body, "url_path": path, "url_params": {}}
+        )
+    )
+
+
+def _serialized(request: Request, result: Any) -> Answer:
+    from moto.core.serialize import XFormedAttributePicker, get_serializer_class, return_if_not_empty
+
+    model, operation = _model(request.service, request.action)
+    picker = XFormedAttributePicker(response_transformers={"Instances.Instance.Tags": return_if_not_empty})
+    serializer = get_serializer_class(model.service_name, str(model.protocol))(operation, value_picker=picker)
+    made = serializer.serialize(result)
+    return Answer(made["status_code"], made["body"].encode(), made["headers"].get("Content-Type", "text/xml"))
+
+
+def _refused(service: str, error: AwsError) -> Answer:
+    code, message = xml.sax.saxutils.escape(error.code), xml.sax.saxutils.escape(error.message)
+    if service == "ec2":
+        inner = f"<Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>"
+        body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Response>{inner}<RequestID>0f2c</RequestID></Response>'
+        return Answer(error.status, body.encode())
+    if service in ("sts", "iam"):
+        inner = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
+        return Answer(error.status, f"<ErrorResponse>{inner}<RequestId>0f2c</RequestId></ErrorResponse>".encode())
+    body = json.dumps({"__type": error.code, "message": error.message})
+    return Answer(error.status, body.encode(), "application/x-amz-json-1.1")
+
+
+def _through(app: Any, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    from werkzeug.test import EnvironBuilder, run_wsgi_app
+
+    kept = {name: value for name, value in headers.items() if name.lower() not in ("content-length", "host")}
+    builder = EnvironBuilder(path=path, method=method, headers=kept, data=body, base_url="http://127.0.0.1/")
+    try:
+        parts, status, answered = run_wsgi_app(app, builder.get_environ())
+        return Answer(int(status.split()[0]), b"".join(parts), answered.get("Content-Type", "text/xml"))
+    finally:
+        builder.close()
