@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import asyncssh
@@ -43,26 +45,35 @@ class Keeper:
         if self._task is not None and not self._task.done():
             return
         checkpoint = newest(self._book.run)
-        if checkpoint is not None and checkpoint.fetched is None and checkpoint.node in connections:
-            self._task = asyncio.create_task(self.keep(checkpoint, connections[checkpoint.node], None))
+        if checkpoint is None or checkpoint.fetched is not None or checkpoint.node is None:
+            return
+        connection = connections.get(checkpoint.node)
+        if connection is not None:
+            self._task = asyncio.create_task(self._keep(checkpoint, checkpoint.node, connection, None))
 
-    async def finish(self, connections: dict[int, asyncssh.SSHClientConnection], disk: Path | None) -> None:
-        """Has the newest one here, from its host or, where that is gone, from the disk that it left."""
+    async def finish(
+        self, connections: dict[int, asyncssh.SSHClientConnection], disk: Callable[[int], Path | None]
+    ) -> None:
+        """Has the newest one here, from its host or, where that is gone, from the `disk` that the node left."""
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
         checkpoint = newest(self._book.run)
-        if checkpoint is not None and checkpoint.fetched is None:
-            await self.keep(checkpoint, connections.get(checkpoint.node), disk)
+        if checkpoint is not None and checkpoint.fetched is None and checkpoint.node is not None:
+            node = checkpoint.node
+            await self._keep(checkpoint, node, connections.get(node), disk(node))
 
-    async def keep(
-        self, checkpoint: Checkpoint, connection: asyncssh.SSHClientConnection | None, disk: Path | None
+    async def _keep(
+        self, checkpoint: Checkpoint, node: int, connection: asyncssh.SSHClientConnection | None, disk: Path | None
     ) -> None:
         """Brings a checkpoint here. What goes wrong is an alert; the next checkpoint will come."""
         local = self._directory.checkpoints / Path(checkpoint.path).name
-        there = f"{host_folder(self._directory.run_id, checkpoint.node)}/{checkpoint.path}"
+        there = f"{host_folder(self._directory.run_id, node)}/{checkpoint.path}"
         try:
+            began = time.monotonic()
+            fetch_s: float | None = None
             if connection is not None:
                 size = await fetch(connection, there, local, checkpoint.sha256)
+                fetch_s = round(time.monotonic() - began, 3)
             elif disk is not None:
                 await asyncio.to_thread(shutil.copyfile, disk / there, local)
                 size = local.stat().st_size
@@ -79,7 +90,7 @@ class Keeper:
                 await asyncio.sleep(_RETRY_S)
             return
         path = str(local.relative_to(self._directory.path))
-        self._book.witness(CheckpointFetched(step=checkpoint.step, path=path, size_bytes=size))
+        self._book.witness(CheckpointFetched(step=checkpoint.step, path=path, size_bytes=size, fetch_s=fetch_s))
         for old in self._book.run.checkpoints:
             if old.fetched and old.fetched != path and old.step < checkpoint.step:
                 (self._directory.path / old.fetched).unlink(missing_ok=True)

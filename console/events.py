@@ -49,6 +49,8 @@ class RunCreated(Event):
     budget_usd: float | None = None
     budget_warn_at: float | None = None
     """The share of the budget at which to warn."""
+    on_loss: str = "end"
+    """What becomes of the run when a host is lost: see `console.profile.Fleet.on_loss`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +104,8 @@ class InstanceStopped(Event):
     instance_id: str
     stopped_t: float
     reason: str
+    taken_back: bool = False
+    """EC2 itself took its spot instance back (state reason ``Server.SpotInstanceTermination``); nobody ended it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,8 +133,22 @@ class BudgetMoved(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NodeReplacing(Event):
-    """The node's host is gone and its place is given to a new one; what was known of the old one goes."""
+class ReplacementOrdered(Event):
+    """The node's host is lost, or soon will be, and the provider was asked for another."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplacementReady(Event):
+    """The other host is there and its key is pinned; it has not taken the place yet."""
+
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeReplaced(Event):
+    """Another host takes the node's place; what was known of the old one goes."""
 
     reason: str
 
@@ -194,7 +212,8 @@ class OperatorCommanded(Event):
 
     id: str
     command: str
-    """``start``, ``pause``, ``resume``, ``checkpoint``, ``stop``, ``terminate``, ``restart``."""
+    """``start``, ``pause``, ``resume``, ``checkpoint``, ``stop``, ``terminate``; ``drain`` (checkpoint, and leave the
+    loop, but the run goes on) and ``kill`` before the gang starts again."""
     by: str = "operator"
 
 
@@ -206,6 +225,8 @@ class CheckpointFetched(Event):
     path: str
     """Relative to the run directory."""
     size_bytes: int
+    fetch_s: float | None = None
+    """How long the way from the host took."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,8 +36,10 @@ Prepare = Callable[[asyncssh.SSHClientConnection, HostAddress], Awaitable[str | 
 class Links:
     """All links of a run."""
 
-    def __init__(self, book: Book, run_id: str, prepare: Prepare, lost: Callable[[int], Awaitable[str | None]]) -> None:
-        """`lost(node)`: why the node's host is gone for good, or None, as its provider says."""
+    def __init__(
+        self, book: Book, run_id: str, prepare: Prepare, lost: Callable[[HostAddress], Awaitable[str | None]]
+    ) -> None:
+        """`lost(address)`: why the host is gone for good, or None, as its provider says."""
         self._book = book
         self._run_id = run_id
         self._prepare = prepare
@@ -49,9 +51,20 @@ class Links:
         self.connections: dict[int, asyncssh.SSHClientConnection] = {}
         """Those that are open now, by node."""
 
+    @property
+    def speaking(self) -> frozenset[int]:
+        """Nodes whose channel is open."""
+        return frozenset(self._channels)
+
     def serve(self, address: HostAddress) -> None:
         """Links a host, in a task of its own."""
         self._tasks[address.node] = asyncio.create_task(self._serve(address))
+
+    def drop(self, node: int) -> None:
+        """Gives up the link to a node's present host."""
+        task = self._tasks.pop(node, None)
+        if task is not None:
+            task.cancel()
 
     def send(self, command: dict[str, Any], *, keep: bool = False) -> None:
         """Puts a command on its way to every host; a kept one again after each break until the host acknowledged it."""
@@ -100,7 +113,7 @@ class Links:
                 self._book.witness(HostRefused(reason=str(error)), node)
                 return
             except Unreachable as error:
-                lost = await self._lost(node)
+                lost = await self._lost(address)
                 if lost is not None:
                     self._book.witness(HostLost(reason=lost), node)
                     return

@@ -11,21 +11,24 @@ import asyncio
 import os
 import secrets
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import asyncssh
 
-from console import VERSION, policy, state, views
+from console import VERSION, budget, orders, policy, state
 from console.address import HostAddress
 from console.book import Book, Observer
 from console.checkpoints import Keeper, hand_over, newest, newest_kept
 from console.events import (
     SCHEMA,
     AlertRaised,
+    BudgetMoved,
     ConsoleAttached,
     ConsoleDetached,
+    GangRestarting,
     InstanceStopped,
+    NodeDropped,
     OperatorCommanded,
     Record,
     RunContinued,
@@ -34,8 +37,11 @@ from console.events import (
 )
 from console.exits import Exit
 from console.fleet import Provider, ProviderError
+from console.hosts import HostUnreachable
 from console.links import Links
 from console.profile import Profile
+from console.receipt import receipt
+from console.replacements import Replacements
 from console.rundir import RunDirectory
 from console.state import Checkpoint, Run
 from remote.events import StageProgressed
@@ -47,10 +53,33 @@ _SETTLE_S = 0.1
 """Records may come by the hundred; the policy is asked again at most ten times a second."""
 _LINGER_S = 600.0
 """How long the results of an unattended run stay on its hosts."""
-_UNATTENDED_S = 12 * 3600.0
+_UNATTENDED_MINUTES = 12 * 60.0
 """The longest that hosts go on without a console where no budget says less."""
+_LEASE_SLACK_S = 2.0
+"""Clocks and rounding move the budget's end by less; only a dearer fleet moves it by more."""
 _LAST_WORDS_S = 10.0
 """How long the end waits for the agents' last words."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    """What the hosts were told of their leases, and what it followed from."""
+
+    told_t: float = 0.0
+    deadline_t: float = 0.0
+    budget_usd: float | None = None
+    nodes: frozenset[int] = frozenset()
+    """Those that could be told."""
+
+    def differs(self, told: _Lease, every_s: float) -> bool:
+        """True if the hosts must be told anew: time has passed, there is another budget or an earlier end of it, or a
+        host has come that was not told."""
+        return (
+            abs(self.told_t - told.told_t) > every_s
+            or self.budget_usd != told.budget_usd
+            or self.deadline_t < told.deadline_t - _LEASE_SLACK_S
+            or not self.nodes <= told.nodes
+        )
 
 
 class LiveRun:
@@ -68,13 +97,15 @@ class LiveRun:
         self._book = Book(directory.journal, run)
         self._links = Links(self._book, directory.run_id, self._prepare, provider.lost)
         self._keeper = Keeper(self._book, directory)
+        self._replacements = Replacements(self._book, provider)
+        self._starting: asyncio.Task[None] | None = None
         self._addresses: dict[int, HostAddress] = {}
         self._gang_addresses: dict[int, str] = {}
         self._changed = asyncio.Event()
         self._again = asyncio.Event()
         self._detach = False
         self._attaching = False
-        self._starting_from: Checkpoint | None = None
+        self._lease = _Lease()
         self._book.observe(lambda before, after, record: self._changed.set())
 
     # --- what a screen sees (console.source.Source) ---
@@ -95,25 +126,33 @@ class LiveRun:
         """What can be asked of the run as it stands."""
         status = self.run.status
         if status == state.LAUNCHING:
-            return frozenset({"stop", "terminate", "detach"})
+            return frozenset({"stop", "terminate", "budget", "detach"})
         if status == state.TRAINING:
-            return frozenset({"pause", "checkpoint", "stop", "terminate", "detach"})
+            return frozenset({"pause", "checkpoint", "stop", "terminate", "budget", "detach"})
         if status == state.PAUSED:
-            return frozenset({"resume", "checkpoint", "stop", "terminate", "detach"})
+            return frozenset({"resume", "checkpoint", "stop", "terminate", "budget", "detach"})
         if status == state.STOPPING:
-            return frozenset({"terminate", "detach"})
+            return frozenset({"terminate", "budget", "detach"})
         if status in (state.STOPPED, state.FAILED, state.OVER_BUDGET, state.UNREACHABLE):
-            return frozenset({"start", "restart"})
+            return frozenset({"start", "restart", "budget"})
         return frozenset()
 
-    async def command(self, command: str) -> None:
-        """Does one of `controls`; others are ignored (the run moved on since the key was pressed)."""
+    async def command(self, command: str, **arguments: Any) -> None:
+        """Does one of `controls`; others are ignored (the run moved on since the key was pressed).
+
+        Raises:
+            ValueError: the `arguments` make no sense at this moment, in one sentence.
+        """
         if command not in self.controls:
             return
-        if command == "detach":
+        if command == "budget":
+            self._move_budget(**arguments)
+        elif command == "detach":
             self._detach = True
             self._changed.set()
         elif command in ("start", "restart"):
+            if self.run.budget_usd is not None and (refusal := budget.again_refusal(self.run, self.now())):
+                raise ValueError(refusal)
             self._again.set()
         else:
             self._order(command)
@@ -147,14 +186,15 @@ class LiveRun:
                 price_note=fleet.price_note or ("simulated" if fleet.provider == "local" else ""),
                 budget_usd=profile.budget.max_usd,
                 budget_warn_at=profile.budget.warn_at,
+                on_loss=fleet.on_loss,
             )
         )
 
     def resume(self) -> None:
         """A run that has ended: it goes on from its last checkpoint, with hosts of its own."""
-        self._starting_from = newest_kept(self.run, self.directory)
+        kept = newest_kept(self.run, self.directory)
         self._attaching = False
-        step = self._starting_from.step if self._starting_from else None
+        step = kept.step if kept else None
         self._book.witness(RunContinued(attempt=self.run.attempt + 1, step=step))
 
     def attach(self) -> None:
@@ -177,9 +217,9 @@ class LiveRun:
     async def drive(self) -> None:
         """Drives the run until it has ended or is left."""
         end: policy.EndRun | None = None
-        launch = asyncio.create_task(self._bring_up())
+        launch, watch = asyncio.create_task(self._bring_up()), asyncio.create_task(self._watch())
         try:
-            end = await self._until_end(launch)
+            end = await self._until_end(launch, watch)
         except asyncio.CancelledError:
             # The screen went away, by whatever door: the run goes on, and its budget and leases bound it.
             self._detach = True
@@ -188,8 +228,11 @@ class LiveRun:
             # The laptop's own disk: the journal cannot grow, so nothing more may happen on the hosts.
             end = policy.EndRun(state.FAILED, Exit.FAILED, f"{error.filename}: {error.strerror}")
         finally:
-            launch.cancel()
-            await asyncio.gather(launch, return_exceptions=True)
+            beside = [launch, watch, *([self._starting] if self._starting else [])]
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+            await self._replacements.cancel()
             if end is not None:
                 await self._close(end)
             elif self._detach:
@@ -198,26 +241,25 @@ class LiveRun:
                 # Broken: nothing may prolong a lease now, and the leases end the hosts.
                 await self._links.hang_up()
 
-    async def _until_end(self, launch: asyncio.Task[None]) -> policy.EndRun | None:
+    async def _until_end(self, launch: asyncio.Task[None], watch: asyncio.Task[None]) -> policy.EndRun | None:
         """Works until the run is over (how it ended) or the operator leaves (None)."""
-        lease_s = self.profile.budget.lease_minutes * 60
-        lease_moved = float("-inf")
         while not self._detach:
             self._changed.clear()
+            await self._take_orders()
             self._links.check()
-            if launch.done():
-                try:
-                    launch.result()
-                except ProviderError as error:
-                    return policy.EndRun(state.UNREACHABLE, Exit.UNREACHABLE, str(error))
+            try:
+                self._replacements.check()
+                for task in (launch, watch, self._starting):
+                    if task is not None and task.done():
+                        task.result()
+            except ProviderError as error:
+                return policy.EndRun(state.UNREACHABLE, Exit.UNREACHABLE, str(error))
             for decision in policy.decide(self.run, self.now()):
                 if isinstance(decision, policy.EndRun):
                     return decision
                 self._carry_out(decision)
             self._keeper.look(self._links.connections)
-            if time.monotonic() - lease_moved > lease_s / 6:
-                lease_moved = time.monotonic()
-                self._move_leases(lease_s, attended=True)
+            self._hold_leases()
             await asyncio.sleep(_SETTLE_S)
             try:
                 # Not wait_for: until Python 3.12 it can swallow a cancellation that comes with the event.
@@ -227,27 +269,48 @@ class LiveRun:
                 continue
         return None
 
-    def _carry_out(self, decision: policy.StartGang | policy.StopGang | policy.Warn) -> None:
-        if isinstance(decision, policy.StartGang):
-            self._start_gang()
-        elif isinstance(decision, policy.StopGang):
-            self._book.witness(AlertRaised(kind="budget", text=decision.reason))
-            self._order("stop", by="budget")
-        else:
-            self._book.witness(AlertRaised(kind=decision.kind, text=decision.text))
+    def _carry_out(self, decision: policy.Decision) -> None:
+        match decision:
+            case policy.StartGang():
+                if self._starting is None or self._starting.done():
+                    self._starting = asyncio.create_task(self._start_gang())
+            case policy.StopGang(reason):
+                self._book.witness(AlertRaised(kind="budget", text=reason))
+                self._order("stop", by="budget")
+            case policy.Warn(kind, text):
+                self._book.witness(AlertRaised(kind=kind, text=text))
+            case policy.SaveCheckpoint():
+                self._order("checkpoint", by="console")
+            case policy.DrainGang():
+                self._order("drain", by="console")
+            case policy.KillGang():
+                self._order("kill", by="console")
+            case policy.RestartGang(reason):
+                self._book.witness(GangRestarting(reason=reason))
+            case policy.OrderReplacement(node, reason):
+                self._replacements.order(node, reason)
+            case policy.SwapNode(node, reason):
+                self._links.drop(node)
+                self._serve(self._replacements.take(node, reason))
+            case policy.DropNode(node, reason):
+                self._links.drop(node)
+                self._book.witness(NodeDropped(reason=reason), node)
+            case policy.EndRun():
+                raise AssertionError("an end is no decision to carry out beside the run")
 
     async def _bring_up(self) -> None:
         """Links every host as soon as it is there."""
-        if self._attaching:
-            for address in self.directory.read_fleet()[0]:
-                self._serve(address)
-            return
-        async for one in self._provider.bring_up():
+        async for one in self._provider.adopt() if self._attaching else self._provider.bring_up():
             if isinstance(one, HostAddress):
                 self._serve(one)
             else:
                 node, event = one
                 self._book.witness(event, node)
+
+    async def _watch(self) -> None:
+        """Takes in what only the provider knows."""
+        async for node, event in self._provider.watch():
+            self._book.witness(event, node)
 
     def _serve(self, address: HostAddress) -> None:
         self._addresses[address.node] = address
@@ -256,14 +319,8 @@ class LiveRun:
     async def _prepare(self, connection: asyncssh.SSHClientConnection, address: HostAddress) -> str | None:
         peer = connection.get_extra_info("peername")
         self._gang_addresses[address.node] = address.gang_address or (peer[0] if peer else address.host)
-        if self._attaching or self.run.nodes[address.node].agent is not None:
+        if self.run.nodes[address.node].agent is not None:
             return None
-        # Any one node will do: the ranks look who has the newest checkpoint.
-        if self._starting_from is not None and address.node == 0 and self.run.nodes[0].agent is None:
-            step = f"step {self._starting_from.step}"
-            self._book.witness(StageProgressed(stage="checkpoint", done=0, total=1, detail=step), 0)
-            await hand_over(connection, self._starting_from, self.directory, 0)
-            self._book.witness(StageProgressed(stage="checkpoint", done=1, total=1, detail=step), 0)
         return self._job(address.node).to_json()
 
     def _job(self, node: int) -> Job:
@@ -277,7 +334,7 @@ class LiveRun:
             address=self._gang_addresses[node],
             max_restarts=profile.run.max_restarts,
             env=dict(profile.run.env),
-            lease_s=profile.budget.lease_minutes * 60,
+            lease_s=budget.lease_s(self.run, self.now(), profile.budget.lease_minutes),
             lease_end=self._provider.lease_end,
             linger_s=_LINGER_S,
             embedded=self._provider.embedded,
@@ -292,18 +349,72 @@ class LiveRun:
         if name != "terminate":
             self._links.send(command, keep=True)
 
-    def _start_gang(self) -> None:
-        first = self.run.nodes[0].agent
-        assert first is not None
-        port = self.profile.run.rdzv_port or first.free_port
-        host = self._gang_addresses[0]
+    async def _start_gang(self) -> None:
+        """Starts the trainers on every node that is there; the first of them holds the rendezvous.
+
+        A connection that breaks under it ends the try, and the policy asks for another.
+        """
+        present = [node for node in self.run.nodes if node.status != "dropped"]
+        last = newest(self.run)
+        if last is not None and last.node is None:
+            # No disk of the gang holds it. Any one node will do: the ranks look who has the newest.
+            kept, connection = newest_kept(self.run, self.directory), self._links.connections.get(present[0].node)
+            if connection is None:
+                return
+            if kept is not None:
+                try:
+                    await self._hand_over(connection, kept, present[0].node)
+                except HostUnreachable:
+                    return
+        first = present[0]
+        assert first.agent is not None
+        port = self.profile.run.rdzv_port or first.agent.free_port
+        host = self._gang_addresses[first.node]
         self._order(
             "start",
             by="console",
             rdzv_endpoint=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
             rdzv_id=f"{self.directory.run_id}-{self.run.attempt}",
+            rdzv_node=first.node,
+            nnodes=len(present),
             attempt=self.run.attempt,
         )
+
+    async def _hand_over(self, connection: asyncssh.SSHClientConnection, checkpoint: Checkpoint, node: int) -> None:
+        step = f"step {checkpoint.step}"
+        self._book.witness(StageProgressed(stage="checkpoint", done=0, total=1, detail=step), node)
+        await hand_over(connection, checkpoint, self.directory, node)
+        self._book.witness(StageProgressed(stage="checkpoint", done=1, total=1, detail=step), node)
+
+    # --- budget and leases ---
+
+    def _move_budget(self, usd: float, by: str = "operator") -> None:
+        """Another budget, of which policy and leases know at once. Raises ValueError."""
+        refusal = budget.refusal(self.run, self.now(), usd)
+        if refusal:
+            raise ValueError(refusal)
+        self._book.witness(BudgetMoved(max_usd=usd, by=by))
+
+    async def _take_orders(self) -> None:
+        """Carries out what another process asks of this console."""
+        for order in orders.take(self.directory.path):
+            refusal = ""
+            if order.command not in self.controls:
+                refusal = f"cannot {order.command} now: the run is {self.run.status}"
+            try:
+                await self.command(order.command, **order.arguments)
+            except (ValueError, TypeError) as error:
+                refusal = str(error)
+            orders.answer(self.directory.path, order, refusal)
+
+    def _hold_leases(self) -> None:
+        """Moves the leases now and then, and at once where the budget's end has moved."""
+        lease_minutes, now = self.profile.budget.lease_minutes, self.now()
+        seconds = budget.lease_s(self.run, now, lease_minutes)
+        lease = _Lease(now, now + seconds, self.run.budget_usd, self._links.speaking)
+        if lease.differs(self._lease, lease_minutes * 60 / 6):
+            self._lease = lease
+            self._move_leases(seconds, attended=True)
 
     def _move_leases(self, seconds: float, *, attended: bool) -> None:
         self._links.send({"id": "lease", "command": "lease", "seconds": seconds, "attended": attended})
@@ -312,11 +423,7 @@ class LiveRun:
 
     async def _leave(self) -> None:
         """Lets the run go on without this console, until its budget is used up at the latest."""
-        left_s = _UNATTENDED_S
-        cost, budget = views.cost(self.run, self.now()), self.profile.budget.max_usd
-        if budget is not None and cost.usd_per_h and cost.billed_usd is not None:
-            left_s = min(left_s, max(0.0, budget - cost.billed_usd) / cost.usd_per_h * 3600)
-        self._move_leases(left_s, attended=False)
+        self._move_leases(budget.lease_s(self.run, self.now(), _UNATTENDED_MINUTES), attended=False)
         # The words must be on the hosts before the channels close.
         await asyncio.sleep(0.5)
         await self._links.hang_up()
@@ -328,8 +435,7 @@ class LiveRun:
     async def _close(self, end: policy.EndRun) -> None:
         """Ends what runs on the hosts, fetches what is there, gives the hosts back, and writes the last record."""
         self._links.send({"id": secrets.token_hex(6), "command": "kill"})
-        last = newest(self.run)
-        await self._keeper.finish(self._links.connections, self._provider.disk(last.node) if last else None)
+        await self._keeper.finish(self._links.connections, self._provider.disk)
         self._links.send({"id": secrets.token_hex(6), "command": "end", "reason": end.status})
         # The agents say their last words and end, which ends the channels; one that does not must not keep the rest.
         await self._links.ended(_LAST_WORDS_S)
@@ -340,7 +446,7 @@ class LiveRun:
 
     def _end(self, end: policy.EndRun) -> None:
         self._book.witness(RunEnded(status=end.status, exit_code=int(end.exit_code), reason=end.reason))
-        self.directory.write_receipt(views.receipt(self.run, self.now()))
+        self.directory.write_receipt(receipt(self.run, self.now()))
 
     async def salvage(self) -> bool:
         """For a run that has not ended and that no console drives: True if hosts of it are still there.
@@ -349,7 +455,7 @@ class LiveRun:
         with the sentence of what happened.
         """
         addresses, _ = self.directory.read_fleet()
-        lost = [await self._provider.lost(address.node) for address in addresses]
+        lost = [await self._provider.lost(address) for address in addresses]
         if addresses and not all(lost):
             return True
         last_t = {node.node: node.last_received or self.run.started or self.now() for node in self.run.nodes}
@@ -367,12 +473,11 @@ class LiveRun:
                 whole = journal.read_bytes()[offset:].rpartition(b"\n")[0]
                 if whole:
                     self._book.take_lines(address.node, whole.split(b"\n"), offset)
-        last = newest(self.run)
-        await self._keeper.finish({}, self._provider.disk(last.node) if last else None)
+        await self._keeper.finish({}, self._provider.disk)
         end = policy.salvaged(self.run)
         async for node, event in self._provider.give_back():
             # They ended when they last spoke, and not now that somebody looks.
-            if isinstance(event, InstanceStopped):
+            if isinstance(event, InstanceStopped) and node is not None:
                 event = replace(event, stopped_t=last_t[node])
             self._book.witness(event, node)
         self._end(end)

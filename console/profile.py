@@ -81,8 +81,8 @@ class Fleet:
     placement_group: bool = True
     """`aws`: a cluster placement group, where there is more than one node."""
     on_loss: str = "end"
-    """`aws`: what becomes of the run when an instance is lost (a spot interruption, a fault): it ends, a new instance
-    of the same market takes the place, one on demand does, or the gang goes on with fewer nodes."""
+    """`aws`, `local`: what becomes of the run when a host is lost (a spot interruption, a fault): it ends, a new one of
+    the same market takes the place, one on demand does, or the gang goes on with fewer nodes."""
     tags: Mapping[str, str] = field(default_factory=dict)
     """`aws`: tags of the user's own on all that is made."""
     usd_per_h: float | None = None

@@ -38,6 +38,8 @@ ENDED: Final = (REACHED, FINISHED, MISSED, STOPPED, FAILED, OVER_BUDGET, UNREACH
 LOG_LINES: Final = 1000
 """Lines that the state keeps; all of them are in the journal."""
 ALERTS: Final = 200
+LATE_S: Final = 60.0
+"""A record that comes so long after it was written tells of a time when no console was there."""
 _ECHO_S: Final = 86_400.0
 """Added to the time of a failure that followed another: clocks of hosts differ by more than a gang takes to fall."""
 STAGES: Final = 32
@@ -76,6 +78,10 @@ class Billing:
     zone: str | None = None
     storage_usd_per_h: float | None = None
     address_usd_per_h: float | None = None
+    reason: str = ""
+    """Why it is billed no more."""
+    taken_back: bool = False
+    """EC2 itself took it back."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +115,8 @@ class Node:
     """The host's clock."""
     interruption: re.SpotNoticed | None = None
     """EC2 has said that it will take the instance back."""
+    replacement: str = ""
+    """Another host for this place is ``ordered`` or ``ready``; empty where nobody asked for one."""
     billing: tuple[Billing, ...] = ()
     records: int = 0
     """Records that came from this host."""
@@ -174,12 +182,34 @@ class Checkpoint:
 
     step: int
     epoch: int
-    node: int
+    node: int | None
+    """Whose disk holds it; None where only the laptop has it."""
     path: str
     size_bytes: int
     sha256: str
     fetched: str | None = None
     """Its path in the run directory."""
+    save_s: float | None = None
+    fetch_s: float | None = None
+    """How long the way to the laptop took."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stretch:
+    """What the gang does from a moment on, until the next stretch begins."""
+
+    cause: str
+    """``launch`` until an attempt's first step, ``train``, ``pause``, ``restart`` after a failure, ``end``."""
+    since: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BudgetMove:
+    """The operator set another budget."""
+
+    received: float
+    max_usd: float
+    by: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -221,6 +251,8 @@ class Run:
     """While one runs."""
     epochs: tuple[re.EpochEnded, ...] = ()
     epochs_received: tuple[float, ...] = ()
+    epochs_t: tuple[float, ...] = ()
+    """When each ended: by its host's clock where the record came late, because no console was there."""
     target: re.TargetReached | None = None
     finished: re.TrainingEnded | None = None
     points: Series[Point] = field(default_factory=Series)
@@ -238,8 +270,12 @@ class Run:
     """False while no console is attached."""
     budget_usd: float | None = None
     """As it stands now."""
+    budget_moves: tuple[BudgetMove, ...] = ()
+    """The newest last; a few."""
     quotes: tuple[ce.PriceQuoted, ...] = ()
     """What AWS said of prices; the newest last."""
+    stretches: Series[Stretch] = field(default_factory=Series)
+    """What the time went to, oldest first."""
     records: int = 0
     damaged: int = 0
     """Lines that were no record."""
@@ -343,6 +379,36 @@ def _log(run: Run, record: Record, text: str, *, rank: int | None = None, stream
     return _changed(run, log=(*run.log[-LOG_LINES + 1 :], line))
 
 
+def _when(record: Record) -> float:
+    """When it happened, by the laptop's clock; by the host's where the record came late."""
+    late = record.offset is not None and record.received - record.t > LATE_S
+    return record.t if late else record.received
+
+
+def _turn(run: Run, cause: str, since: float) -> Run:
+    """The run with a stretch of another cause begun, not before the present one did."""
+    stretches = run.stretches
+    last = stretches[-1] if len(stretches) else None
+    if last is None:
+        return _changed(run, stretches=stretches.append(Stretch(cause, since)))
+    if last.cause == cause:
+        return run
+    since = max(since, last.since)
+    if cause == "restart" and last.cause == "end":
+        # The gang had left its loop to be started again, and not for good.
+        return _changed(run, stretches=Series([*stretches[:-1], Stretch(cause, last.since)]))
+    return _changed(run, stretches=stretches.append(Stretch(cause, since)))
+
+
+def _fell(run: Run, record: Record) -> Run:
+    """The run whose gang will start again: since its last step, nothing came of its time."""
+    last = run.stretches[-1] if len(run.stretches) else None
+    if last is not None and last.cause == "launch":
+        return run
+    since = run.last_step if last is not None and last.cause == "train" else None
+    return _turn(run, "restart", _when(record) if since is None else min(since, _when(record)))
+
+
 E = TypeVar("E", bound=re.Event)
 _ARMS: dict[type[re.Event], Callable[[Run, Record, Any], Run]] = {}
 
@@ -361,13 +427,15 @@ def _arm(kind: type[E]) -> Callable[[Callable[[Run, Record, E], Run]], Callable[
 @_arm(ce.RunCreated)
 def _created(run: Run, record: Record, event: ce.RunCreated) -> Run:
     nodes = run.nodes or tuple(Node(node) for node in range(max(0, min(event.nnodes or 0, NODES))))
-    return _changed(run, created=event, nodes=nodes, budget_usd=event.budget_usd)
+    return _turn(_changed(run, created=event, nodes=nodes, budget_usd=event.budget_usd), "launch", record.received)
 
 
 @_arm(ce.RunContinued)
 def _continued(run: Run, record: Record, event: ce.RunContinued) -> Run:
     # New hosts: what belonged to the old ones goes; the curves, the bill and the counts stay.
     nodes = tuple(_fresh(run, node) for node in run.nodes)
+    for node in run.nodes:
+        run = _without_disk(run, node.node)
     run = _changed(
         run,
         nodes=nodes,
@@ -387,6 +455,7 @@ def _continued(run: Run, record: Record, event: ce.RunContinued) -> Run:
         attached=True,
     )
     where = "from the beginning" if event.step is None else f"after step {event.step}"
+    run = _turn(run, "launch", record.received)
     return _log(run, record, f"the run goes on {where} (attempt {event.attempt})")
 
 
@@ -400,12 +469,16 @@ def _ended(run: Run, record: Record, event: ce.RunEnded) -> Run:
         ended=record.received,
         paused_since=None,
     )
+    trains = len(run.stretches) > 0 and run.stretches[-1].cause == "train"
+    run = _turn(run, "end", run.last_step if trains and run.last_step is not None else record.received)
     return _log(run, record, f"{event.status}: {event.reason}")
 
 
 @_arm(ce.ConsoleAttached)
 def _attached(run: Run, record: Record, event: ce.ConsoleAttached) -> Run:
-    return _log(_changed(run, attached=True), record, "a console attached")
+    # What the console before had asked its provider for, nobody waits for any more.
+    nodes = tuple(_changed(node, replacement="") if node.replacement else node for node in run.nodes)
+    return _log(_changed(run, attached=True, nodes=nodes), record, "a console attached")
 
 
 @_arm(ce.ConsoleDetached)
@@ -473,16 +546,48 @@ def _instance_started(run: Run, record: Record, event: ce.InstanceStarted) -> Ru
         event.storage_usd_per_h,
         event.address_usd_per_h,
     )
-    return _node(run, record.node, billing=(*run.nodes[record.node].billing, billing))
+    held = run.nodes[record.node].billing
+    if any(one.instance_id == billing.instance_id and one.started_t == billing.started_t for one in held):
+        # Said again, by a console that came back to the run: the same time is on the bill once.
+        return run
+    # The same instance begins anew: it has stopped in between, though nobody saw it.
+    held = tuple(
+        replace(one, stopped_t=billing.started_t)
+        if one.instance_id == billing.instance_id and one.stopped_t is None
+        else one
+        for one in held
+    )
+    return _node(run, record.node, billing=(*held, billing))
 
 
-@_arm(ce.NodeReplacing)
-def _node_replacing(run: Run, record: Record, event: ce.NodeReplacing) -> Run:
+@_arm(ce.ReplacementOrdered)
+def _replacement_ordered(run: Run, record: Record, event: ce.ReplacementOrdered) -> Run:
+    run = _on_node(run, record, replacement="ordered")
+    return _alert(run, record, "host", f"another host is asked for: {event.reason}")
+
+
+@_arm(ce.ReplacementReady)
+def _replacement_ready(run: Run, record: Record, event: ce.ReplacementReady) -> Run:
+    return _log(_on_node(run, record, replacement="ready"), record, f"another host is there: {event.address}")
+
+
+@_arm(ce.NodeReplaced)
+def _node_replaced(run: Run, record: Record, event: ce.NodeReplaced) -> Run:
     if record.node is None:
         return run
     place = record.node
-    run = _log(run, record, f"its place is given to a new host: {event.reason}")
+    run = _log(_without_disk(run, place), record, f"another host takes its place: {event.reason}")
     return _changed(run, nodes=(*run.nodes[:place], _fresh(run, run.nodes[place]), *run.nodes[place + 1 :]))
+
+
+def _without_disk(run: Run, node: int) -> Run:
+    """The run's checkpoints after the node's disk is gone: those that are on the laptop are left."""
+    checkpoints = tuple(
+        replace(one, node=None) if one.node == node else one
+        for one in run.checkpoints
+        if one.node != node or one.fetched
+    )
+    return _changed(run, checkpoints=checkpoints)
 
 
 def _fresh(run: Run, node: Node) -> Node:
@@ -500,7 +605,9 @@ def _fresh(run: Run, node: Node) -> Node:
 
 @_arm(ce.NodeDropped)
 def _node_dropped(run: Run, record: Record, event: ce.NodeDropped) -> Run:
-    run = _on_node(run, record, status="dropped", reason=event.reason, ranks=())
+    if record.node is None:
+        return run
+    run = _node(_without_disk(run, record.node), record.node, status="dropped", reason=event.reason, ranks=())
     return _alert(run, record, "host", f"the gang goes on without it: {event.reason}")
 
 
@@ -508,8 +615,18 @@ def _node_dropped(run: Run, record: Record, event: ce.NodeDropped) -> Run:
 def _gang_restarting(run: Run, record: Record, event: ce.GangRestarting) -> Run:
     nodes = tuple(
         # What the trainers of the gang that fell said counts no more; who has no host yet, or none any more, stays so.
-        _changed(node, status="connected", reason="", ranks=(), since=record.received)
-        if node.status in ("connected", "training", "paused", "done", "failed")
+        _changed(
+            node,
+            status="connected",
+            reason="",
+            ranks=(),
+            since=record.received,
+            stage="",
+            stage_done=0,
+            stage_total=None,
+            stage_detail="",
+        )
+        if node.agent is not None and node.status in ("connected", "training", "paused", "done", "failed")
         else node
         for node in run.nodes
     )
@@ -517,12 +634,18 @@ def _gang_restarting(run: Run, record: Record, event: ce.GangRestarting) -> Run:
         run,
         nodes=nodes,
         status=LAUNCHING if run.live else run.status,
+        stages=(),
+        attempt=run.attempt + 1,
         gang_started=False,
+        training=None,
+        finished=None,
+        commands=(),
         evaluation=None,
         paused_since=None,
         first_error=None,
         first_error_t=None,
     )
+    run = _fell(run, record)
     return _alert(run, record, "gang", f"the gang starts again from its last checkpoint: {event.reason}")
 
 
@@ -533,7 +656,8 @@ def _price_quoted(run: Run, record: Record, event: ce.PriceQuoted) -> Run:
 
 @_arm(ce.BudgetMoved)
 def _budget_moved(run: Run, record: Record, event: ce.BudgetMoved) -> Run:
-    run = _changed(run, budget_usd=event.max_usd)
+    move = BudgetMove(record.received, event.max_usd, event.by)
+    run = _changed(run, budget_usd=event.max_usd, budget_moves=(*run.budget_moves[-99:], move))
     return _log(run, record, f"{event.by}: the budget is now ${event.max_usd:,.2f}")
 
 
@@ -555,7 +679,7 @@ def _instance_stopped(run: Run, record: Record, event: ce.InstanceStopped) -> Ru
     if record.node is None:
         return run
     billing = tuple(
-        replace(one, stopped_t=event.stopped_t)
+        replace(one, stopped_t=event.stopped_t, reason=event.reason, taken_back=event.taken_back)
         if one.instance_id == event.instance_id and one.stopped_t is None
         else one
         for one in run.nodes[record.node].billing
@@ -618,7 +742,8 @@ def _agent_started(run: Run, record: Record, event: re.AgentStarted) -> Run:
 @_arm(re.AgentDied)
 def _agent_died(run: Run, record: Record, event: re.AgentDied) -> Run:
     reason = f"the agent (pid {event.pid}) died"
-    return _failure(_on_node(run, record, status="failed", reason=reason), record, "host", reason, record.t)
+    run = _on_node(run, record, status="failed", reason=reason, agent=None)
+    return _failure(run, record, "host", reason, record.t)
 
 
 @_arm(re.StageProgressed)
@@ -733,7 +858,7 @@ def _failure(run: Run, record: Record, kind: str, text: str, t: float, *, echo: 
 
 @_arm(re.TrainerRestarted)
 def _trainer_restarted(run: Run, record: Record, event: re.TrainerRestarted) -> Run:
-    run = _on_node(run, record, restarts=event.restart, ranks=())
+    run = _fell(_on_node(run, record, restarts=event.restart, ranks=()), record)
     return _log(
         run,
         record,
@@ -765,6 +890,7 @@ def _training_started(run: Run, record: Record, event: re.TrainingStarted) -> Ru
         points=points,
         epochs=run.epochs[:kept],
         epochs_received=run.epochs_received[:kept],
+        epochs_t=run.epochs_t[:kept],
         first_error=None,
         first_error_t=None,
         evaluation=None,
@@ -790,6 +916,8 @@ def _step_ended(run: Run, record: Record, event: re.StepEnded) -> Run:
         first_step=record.received if run.first_step is None else run.first_step,
         last_step=record.received,
     )
+    if not len(run.stretches) or run.stretches[-1].cause not in ("train", "end"):
+        run = _turn(run, "train", _when(record))
     return _alert(run, record, "loss", f"the loss of step {event.step} is not a number") if nan else run
 
 
@@ -805,6 +933,7 @@ def _epoch_ended(run: Run, record: Record, event: re.EpochEnded) -> Run:
         status=TRAINING if run.status == LAUNCHING else run.status,
         epochs=(*run.epochs, event),
         epochs_received=(*run.epochs_received, record.received),
+        epochs_t=(*run.epochs_t, _when(record)),
         evaluation=None,
     )
 
@@ -816,7 +945,7 @@ def _target_reached(run: Run, record: Record, event: re.TargetReached) -> Run:
 
 @_arm(re.TrainingEnded)
 def _training_ended(run: Run, record: Record, event: re.TrainingEnded) -> Run:
-    return _changed(run, finished=event, evaluation=None)
+    return _turn(_changed(run, finished=event, evaluation=None), "end", _when(record))
 
 
 @_arm(re.Paused)
@@ -824,7 +953,7 @@ def _paused(run: Run, record: Record, event: re.Paused) -> Run:
     run = _on_node(run, record, status="paused")
     if event.rank != 0 or not run.live:
         return run
-    run = _changed(run, status=PAUSED, paused_since=record.received)
+    run = _turn(_changed(run, status=PAUSED, paused_since=record.received), "pause", _when(record))
     return _log(run, record, f"paused after step {event.step}")
 
 
@@ -834,6 +963,8 @@ def _resumed(run: Run, record: Record, event: re.Resumed) -> Run:
     if event.rank != 0:
         return run
     run = _changed(run, status=TRAINING if run.status == PAUSED else run.status, paused_since=None)
+    if len(run.stretches) and run.stretches[-1].cause == "pause":
+        run = _turn(run, "train", _when(record))
     return _log(run, record, f"resumed after {event.paused_s:.1f} s")
 
 
@@ -841,7 +972,9 @@ def _resumed(run: Run, record: Record, event: re.Resumed) -> Run:
 def _checkpoint_saved(run: Run, record: Record, event: re.CheckpointSaved) -> Run:
     if record.node is None:
         return run
-    saved = Checkpoint(event.step, event.epoch, record.node, event.path, event.size_bytes, event.sha256)
+    saved = Checkpoint(
+        event.step, event.epoch, record.node, event.path, event.size_bytes, event.sha256, save_s=event.save_s
+    )
     run = _changed(run, checkpoints=(*run.checkpoints[-3:], saved))
     return run if event.reason == "epoch" else _log(run, record, f"checkpoint of step {event.step} saved")
 
@@ -858,5 +991,8 @@ def _checkpoint_loaded(run: Run, record: Record, event: re.CheckpointLoaded) -> 
 
 @_arm(ce.CheckpointFetched)
 def _checkpoint_fetched(run: Run, record: Record, event: ce.CheckpointFetched) -> Run:
-    checkpoints = tuple(replace(one, fetched=event.path) if one.step == event.step else one for one in run.checkpoints)
+    checkpoints = tuple(
+        replace(one, fetched=event.path, fetch_s=event.fetch_s) if one.step == event.step else one
+        for one in run.checkpoints
+    )
     return _log(_changed(run, checkpoints=checkpoints), record, f"checkpoint of step {event.step} fetched")

@@ -50,7 +50,8 @@ LOCK = "agent.lock"
 """Held by the living agent; holds its pid, or ``ended`` once it ended in order."""
 JOB = "job.json"
 LAUNCH = "launch.json"
-"""What the present attempt of the gang was told: rendezvous endpoint and id, attempt."""
+"""What the present attempt of the gang was told: ``rdzv_endpoint``, ``rdzv_id``, ``rdzv_node`` (who holds it),
+``nnodes`` (fewer than the job's where places are empty), ``attempt``."""
 
 HOST_PID = "FASTCONSOLE_HOST_PID"
 """Environment: the process that is this embedded host."""
@@ -206,12 +207,12 @@ class Agent:
             self._journal.emit(CommandDone(id=id_, command=name, detail=detail or ""))
 
     def _do_start(self, command: dict[str, Any]) -> str:
-        """Starts the gang's part on this node: ``rdzv_endpoint``, ``rdzv_id``, ``attempt``."""
+        """Starts the gang's part on this node: see `LAUNCH`."""
         if self._trainer is not None:
             return "the trainer runs already"
-        if self._job.node == 0:
+        if self._job.node == command["rdzv_node"]:
             _must_be_free(int(str(command["rdzv_endpoint"]).rpartition(":")[2]))
-        launch = {key: command[key] for key in ("rdzv_endpoint", "rdzv_id", "attempt")}
+        launch = {key: command[key] for key in ("rdzv_endpoint", "rdzv_id", "rdzv_node", "nnodes", "attempt")}
         self._attempt = int(command["attempt"])
         (self._folder / LAUNCH).write_text(json.dumps(launch))
         self._wish = control.Wish()
@@ -243,6 +244,10 @@ class Agent:
 
     def _do_stop(self, command: dict[str, Any]) -> None:
         self._wish_for(control.Wish(False, True, self._wish.checkpoint))
+
+    def _do_drain(self, command: dict[str, Any]) -> None:
+        """As stop; the console will start the gang again."""
+        self._do_stop(command)
 
     def _do_kill(self, command: dict[str, Any]) -> None:
         """Ends the trainer on this node at once; what is not in a checkpoint is lost."""

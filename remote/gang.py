@@ -99,10 +99,10 @@ def _run(job: Job, launch: dict[str, Any], folder: Path, journal: Journal) -> in
             backend="c10d",
             endpoint=launch["rdzv_endpoint"],
             run_id=launch["rdzv_id"],
-            min_nodes=job.nnodes,
-            max_nodes=job.nnodes,
+            min_nodes=launch["nnodes"],
+            max_nodes=launch["nnodes"],
             local_addr=job.address,
-            is_host=str(job.node == 0).lower(),
+            is_host=str(job.node == launch["rdzv_node"]).lower(),
             join_timeout=RENDEZVOUS_TIMEOUT_S,
             timeout=RENDEZVOUS_TIMEOUT_S,
         )

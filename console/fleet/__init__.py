@@ -16,6 +16,10 @@ class ProviderError(Exception):
     """The hosts cannot be had, in one sentence (exit code 6)."""
 
 
+News = tuple[int | None, Event]
+"""An event, and the node that it concerns; None where it concerns all."""
+
+
 class Provider(Protocol):
     """Makes or finds a run's hosts, and gives them back."""
 
@@ -26,23 +30,39 @@ class Provider(Protocol):
     gives_back: bool
     """False where the hosts are somebody's own and stay."""
 
-    def bring_up(self) -> AsyncIterator[tuple[int, Event] | HostAddress]:
-        """Starts or finds the hosts: yields events of nodes on the way, and each host as it is there.
+    def bring_up(self) -> AsyncIterator[News | HostAddress]:
+        """Starts or finds the hosts: yields what happens on the way, and each host as it is there.
 
         Raises:
             ProviderError
         """
         ...
 
-    async def replace(self, node: int) -> HostAddress:
-        """Another host for a node that was lost. Raises ProviderError where there is none."""
+    def adopt(self) -> AsyncIterator[News | HostAddress]:
+        """For a console that comes to a run: yields the hosts that it has, and goes on with a launch that was cut off.
+
+        Raises:
+            ProviderError
+        """
         ...
 
-    async def lost(self, node: int) -> str | None:
-        """Why the node's host is gone for good, or None while the provider does not know that it is."""
+    def replace(self, node: int) -> AsyncIterator[News | HostAddress]:
+        """Another host for the place of one that is lost or soon will be; one that still lives trains on meanwhile.
+
+        Raises:
+            ProviderError: there is none to be had.
+        """
         ...
 
-    def give_back(self) -> AsyncIterator[tuple[int, Event]]:
+    def watch(self) -> AsyncIterator[News]:
+        """What only the provider knows of hosts and prices, for as long as the run goes on."""
+        ...
+
+    async def lost(self, address: HostAddress) -> str | None:
+        """Why the host is gone for good, or None while the provider does not know that it is."""
+        ...
+
+    def give_back(self) -> AsyncIterator[News]:
         """Ends all hosts that it made; yields what happened to each. Safe to call twice."""
         ...
 

@@ -23,12 +23,12 @@ import asyncssh
 
 from console.address import HostAddress
 from console.events import HostFound, InstanceStarted, InstanceStopped
-from console.fleet import ProviderError
+from console.fleet import News, ProviderError
 from console.fleet.rack import Order, started
 from console.profile import Profile
 from console.rundir import RunDirectory, cache_home
 from remote.agent import torch_version
-from remote.events import Event, StageProgressed
+from remote.events import StageProgressed
 from remote.processor import memory_mib
 
 RANK_MIB = 430
@@ -55,6 +55,12 @@ class LocalProvider:
         self._pids: dict[int, tuple[int, str]] = {
             int(node): (pid, began) for node, (pid, began) in fleet.get("pids", {}).items()
         }
+        self._processes: dict[int, tuple[int, str]] = {
+            int(port): (pid, began) for port, (pid, began) in fleet.get("processes", {}).items()
+        }
+        """All that were started, by port: also those whose places others have taken."""
+        self._homes: dict[int, str] = {int(node): name for node, name in fleet.get("homes", {}).items()}
+        """The folders of the present hosts that are not a node's first."""
         self._billed: set[int] = set(self._pids)
         self._racks: list[subprocess.Popen[bytes]] = []
 
@@ -63,7 +69,7 @@ class LocalProvider:
         given = profile.data.dir
         return given if not given.startswith("~/.fastconsole") else str(cache_home() / "data")
 
-    async def bring_up(self) -> AsyncIterator[tuple[int, Event] | HostAddress]:
+    async def bring_up(self) -> AsyncIterator[News | HostAddress]:
         """Starts the hosts. Raises ProviderError where they cannot be: no torch, no memory, a port in use."""
         self._check()
         nodes = range(self._profile.fleet.nodes)
@@ -75,29 +81,45 @@ class LocalProvider:
         async for one in self._rack(list(nodes)):
             yield one
 
-    async def replace(self, node: int) -> HostAddress:
-        """A fresh host for the node."""
-        await self._end([node])
-        shutil.rmtree(self._home(node), ignore_errors=True)
-        async for one in self._rack([node]):
-            if isinstance(one, HostAddress):
-                return one
-        raise ProviderError(f"node {node}: no new embedded host came up")
+    async def adopt(self) -> AsyncIterator[News | HostAddress]:
+        """The hosts that another console started."""
+        for address in self._addresses:
+            yield address
 
-    async def lost(self, node: int) -> str | None:
+    async def replace(self, node: int) -> AsyncIterator[News | HostAddress]:
+        """A fresh host for the node, in a home of its own; one that still lives is left alone until the end."""
+        self._homes[node] = f"node-{node:02d}-{len(self._processes)}"
+        if node in self._billed:
+            ended_t = time.time()
+            yield (
+                node,
+                InstanceStopped(
+                    instance_id=f"embedded-{node:02d}", stopped_t=ended_t, reason="another takes its place"
+                ),
+            )
+        async for one in self._rack([node]):
+            yield one
+
+    async def watch(self) -> AsyncIterator[News]:
+        """Nothing: what happens to an embedded host shows at its connection."""
+        never: tuple[News, ...] = ()
+        for news in never:
+            yield news
+
+    async def lost(self, address: HostAddress) -> str | None:
         """The host's process is gone, or not."""
-        known = self._pids.get(node)
+        known = self._processes.get(address.port or 0)
         if known is None or started(known[0]) == known[1]:
             return None
         return f"its embedded host (process {known[0]}) ended"
 
-    async def give_back(self) -> AsyncIterator[tuple[int, Event]]:
+    async def give_back(self) -> AsyncIterator[News]:
         """Ends every host and what runs on it, and removes the homes."""
         nodes = list(self._pids)
         for rack in self._racks:
             # Passes it on to all its hosts, also to those that have not come so far as to say who they are.
             rack.terminate()
-        await self._end(nodes)
+        await self._end()
         await asyncio.to_thread(shutil.rmtree, self._directory.homes, ignore_errors=True)
         for node in nodes:
             if node in self._billed:
@@ -118,7 +140,7 @@ class LocalProvider:
     # --- how ---
 
     def _home(self, node: int) -> str:
-        return str(self._directory.homes / f"node-{node:02d}")
+        return str(self._directory.homes / self._homes.get(node, f"node-{node:02d}"))
 
     def _check(self) -> None:
         if sys.platform != "linux":
@@ -138,7 +160,7 @@ class LocalProvider:
                 f"and {free / 1024:.1f} GiB are free{hint}"
             )
 
-    async def _rack(self, nodes: list[int]) -> AsyncIterator[tuple[int, Event] | HostAddress]:
+    async def _rack(self, nodes: list[int]) -> AsyncIterator[News | HostAddress]:
         public = asyncssh.read_private_key(str(self._directory.key)).export_public_key().decode().strip()
         order = Order(
             homes={node: self._home(node) for node in nodes},
@@ -163,7 +185,7 @@ class LocalProvider:
                 where = f"port {said['port']} of 127.0.0.1" if said.get("port") else "a port of 127.0.0.1"
                 raise ProviderError(f"node {node}: {where} cannot be used: {said['error']}")
             missing.discard(node)
-            self._pids[node] = (said["pid"], said["started"])
+            self._pids[node] = self._processes[said["port"]] = (said["pid"], said["started"])
             address = HostAddress(
                 node=node,
                 host="127.0.0.1",
@@ -176,7 +198,8 @@ class LocalProvider:
             )
             self._addresses = [one for one in self._addresses if one.node != node] + [address]
             # On disk before it is used, so that a console which dies now leaves a trail.
-            self._directory.write_fleet("local", self._addresses, {"pids": self._pids})
+            extra = {"pids": self._pids, "processes": self._processes, "homes": self._homes}
+            self._directory.write_fleet("local", self._addresses, extra)
             fleet = self._profile.fleet
             self._billed.add(node)
             yield (
@@ -194,8 +217,8 @@ class LocalProvider:
             yield address
         rack.stdout.close()
 
-    async def _end(self, nodes: list[int]) -> None:
-        waiting = [self._pids[node] for node in nodes if node in self._pids]
+    async def _end(self) -> None:
+        waiting = list(self._processes.values())
         for number, patience in ((signal.SIGTERM, _END_S), (signal.SIGKILL, _END_S)):
             waiting = [(pid, began) for pid, began in waiting if began and started(pid) == began]
             for pid, _ in waiting:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from console.address import HostAddress
 from console.events import InstanceStarted, InstanceStopped
-from console.fleet import ProviderError
+from console.fleet import News, ProviderError
 from console.profile import Profile
 from console.rundir import RunDirectory
-from remote.events import Event, StageProgressed
+from remote.events import StageProgressed
 
 _HOST = re.compile(r"(?:(?P<user>[^@]+)@)?(?:\[(?P<v6>[^\]]+)\]|(?P<name>[^:]+))(?::(?P<port>\d+))?")
 
@@ -37,7 +37,7 @@ class StaticProvider:
         """As the profile says, on each host's own disk."""
         return profile.data.dir
 
-    async def bring_up(self) -> AsyncIterator[tuple[int, Event] | HostAddress]:
+    async def bring_up(self) -> AsyncIterator[News | HostAddress]:
         """Names the hosts. Raises ProviderError for a file that the profile names and that is not there."""
         fleet = self._profile.fleet
         for key, value in (
@@ -71,15 +71,26 @@ class StaticProvider:
             yield node, StageProgressed(stage="host", done=1, total=1)
             yield address
 
-    async def replace(self, node: int) -> HostAddress:
-        """The same host: it is all there is."""
-        return self._address(node, self._profile.fleet.hosts[node])
+    async def adopt(self) -> AsyncIterator[News | HostAddress]:
+        """The hosts that another console named."""
+        for address in self._directory.read_fleet()[0]:
+            yield address
 
-    async def lost(self, node: int) -> str | None:
+    async def replace(self, node: int) -> AsyncIterator[News | HostAddress]:
+        """The same host: it is all there is."""
+        yield self._address(node, self._profile.fleet.hosts[node])
+
+    async def watch(self) -> AsyncIterator[News]:
+        """Nothing: the hosts are somebody's own."""
+        never: tuple[News, ...] = ()
+        for news in never:
+            yield news
+
+    async def lost(self, address: HostAddress) -> str | None:
         """Nobody but the host itself knows."""
         return None
 
-    async def give_back(self) -> AsyncIterator[tuple[int, Event]]:
+    async def give_back(self) -> AsyncIterator[News]:
         """Ends the bill; the hosts stay."""
         for node in sorted(self._billed):
             name = str(self._address(node, self._profile.fleet.hosts[node]))
