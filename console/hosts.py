@@ -11,6 +11,7 @@ import hashlib
 import json
 import secrets
 import shlex
+import weakref
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any
 import asyncssh
 
 from console.address import HostAddress
+from console.jumps import Jumps, Passage
 from remote.attach import REFUSED
 
 CONNECT_TIMEOUT_S = 20.0
@@ -36,16 +38,60 @@ class HostRefused(Exception):
     """The host cannot take part, and trying again would not help; one sentence."""
 
 
+class WrongHostKey(HostRefused):
+    """The host presented another key than the one pinned for it."""
+
+
+class LoginRefused(HostRefused):
+    """The host holds the pinned key and does not let the user in."""
+
+
 class HostUnreachable(Exception):
     """The host cannot be reached now; one sentence."""
+
+
+_jumps: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Jumps] = weakref.WeakKeyDictionary()
 
 
 async def connect(address: HostAddress) -> asyncssh.SSHClientConnection:
     """An authenticated connection to the host that holds the pinned key.
 
+    Where the address names a jump host, the connection goes through that one's, which all share; the host key is
+    proved end to end all the same.
+
     Raises:
         HostRefused, HostUnreachable
     """
+    if address.jump is None:
+        return await _open(address, None)
+    jumps = _jumps.setdefault(asyncio.get_running_loop(), Jumps(connect))
+    try:
+        passage = await jumps.through(address.jump)
+    except HostRefused as error:
+        raise HostRefused(f"the jump host: {error}") from None
+    except HostUnreachable as error:
+        raise HostUnreachable(f"the jump host: {error}") from None
+    try:
+        connection = await _open(address, passage)
+    except BaseException:
+        passage.end()
+        raise
+    # The jump host's end of the channel has no address to tell.
+    connection.set_extra_info(peername=(address.host, address.port or 22))
+    return connection
+
+
+class _Traveller(asyncssh.SSHClient):
+    """Gives its passage back when the connection that went through it is closed, by whomever."""
+
+    def __init__(self, passage: Passage) -> None:
+        self._passage = passage
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._passage.end()
+
+
+async def _open(address: HostAddress, passage: Passage | None) -> asyncssh.SSHClientConnection:
     options: dict[str, Any] = {
         "keepalive_interval": KEEPALIVE_S,
         "keepalive_count_max": 3,
@@ -58,6 +104,11 @@ async def connect(address: HostAddress) -> asyncssh.SSHClientConnection:
         "connect_timeout": CONNECT_TIMEOUT_S,
         "login_timeout": CONNECT_TIMEOUT_S,
     }
+    name = str(address)
+    if passage is not None:
+        name = f"{address} (through {address.jump})"
+        options["tunnel"] = passage.connection
+        options["client_factory"] = lambda: _Traveller(passage)
     if address.port is not None:
         options["port"] = address.port
     if address.username is not None:
@@ -78,22 +129,27 @@ async def connect(address: HostAddress) -> asyncssh.SSHClientConnection:
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             return await asyncssh.connect(address.host, **options)
     except asyncssh.HostKeyNotVerifiable as error:
-        raise HostRefused(f"{address} presented another host key than the one pinned for it ({error.reason})") from None
+        raise WrongHostKey(f"{name} presented another host key than the one pinned for it ({error.reason})") from None
     except asyncssh.PermissionDenied:
         who = address.username or "this user"
-        raise HostRefused(f"{address} refused the key of {who}; is the public key in its authorized_keys?") from None
+        raise LoginRefused(f"{name} refused the key of {who}; is the public key in its authorized_keys?") from None
     except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError) as error:
         raise HostRefused(f"the private key {address.client_key} cannot be used: {error}") from None
     except asyncssh.ConfigParseError as error:
         raise HostRefused(f"the SSH configuration cannot be read: {error}") from None
+    except asyncssh.ChannelOpenError as error:
+        if error.code == asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED:
+            why = "its sshd does not pass connections on (AllowTcpForwarding, PermitOpen)"
+            raise HostRefused(f"the jump host {address.jump} refused the way to {address}: {why}") from None
+        raise HostUnreachable(f"{name}: {error.reason}") from None
     except asyncssh.DisconnectError as error:
-        raise HostUnreachable(f"{address}: {error.reason}") from None
+        raise HostUnreachable(f"{name}: {error.reason}") from None
     except TimeoutError:
-        raise HostUnreachable(f"{address} did not answer within {CONNECT_TIMEOUT_S:.0f} s") from None
+        raise HostUnreachable(f"{name} did not answer within {CONNECT_TIMEOUT_S:.0f} s") from None
     except OSError as error:
         if isinstance(error, FileNotFoundError) and error.filename:
             raise HostRefused(f"{error.filename}: there is no such file") from None
-        raise HostUnreachable(f"{address}: {_os_reason(error)}") from None
+        raise HostUnreachable(f"{name}: {_os_reason(error)}") from None
 
 
 def _os_reason(error: OSError) -> str:
