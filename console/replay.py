@@ -260,7 +260,7 @@ class Replay:
                 self.playing = False
         self.seek(t)
 
-    async def command(self, command: str) -> None:
+    async def command(self, command: str, **arguments: object) -> None:
         """A log takes no commands."""
 
     def _move(self, place: int) -> None:

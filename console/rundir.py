@@ -96,12 +96,14 @@ class RunDirectory:
         return int(text) if text.isdigit() else None
 
     def ended(self) -> bool:
-        """True if the journal's last record is the run's end."""
+        """True if the journal's last record is the run's end, or a budget that was set after it."""
         with self.journal.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(0, size - 65536))
-            last = file.read().rstrip(b"\n").rpartition(b"\n")[2]
-        return b'"event":"RunEnded"' in last
+            lines = file.read().rstrip(b"\n").split(b"\n")
+        while len(lines) > 1 and b'"event":"BudgetMoved"' in lines[-1]:
+            lines.pop()
+        return b'"event":"RunEnded"' in lines[-1]
 
     def leave(self) -> None:
         """Gives the console's lock back."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from console.state import Run
 
@@ -31,7 +31,8 @@ class Source(Protocol):
     def controls(self) -> frozenset[str]:
         """The commands that make sense at this moment.
 
-        Of ``start pause resume checkpoint stop terminate restart detach``. Empty for a log and for a read-only console.
+        Of ``start pause resume checkpoint stop terminate restart budget detach``. Empty for a log and for a read-only
+        console.
         """
         ...
 
@@ -39,8 +40,14 @@ class Source(Protocol):
         """Drives the source until there is nothing more to come; cancelled when the screen goes."""
         ...
 
-    async def command(self, command: str) -> None:
-        """Does one of `controls`. Returns when the command is on its way; what came of it is in the run."""
+    async def command(self, command: str, **arguments: Any) -> None:
+        """Does one of `controls`. Returns when the command is on its way; what came of it is in the run.
+
+        `arguments`: of ``budget``, the new total as ``usd``.
+
+        Raises:
+            ValueError: they make no sense at this moment, in one sentence.
+        """
         ...
 
 

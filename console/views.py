@@ -14,16 +14,12 @@ import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
-from console import state
+from console import ledger, state
 from console.state import Command, Node, Run
 
 RATE_WINDOW_S = 10.0
 """How far back `img_per_s` looks: long enough to even out a slow step, short enough to follow a phase's change."""
-MINIMUM_BILLED_S = 60.0
-"""EC2 bills Linux instances by the second, and a minute at least
-(docs.aws.amazon.com/AWSEC2/latest/UserGuide/concepts.html, "Billing and purchasing options")."""
 PENDING_S = 60.0
 """A command older than this is either done or the subject of an alert."""
 
@@ -43,26 +39,25 @@ class Cost:
     """What the instances that run now burn, billed."""
     usd_per_h_on_demand: float | None
     projected_usd: float | None
-    """Billed at the end of the schedule, at the present rate."""
+    """Billed at the end of the schedule, at the present speed and the prices known: no less than at the target."""
     note: str
     """``simulated``, or where the price is from; empty where the run does not say."""
 
 
 def cost(run: Run, now: float) -> Cost:
-    """The run's cost until `now`: each instance by the second, 60 s at least, only while it runs.
+    """The run's cost until `now`, as `console.ledger` has it.
 
     A sum is None where the price of any of its instances is unknown: part of a bill is no bill.
     """
     billed_usd, usd_per_h = _bill(run, now, on_demand=False)
     on_demand_usd, usd_per_h_on_demand = _bill(run, now, on_demand=True)
-    projected_usd = None
-    if billed_usd is not None and usd_per_h is not None:
-        left_s = schedule_left_s(run, now)
-        if left_s is not None:
-            projected_usd = billed_usd + usd_per_h * left_s / 3600
-        elif not run.live:
-            projected_usd = billed_usd
+    projected_usd = None if run.live else billed_usd
+    left_s = schedule_left_s(run, now)
+    if left_s is not None:
+        projected_usd = _bill(run, now + left_s, on_demand=False)[0]
     note = run.created.price_note if run.created else ""
+    if not note and run.quotes:
+        note = run.quotes[-1].source
     return Cost(billed_usd, on_demand_usd, usd_per_h, usd_per_h_on_demand, projected_usd, note)
 
 
@@ -78,25 +73,12 @@ def cost_on_demand_to(run: Run, t: float) -> float | None:
 
 def _bill(run: Run, until: float, *, on_demand: bool) -> tuple[float | None, float | None]:
     """Dollars until `until` and dollars an hour at that moment."""
-    total = rate = 0.0
-    seen = False
-    for node in run.nodes:
-        for billing in node.billing:
-            seen = True
-            price = billing.usd_per_h_on_demand if on_demand else billing.usd_per_h
-            if price is None:
-                return None, None
-            stopped = billing.stopped_t
-            end = until if stopped is None or stopped > until else stopped
-            if end < billing.started_t:
-                continue
-            total += max(end - billing.started_t, MINIMUM_BILLED_S) * price / 3600
-            rate += price if stopped is None or stopped > until else 0.0
-    if not seen:
+    if not any(node.billing for node in run.nodes):
         created = run.created
         priced = created is not None and (created.usd_per_h_on_demand if on_demand else created.usd_per_h) is not None
-        return (0.0, 0.0) if priced and run.nodes else (None, None)
-    return total, rate
+        return (0.0, 0.0) if run.nodes and (priced or run.quotes) else (None, None)
+    bill = ledger.bill(run)
+    return bill.on_demand(until) if on_demand else bill.billed(until)
 
 
 # --- time and progress -----------------------------------------------------------------------------------------------
@@ -233,8 +215,8 @@ def target(run: Run) -> Target | None:
     metric, value = created.target_metric, created.target_value
     if reached is None:
         return Target(metric, value, None, None, None)
-    pairs = zip(run.epochs, run.epochs_received, strict=True)
-    t = next((received for epoch, received in pairs if epoch.epoch == reached.epoch), run.last_received)
+    pairs = zip(run.epochs, run.epochs_t, strict=True)
+    t = next((ended_t for epoch, ended_t in pairs if epoch.epoch == reached.epoch), run.last_received)
     billed = None if t is None else cost_to(run, t)
     on_demand = None if t is None else cost_on_demand_to(run, t)
     return Target(metric, value, reached.elapsed_s, billed, on_demand)
@@ -415,10 +397,13 @@ def metric_name(metric: str) -> str:
 
 
 def money(usd: float | None) -> str:
-    """Dollars to the cent; below a cent four decimals."""
+    """Dollars to the cent, half a cent up; below a cent four decimals."""
     if usd is None:
         return "—"
-    return f"${usd:,.4f}" if 0 < abs(usd) < 0.01 else f"${usd:,.2f}"
+    if 0 < abs(usd) < 0.01 or not math.isfinite(usd):
+        return f"${usd:,.4f}"
+    whole, part = divmod(abs(ledger.cents(usd)), 100)
+    return f"{'-' if usd < 0 else ''}${whole:,}.{part:02}"
 
 
 def percent(fraction: float | None, decimals: int = 1) -> str:
@@ -469,28 +454,3 @@ def _share(done: int, total: int) -> str:
 def _mean(values: Iterable[float | None]) -> float | None:
     said = [value for value in values if value is not None]
     return sum(said) / len(said) if said else None
-
-
-def receipt(run: Run, now: float) -> dict[str, Any]:
-    """What a run cost, instance by instance, as it is written to ``receipt.json``. Dollars, epoch seconds."""
-    total = cost(run, now)
-    return {
-        "run_id": run.run_id,
-        "status": run.status,
-        "reason": run.reason,
-        "cost_usd": total.billed_usd,
-        "cost_on_demand_usd": total.on_demand_usd,
-        "price_note": total.note,
-        "instances": [
-            {
-                "node": node.node,
-                "instance_id": billing.instance_id,
-                "started_t": billing.started_t,
-                "stopped_t": billing.stopped_t,
-                "usd_per_h": billing.usd_per_h,
-                "usd_per_h_on_demand": billing.usd_per_h_on_demand,
-            }
-            for node in run.nodes
-            for billing in node.billing
-        ],
-    }

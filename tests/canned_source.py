@@ -18,7 +18,7 @@ from remote import events as re
 
 T0 = 1_790_000_000.0
 """When every canned run begins."""
-CONTROLS = frozenset({"pause", "resume", "checkpoint", "stop", "terminate", "restart", "start", "detach"})
+CONTROLS = frozenset({"pause", "resume", "checkpoint", "stop", "terminate", "restart", "budget", "start", "detach"})
 MOMENTS = ("empty", "launching", "training", "failed", "paused", "finished")
 EPOCHS, STEPS = 20, 40
 
@@ -33,6 +33,8 @@ class CannedSource:
         self.title = "local"
         self.controls = controls
         self.sent: list[str] = []
+        self.arguments: dict[str, object] = {}
+        """What the last command came with."""
         self.fails: Exception | None = None
         """What `work` raises."""
         self.refuses: Exception | None = None
@@ -58,11 +60,12 @@ class CannedSource:
         finally:
             self.ended_in_order = True
 
-    async def command(self, command: str) -> None:
+    async def command(self, command: str, **arguments: object) -> None:
         """Notes the command."""
         if self.refuses is not None:
             raise self.refuses
         self.sent.append(command)
+        self.arguments = arguments
 
 
 class CannedPlayer(CannedSource):

@@ -6,7 +6,7 @@ import pytest
 from run_story import START_T, Story, created, launched, trained
 
 from console import events as ce
-from console import policy, state
+from console import budget, policy, state
 from console.exits import Exit
 from console.policy import EndRun, StartGang, StopGang, Warn, decide
 from console.state import Run
@@ -215,7 +215,7 @@ def test_all_epochs_where_there_is_no_target() -> None:
 
 def test_the_end_waits_for_every_trainer() -> None:
     written = ended(training(top5=0.3), "target", 0)
-    assert asked(written, 1000) == []
+    assert asked(written, 600) == []
 
 
 def test_the_end_waits_a_minute_for_a_host_that_is_away_and_not_for_one_that_is_lost() -> None:
@@ -272,7 +272,7 @@ def test_a_host_that_is_only_away_fails_nothing() -> None:
     assert asked(training().says(ce.HostUnreachable(reason="no route"), 1), 300) == []
 
 
-# --- the budget: two instances at 7.20 dollars an hour, and 5 dollars -------------------------------------------------
+# --- the budget: two instances at 7.20 dollars an hour, a dollar in 250 s --------------------------------------------
 
 
 def spent(written: Story, dollars: float) -> float:
@@ -282,31 +282,69 @@ def spent(written: Story, dollars: float) -> float:
 
 
 def budgeted(**changes: object) -> Story:
-    """A run that trains under a budget of 5 dollars, warned of at 4."""
+    """A run that trains under a budget of 20 dollars, warned of at 16."""
     written = training()
-    written.records[0] = story(**{"budget_usd": 5.0, "budget_warn_at": 0.8, **changes}).records[0]
+    written.records[0] = story(**{"budget_usd": 20.0, "budget_warn_at": 0.8, **changes}).records[0]
     return written
 
 
-def test_the_budget_warns_once() -> None:
+def test_the_budget_warns_once_at_its_share() -> None:
     written = budgeted()
-    assert decide(written.run, spent(written, 3.99)) == []
-    (warning,) = decide(written.run, spent(written, 4.01))
-    assert warning == Warn("budget", "80.0 % of the budget of $5.00 is spent")
+    assert decide(written.run, spent(written, 15.99)) == []
+    (warning,) = decide(written.run, spent(written, 16.01))
+    assert warning == Warn("budget", "80.0 % of the budget of $20.00 is spent")
     written.says(ce.AlertRaised(kind=warning.kind, text=warning.text))
-    assert decide(written.run, spent(written, 4.5)) == []
+    assert decide(written.run, spent(written, 18.0)) == []
+
+
+def test_the_budget_warns_once_more_when_there_is_time_to_set_another() -> None:
+    written = budgeted(budget_warn_at=None)
+    stop_usd = 20 - budget.closing_s(written.run) / 250
+    warn_usd = stop_usd - policy.BUDGET_WARNING_S / 250
+    assert decide(written.run, spent(written, warn_usd - 0.02)) == []
+    (warning,) = decide(written.run, spent(written, warn_usd + 0.02))
+    assert warning == Warn("budget", "in 05:00 at most the budget of $20.00 stops the run")
+    written.says(ce.AlertRaised(kind=warning.kind, text=warning.text))
+    assert decide(written.run, spent(written, stop_usd - 0.02)) == []
 
 
 def test_the_budget_stops_early_enough_for_the_end_to_fit() -> None:
     written = budgeted(budget_warn_at=None)
-    patience_usd = 2 * 7.2 * policy.STOP_PATIENCE_S / 3600
-    assert decide(written.run, spent(written, 5.0 - patience_usd - 0.01)) == []
-    (stop,) = decide(written.run, spent(written, 5.0 - patience_usd + 0.01))
-    assert stop == StopGang("the budget of $5.00 would be passed")
+    written.says(ce.AlertRaised(kind="budget", text="in 05:00 at most the budget of $20.00 stops the run"))
+    stop_usd = 20 - budget.closing_s(written.run) / 250
+    assert decide(written.run, spent(written, stop_usd - 0.01)) == []
+    (stop,) = decide(written.run, spent(written, stop_usd + 0.01))
+    assert stop == StopGang("the budget of $20.00 would be passed")
     assert asked(commanded(written, "stop", by="budget")) == []
     end = end_of(ended(written, "stopped", 0, 1))
     assert (end.status, end.exit_code) == (state.OVER_BUDGET, Exit.OVER_BUDGET)
     assert end.reason == "stopped after step 12; it can go on from there"
+
+
+def test_a_raised_budget_counts_at_once_and_warns_anew() -> None:
+    written = budgeted()
+    at = spent(written, 19.9)
+    assert StopGang("the budget of $20.00 would be passed") in decide(written.run, at)
+    assert decide(written.says(ce.BudgetMoved(max_usd=60.0)).run, at) == []
+    assert Warn("budget", "80.0 % of the budget of $60.00 is spent") in decide(written.run, spent(written, 48.1))
+    assert StopGang("the budget of $60.00 would be passed") in decide(written.run, spent(written, 59.9))
+
+
+def test_a_lowered_budget_counts_at_once() -> None:
+    written = budgeted()
+    at = spent(written, 9.0)
+    assert decide(written.run, at) == []
+    assert StopGang("the budget of $9.10 would be passed") in decide(written.says(ce.BudgetMoved(max_usd=9.1)).run, at)
+
+
+def test_a_budget_that_cannot_be_held_is_said_once() -> None:
+    written = budgeted(budget_warn_at=None)
+    written.says(
+        ce.InstanceStarted(instance_id="i-x", started_t=written.t, usd_per_h=None, usd_per_h_on_demand=24.0), 0
+    )
+    (warning,) = asked(written)
+    assert warning == Warn("budget", "the budget of $20.00 cannot be held: no price is known for these hosts")
+    assert asked(written.says(ce.AlertRaised(kind=warning.kind, text=warning.text)), 1e6) == []
 
 
 def test_the_budget_ends_a_launch_that_never_gets_anywhere() -> None:

@@ -12,7 +12,8 @@ from test_events import PATIENT
 
 from console import events as ce
 from console import state, views
-from console.state import Run
+from console.events import Record
+from console.state import Run, apply
 from remote import events as re
 
 
@@ -105,9 +106,16 @@ def test_the_projection_is_the_bill_and_what_is_left() -> None:
     now = run.last_step or 0.0
     spent, left_s = views.cost(run, now), views.schedule_left_s(run, now)
     assert left_s is not None
-    assert spent.billed_usd is not None
     assert spent.usd_per_h == pytest.approx(14.4)
-    assert spent.projected_usd == pytest.approx(spent.billed_usd + left_s * 14.4 / 3600)
+    # The whole of it is over within the minute that is billed at least.
+    assert spent.projected_usd == spent.billed_usd == pytest.approx(2 * 7.2 / 60)
+    step = run.step
+    assert step is not None
+    slow = apply(run, Record(now, now, replace(step, img_per_s=1.0, step_s=100.0), 0, 10**6))
+    later, left_s = views.cost(slow, now), views.schedule_left_s(slow, now)
+    assert left_s is not None
+    assert left_s > 100
+    assert later.projected_usd == pytest.approx(sum(max(60, now + left_s - START_T - s) for s in (0, 0.8)) * 7.2 / 3600)
 
 
 def test_best_and_target() -> None:

@@ -1,0 +1,112 @@
+"""Orders to the console that drives a run, from another process of the same user.
+
+An order is a small file in the run's directory, which only its owner can enter. It appears whole under its name, the
+driving console takes it away by reading and removing it, and answers with a file beside it. So an order is carried out
+once or not at all: one that nobody took is taken back by whoever gave it, and one that has lain too long is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+FOLDER: Final = "orders"
+STALE_S: Final = 60.0
+"""Whoever gave an order that is older has gone without taking it back."""
+_LOOK_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A command to the run."""
+
+    id: str
+    command: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    given_t: float = 0.0
+    """Epoch seconds."""
+
+
+class NobodyTook(Exception):
+    """The console that drives the run did not take the order in time; it was taken back."""
+
+
+def give(run_directory: Path, command: str, arguments: dict[str, Any], *, patience_s: float) -> str:
+    """Gives an order and waits for its answer: why it was refused, or nothing.
+
+    Raises:
+        NobodyTook: and nothing has happened.
+        OSError: the directory cannot be written.
+    """
+    folder = run_directory / FOLDER
+    folder.mkdir(mode=0o700, exist_ok=True)
+    name = secrets.token_hex(6)
+    waiting, answered = folder / f"{name}.json", folder / f"{name}.answer"
+    _write(waiting, {"command": command, "arguments": arguments, "t": time.time()})
+    end = time.monotonic() + patience_s
+    try:
+        while not answered.exists():
+            time.sleep(_LOOK_S)
+            if time.monotonic() > end and _remove(waiting):
+                raise NobodyTook
+        return str(json.loads(answered.read_text()).get("refusal", ""))
+    finally:
+        # Also where we were interrupted: nobody may find the order later.
+        _remove(waiting)
+        _remove(answered)
+
+
+def take(run_directory: Path) -> list[Order]:
+    """The orders that wait, the oldest first. What is no order, or has lain too long, is answered so here."""
+    folder = run_directory / FOLDER
+    try:
+        waiting = sorted((path for path in folder.iterdir() if path.suffix == ".json"), key=lambda path: path.name)
+    except OSError:
+        return []
+    taken = []
+    for path in waiting:
+        try:
+            values = json.loads(path.read_text())
+            order = Order(path.stem, str(values["command"]), dict(values["arguments"]), float(values["t"]))
+        except OSError:
+            # Taken back at this moment.
+            continue
+        except (ValueError, KeyError, TypeError):
+            order = Order(path.stem, "")
+        if not _remove(path):
+            continue
+        if not order.command or time.time() - order.given_t > STALE_S:
+            answer(run_directory, order, "it was no order, or an old one")
+        else:
+            taken.append(order)
+    return sorted(taken, key=lambda order: order.given_t)
+
+
+def answer(run_directory: Path, order: Order, refusal: str) -> None:
+    """Says that the order is carried out, or why not."""
+    try:
+        _write(run_directory / FOLDER / f"{order.id}.answer", {"refusal": refusal})
+    except OSError:
+        # It was carried out all the same; the journal says so.
+        pass
+
+
+def _write(path: Path, value: dict[str, Any]) -> None:
+    beside = path.with_suffix(f"{path.suffix}.part")
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+        json.dump(value, file)
+    beside.replace(path)
+
+
+def _remove(path: Path) -> bool:
+    """True if it was there and is gone."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    return True

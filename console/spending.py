@@ -1,0 +1,71 @@
+"""Where a run's money went: epoch by epoch, place by place, and what was paid while no step ran. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Final
+
+from console.ledger import Spent, bill
+from console.state import Run
+
+LAUNCH: Final = "launch"
+PAUSE: Final = "pause"
+RESTART: Final = "restart"
+AFTER: Final = "after the end"
+
+
+def per_epoch(run: Run) -> tuple[Spent, ...]:
+    """What each epoch cost: from the end of the one before to its own; the first from the first step on.
+
+    Time in which the gang was paused, or started again, between two ends is in them.
+    """
+    ends = run.epochs_t
+    if not ends:
+        return ()
+    first = next((stretch.since for stretch in run.stretches if stretch.cause == "train"), run.started)
+    begin = ends[0] if first is None else min(first, ends[0])
+    made = bill(run)
+    return tuple(made.between(*pair) for pair in zip((begin, *ends[:-1]), ends, strict=True))
+
+
+def per_node(run: Run, t: float) -> tuple[Spent, ...]:
+    """What each place in the gang cost, all the instances that held it together; zero where none did."""
+    sums: list[tuple[list[float | None], list[float | None]]] = [([], []) for _ in run.nodes]
+    for line in bill(run).lines(t):
+        sums[line.node][0].append(line.billed_usd)
+        sums[line.node][1].append(line.on_demand_usd)
+    return tuple(Spent(total(billed), total(on_demand)) for billed, on_demand in sums)
+
+
+def total(parts: Iterable[float | None]) -> float | None:
+    """Their sum; None where one of them is unknown."""
+    known = list(parts)
+    return None if None in known else math.fsum(part for part in known if part is not None)
+
+
+def idle(run: Run, t: float) -> dict[str, float] | None:
+    """Dollars billed while no step ran, by cause; only causes that cost anything. None where unknown.
+
+    ``launch``: until the first step, and again until the first step of each later attempt. ``pause``: between the
+    gang's pause and its going on. ``restart``: from the last step before a gang fell, or left its loop to be started
+    again, to the next one. ``after the end``: from the trainer's end, or the last step where it had none, until the
+    last instance was given back. Evaluations and checkpoints of a gang that trains are no idle time.
+    """
+    if run.first_step is None and run.epochs:
+        # A foreign log that names no steps does not say when training began.
+        return None
+    names = {"launch": LAUNCH, "pause": PAUSE, "restart": RESTART, "end": AFTER}
+    sums: dict[str, list[float]] = {}
+    made, stretches = bill(run), run.stretches
+    for place, stretch in enumerate(stretches):
+        cause = names.get(stretch.cause)
+        if cause is None or stretch.since > t:
+            continue
+        end = min(t, stretches[place + 1].since) if place + 1 < len(stretches) else t
+        spent = made.between(stretch.since, end).billed_usd
+        if spent is None:
+            return None
+        sums.setdefault(cause, []).append(spent)
+    added = {cause: math.fsum(parts) for cause, parts in sums.items()}
+    return {cause: usd for cause, usd in added.items() if usd > 0}
