@@ -128,7 +128,12 @@ def decide(run: Run, now: float) -> list[Decision]:
     if recovery:
         return recovery
     present = [node for node in run.nodes if node.status != "dropped"]
-    if not run.gang_started and all(node.agent is not None and node.status == "connected" for node in present):
+    waits = recovers(run) and any(_doomed(node) for node in present)
+    if (
+        not run.gang_started
+        and not waits
+        and all(node.agent is not None and node.status == "connected" for node in present)
+    ):
         return [StartGang()]
     return _budget(run, now)
 
