@@ -7,7 +7,8 @@ process session of its own, so that a console which goes away changes nothing fo
 
 The lease is a deadline. The console moves it while it is attached; when it passes, the agent asks the gang for a
 checkpoint, ends the trainer, and gives the host back: nothing for a host that is somebody's own, the embedded host's
-process, or the instance's power.
+process, or the instance's power. A rented host has a timer of its own besides, which the agent keeps told
+(`remote.lease`).
 
 Standard library only.
 """
@@ -36,12 +37,16 @@ from remote.events import (
     HostSampled,
     LeaseExpired,
     LeaseMoved,
+    LogPrinted,
+    SpotNoticed,
     TrainerEnded,
     TrainerStarted,
 )
 from remote.gpu import GpuMeter
 from remote.job import Job
 from remote.journal import JOURNAL, Journal
+from remote.lease import Lease
+from remote.notice import METADATA_URL, Notices
 from remote.output import OutputReader
 from remote.processor import MachineMeter, ShareMeter, boot_id, memory_mib
 
@@ -61,6 +66,10 @@ _SAMPLE_S = 1.0
 _CHECKPOINT_GRACE_S = 10.0
 """How long the gang has for a checkpoint once the lease has passed."""
 _KILL_GRACE_S = 2.0
+_CONSOLE_S = 10.0
+"""How long a console has to answer a spot notice before the agent does; it may be gone without a word."""
+_POWEROFF_S = 20.0
+"""How long the host's timer has to power it off: it looks every five seconds."""
 
 
 def torch_version() -> str | None:
@@ -115,10 +124,13 @@ class Agent:
         self._wish = control.Wish()
         self._commands_read = 0
         self._done: set[str] = set()
-        self._deadline = time.time() + job.lease_s if job.lease_s else None
+        self._lease = Lease(job.lease_file)
+        self._timer_told = True
         self._attended = True
         self._expired: float | None = None
         self._leaving = ""
+        self._notices = Notices(os.environ.get(METADATA_URL, job.metadata_url))
+        self._noticed: float | None = None
         if job.embedded:
             self._meter: ShareMeter | MachineMeter = ShareMeter(self._own_processes, job.embedded)
         else:
@@ -147,11 +159,14 @@ class Agent:
         )
         os.write(ready, b"1")
         os.close(ready)
+        if self._job.lease_s:
+            self._move_lease(self._job.lease_s)
         next_sample = time.monotonic()
         while not self._leaving:
             self._take_commands()
             self._watch_trainer()
             self._watch_lease()
+            self._watch_notices()
             self._watch_host()
             if time.monotonic() >= next_sample:
                 next_sample = max(next_sample + _SAMPLE_S, time.monotonic())
@@ -240,9 +255,11 @@ class Agent:
         self._wish_for(control.Wish(paused=False, stop=self._wish.stop, checkpoint=self._wish.checkpoint))
 
     def _do_checkpoint(self, command: dict[str, Any]) -> None:
+        self._noticed = None
         self._wish_for(control.Wish(self._wish.paused, self._wish.stop, self._wish.checkpoint + 1))
 
     def _do_stop(self, command: dict[str, Any]) -> None:
+        self._noticed = None
         self._wish_for(control.Wish(False, True, self._wish.checkpoint))
 
     def _do_drain(self, command: dict[str, Any]) -> None:
@@ -257,12 +274,14 @@ class Agent:
         """Moves the deadline to ``seconds`` from now; ``attended`` says whether a console is there to move it again."""
         seconds = float(command["seconds"])
         attended = bool(command["attended"])
-        before = self._deadline
-        self._deadline = time.time() + seconds
+        if self._expired is not None:
+            return
+        before_s = self._lease.left_s
+        self._move_lease(seconds)
         # While attended the lease moves every few seconds; only what changes the picture goes into the journal.
-        if before is None or attended != self._attended or abs(self._deadline - before) > 60:
+        if before_s is None or attended != self._attended or abs(seconds - before_s) > 60:
             reason = "attended" if attended else "the console left"
-            self._journal.emit(LeaseMoved(deadline_t=self._deadline, reason=reason))
+            self._journal.emit(LeaseMoved(deadline_t=self._lease.deadline_t, reason=reason))
         self._attended = attended
 
     def _do_end(self, command: dict[str, Any]) -> None:
@@ -315,22 +334,44 @@ class Agent:
         self._trainer = self._output = None
         self._journal.emit(TrainerEnded(attempt=self._attempt, outcome=outcome, reason=reason))
         if not self._attended and self._expired is None:
-            self._deadline = min(self._deadline or float("inf"), time.time() + self._job.linger_s)
-            self._journal.emit(LeaseMoved(deadline_t=self._deadline, reason="the trainer ended unattended"))
+            left_s = self._lease.left_s
+            self._move_lease(self._job.linger_s if left_s is None else min(left_s, self._job.linger_s))
+            self._journal.emit(LeaseMoved(deadline_t=self._lease.deadline_t, reason="the trainer ended unattended"))
 
     # --- the lease ---
 
+    def _move_lease(self, seconds: float) -> None:
+        told = self._lease.move(seconds)
+        if told != self._timer_told:
+            self._timer_told = told
+            what = "can be written again" if told else "cannot be written: the host's timer stays as it was"
+            self._journal.emit(LogPrinted(text=f"{self._job.lease_file} {what}", stream="stderr"))
+
     def _watch_lease(self) -> None:
         if self._expired is None:
-            if self._deadline is not None and time.time() >= self._deadline:
+            if self._lease.passed:
                 self._expired = time.monotonic()
-                self._journal.emit(LeaseExpired(deadline_t=self._deadline))
+                self._journal.emit(LeaseExpired(deadline_t=self._lease.deadline_t))
                 if self._trainer is not None:
                     self._do_stop({})
         elif self._trainer is None or time.monotonic() - self._expired > _CHECKPOINT_GRACE_S:
             self._kill_trainer()
             self._watch_trainer()
             self._leaving = "the lease ran out"
+
+    def _watch_notices(self) -> None:
+        for event in self._notices.take():
+            self._journal.emit(event)
+            if isinstance(event, SpotNoticed):
+                self._noticed = time.monotonic()
+        if self._noticed is None or (self._attended and time.monotonic() - self._noticed < _CONSOLE_S):
+            return
+        self._noticed = None
+        if self._trainer is not None:
+            try:
+                self._do_checkpoint({})
+            except OSError as error:
+                self._journal.emit(LogPrinted(text=f"no checkpoint before the end: {error}", stream="stderr"))
 
     def _watch_host(self) -> None:
         host = os.environ.get(HOST_PID)
@@ -351,6 +392,8 @@ def give_host_back(job: Job, reason: str) -> None:
     if job.lease_end == "host" and HOST_PID in os.environ:
         os.kill(int(os.environ[HOST_PID]), signal.SIGTERM)
     elif job.lease_end == "poweroff":
+        if Lease(job.lease_file).end_now():
+            time.sleep(_POWEROFF_S)
         # `halt` would leave an EC2 instance running; `poweroff` ends it where shutdown means terminate.
         subprocess.run(["sudo", "-n", "poweroff"], check=False)
 
@@ -384,6 +427,7 @@ def daemonize(folder: Path, job: Job, lock: int) -> None:
             os.dup2(fd, target)
         agent = Agent(folder, job, lock)
         agent.run(writable)
+        os.close(lock)
         give_host_back(job, agent._leaving)
     except BaseException as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")

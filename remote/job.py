@@ -72,6 +72,10 @@ class Job:
     """The host ends itself so long after the console last moved the lease; 0: no lease."""
     lease_end: str = "agent"
     """What the lease's end ends: ``agent`` (a host that is not ours), ``host`` (an embedded one), ``poweroff``."""
+    lease_file: str = ""
+    """Where the host's own timer, which powers it off, is told its deadline: see `remote.lease`; empty: it has none."""
+    metadata_url: str = ""
+    """Where the host's metadata service tells of a spot instance's end; empty: there is none."""
     linger_s: float = 30.0
     """How long an unattended host stays after its trainer ended, so that the results can be fetched."""
     embedded: int = 0
