@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from console import budget, ledger, state, views
-from console.budget import STOP_PATIENCE_S
+from console.budget import STOP_PATIENCE_S as STOP_PATIENCE_S
 from console.exits import Exit
 from console.state import Node, Run
 

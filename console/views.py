@@ -230,6 +230,15 @@ def stale_s(node: Node, now: float) -> float | None:
     return None if node.last_received is None else max(0.0, now - node.last_received)
 
 
+def interruptions(run: Run, now: float) -> dict[int, float]:
+    """Nodes whose spot instance EC2 takes back, with the seconds that are left; 0 where the time is up."""
+    return {
+        node.node: max(0.0, node.interruption.deadline_t - now)
+        for node in run.nodes
+        if run.live and node.interruption is not None and node.status not in ("lost", "dropped")
+    }
+
+
 def quiet(run: Run, now: float, after_s: float = 5.0) -> tuple[int, ...]:
     """Nodes that should speak and have not for `after_s` seconds."""
     if not run.live:

@@ -16,6 +16,7 @@ from textual.binding import Binding
 from textual.pilot import Pilot
 from textual.widgets import Button, Input
 
+from console import events as ce
 from console.events import Record
 from console.source import Player, Source
 from console.tui import ink, keys
@@ -787,3 +788,19 @@ def test_the_canned_player_is_a_player() -> None:
 
 def _printed(text: str) -> Record:
     return Record(T0 + 100, T0 + 100, re.LogPrinted(text=text, rank=0), 0, 0)
+
+
+async def test_a_spot_notice_counts_down_where_one_looks() -> None:
+    """The header says which node goes and when, its row what is done about it, and a dropped node is no alarm."""
+    records = scene("training", nodes=4)
+    at = records[-1].received
+    notice = re.SpotNoticed(action="terminate", deadline_t=at + 119)
+    records += [Record(at, at, notice, 2, 1 << 40), Record(at, at, ce.ReplacementOrdered(reason="spot"), 2)]
+    async with desk(CannedSource(records, now=at + 30)) as one:
+        assert "EC2 takes node 2 back in 01:29" in one.text("header")
+        assert "! gone in 01:29, another asked" in one.text("nodes")
+        one.source.feed([Record(at + 90, at + 90, ce.NodeDropped(reason="EC2 terminated i-0002"), 2)])
+        one.source._now = at + 91
+        await one.show()
+        assert "EC2 takes" not in one.text("header")
+        assert "dropped: EC2 terminated i-0002" in one.text("nodes")

@@ -224,3 +224,12 @@ def test_plain_text_holds_nothing_that_a_terminal_obeys(text: str) -> None:
     assert "\n" not in clean
     assert len(clean) <= 200
     clean.encode()
+
+
+def test_the_time_that_a_doomed_spot_instance_has_left() -> None:
+    written = trained()
+    written.hears(1, re.SpotNoticed(action="terminate", deadline_t=written.t + 120))
+    assert views.interruptions(written.run, written.t + 30) == {1: 90.0}
+    assert views.interruptions(written.run, written.t + 130) == {1: 0.0}
+    written.says(ce.HostLost(reason="EC2 terminated i-1"), 1)
+    assert views.interruptions(written.run, written.t) == {}

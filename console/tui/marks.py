@@ -17,10 +17,11 @@ NODE: Final[dict[str, tuple[str, str]]] = {
     "failed": ("✗", "bad"),
     "refused": ("⊘", "bad"),
     "lost": ("✗", "bad"),
+    "dropped": ("–", "faint"),
 }
 """Mark and tone of a node's status."""
 
-BROKEN: Final = ("unreachable", "failed", "refused", "lost")
+BROKEN: Final = ("unreachable", "failed", "refused", "lost", "dropped")
 """Statuses of a node that come with a reason."""
 
 RUN: Final[dict[str, str]] = {

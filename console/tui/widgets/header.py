@@ -69,9 +69,14 @@ def _health(moment: Moment) -> Line:
         parts.append((f"  {word} {len(command.done)}/{run.nnodes}", "warn"))
     if not run.live:
         return tuple(parts)
-    broken = sum(node.status in marks.BROKEN for node in run.nodes)
+    broken = sum(node.status in marks.BROKEN and node.status != "dropped" for node in run.nodes)
+    doomed = views.interruptions(run, moment.now)
     quiet = len(views.quiet(run, moment.now)) if moment.play is None or moment.play.playing else 0
-    if broken:
+    if doomed:
+        soonest_s = views.clock(min(doomed.values()))
+        which = f"node {next(iter(doomed))}" if len(doomed) == 1 else f"{len(doomed)} nodes"
+        parts.append((f"  ! EC2 takes {which} back in {soonest_s}", "bad"))
+    elif broken:
         parts.append((f"  ✗ {broken} of {run.nnodes} hosts down", "bad"))
     elif quiet:
         parts.append((f"  ! {quiet} of {run.nnodes} hosts quiet", "warn"))

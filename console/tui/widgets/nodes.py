@@ -54,10 +54,13 @@ class NodesPane(Pane):
         # While a log stands still nobody speaks, and nobody is quiet.
         clock_runs = moment.play is None or moment.play.playing
         quiet = set(views.quiet(run, moment.now, QUIET_S)) if clock_runs else set()
+        doomed = views.interruptions(run, moment.now)
         rows: list[Line] = []
         for node in run.nodes:
             note: Ink = ("", "plain")
-            if node.node in quiet:
+            if node.node in doomed:
+                note = (f"! gone in {views.clock(doomed[node.node])}{_replacement(node)}", "bad")
+            elif node.node in quiet:
                 note = (f"! quiet {views.clock(views.stale_s(node, moment.now))}", "warn")
             elif node.node in slow and node.status == "training":
                 one = slow[node.node]
@@ -190,13 +193,18 @@ def _stage(stage: views.Stage) -> Line:
     return ((f"{clean(stage.name)} {stage.nodes_done}/{stage.nodes}", tone),)
 
 
+def _replacement(node: Node) -> str:
+    return {"ordered": ", another asked", "ready": ", another ready"}.get(node.replacement, "")
+
+
 def _row(node: Node, columns: _Columns, width: int, note: Ink, launching: bool) -> Line:
     mark, tone = marks.node_mark(node.status)
     inks: list[Ink] = [(f" {mark} ", tone), (right(str(node.node), columns.index + 1) + " ", "plain")]
     if columns.address:
         inks.append((fit(clean(address(node)), columns.address + 2), "dim"))
     if node.status in marks.BROKEN:
-        inks.append((f"{node.status}: {clean(node.reason)}" if node.reason else node.status, tone))
+        text = f"{node.status}: {clean(node.reason)}" if node.reason else node.status
+        inks.append((f"{text}{_replacement(node)}", tone))
         return _cut(inks, width)
     if launching or node.status in ("waiting", "launching"):
         return _cut([*inks, *_launching(node, width - width_of(tuple(inks)))], width)
