@@ -97,7 +97,7 @@ class LiveRun:
         self._book = Book(directory.journal, run)
         self._links = Links(self._book, directory.run_id, self._prepare, provider.lost)
         self._keeper = Keeper(self._book, directory)
-        self._replacements = Replacements(self._book, provider)
+        self._replacements = Replacements(self._book, provider, self._move)
         self._starting: asyncio.Task[None] | None = None
         self._addresses: dict[int, HostAddress] = {}
         self._gang_addresses: dict[int, str] = {}
@@ -316,6 +316,10 @@ class LiveRun:
         self._addresses[address.node] = address
         self._links.serve(address)
 
+    def _move(self, address: HostAddress) -> None:
+        self._links.drop(address.node)
+        self._serve(address)
+
     async def _prepare(self, connection: asyncssh.SSHClientConnection, address: HostAddress) -> str | None:
         peer = connection.get_extra_info("peername")
         self._gang_addresses[address.node] = address.gang_address or (peer[0] if peer else address.host)
@@ -454,10 +458,9 @@ class LiveRun:
         Where they are not, what their disks still tell is taken in, the last checkpoint is kept, and the run is ended
         with the sentence of what happened.
         """
-        addresses, _ = self.directory.read_fleet()
-        lost = [await self._provider.lost(address) for address in addresses]
-        if addresses and not all(lost):
+        if await self._provider.remains():
             return True
+        addresses, _ = self.directory.read_fleet()
         last_t = {node.node: node.last_received or self.run.started or self.now() for node in self.run.nodes}
 
         def remember(before: Run, after: Run, record: Record | None) -> None:
@@ -476,8 +479,8 @@ class LiveRun:
         await self._keeper.finish({}, self._provider.disk)
         end = policy.salvaged(self.run)
         async for node, event in self._provider.give_back():
-            # They ended when they last spoke, and not now that somebody looks.
-            if isinstance(event, InstanceStopped) and node is not None:
+            # They ended when they last spoke, and not now that somebody looks; EC2 knows better.
+            if isinstance(event, InstanceStopped) and node is not None and not self._provider.states_ends:
                 event = replace(event, stopped_t=last_t[node])
             self._book.witness(event, node)
         self._end(end)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 from console.address import HostAddress
 from console.book import Book
@@ -13,9 +14,11 @@ from console.fleet import Provider, ProviderError
 class Replacements:
     """The replacements of a run that are under way or ready."""
 
-    def __init__(self, book: Book, provider: Provider) -> None:
+    def __init__(self, book: Book, provider: Provider, moved: Callable[[HostAddress], None]) -> None:
+        """`moved(address)`: the way to another node's host leads elsewhere now."""
         self._book = book
         self._provider = provider
+        self._moved = moved
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._ready: dict[int, HostAddress] = {}
         self._found: dict[int, HostFound] = {}
@@ -28,7 +31,9 @@ class Replacements:
 
     async def _bring(self, node: int) -> None:
         async for one in self._provider.replace(node):
-            if isinstance(one, HostAddress):
+            if isinstance(one, HostAddress) and one.node != node:
+                self._moved(one)
+            elif isinstance(one, HostAddress):
                 self._ready[one.node] = one
                 self._book.witness(ReplacementReady(address=str(one)), one.node)
             else:

@@ -29,6 +29,8 @@ class Provider(Protocol):
     """How many of the hosts share one machine; 0 where each has its own."""
     gives_back: bool
     """False where the hosts are somebody's own and stay."""
+    states_ends: bool
+    """True if the provider says when a host ended that nobody was watching."""
 
     def bring_up(self) -> AsyncIterator[News | HostAddress]:
         """Starts or finds the hosts: yields what happens on the way, and each host as it is there.
@@ -60,6 +62,10 @@ class Provider(Protocol):
 
     async def lost(self, address: HostAddress) -> str | None:
         """Why the host is gone for good, or None while the provider does not know that it is."""
+        ...
+
+    async def remains(self) -> bool:
+        """True if any host of the run is there, or may be. Raises ProviderError where nobody can say."""
         ...
 
     def give_back(self) -> AsyncIterator[News]:

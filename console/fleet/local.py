@@ -46,6 +46,7 @@ class LocalProvider:
 
     lease_end = "host"
     gives_back = True
+    states_ends = False
 
     def __init__(self, profile: Profile, directory: RunDirectory) -> None:
         self._profile = profile
@@ -112,6 +113,10 @@ class LocalProvider:
         if known is None or started(known[0]) == known[1]:
             return None
         return f"its embedded host (process {known[0]}) ended"
+
+    async def remains(self) -> bool:
+        """Any of the processes lives."""
+        return any(started(pid) == began for pid, began in self._processes.values())
 
     async def give_back(self) -> AsyncIterator[News]:
         """Ends every host and what runs on it, and removes the homes."""

@@ -27,6 +27,7 @@ class StaticProvider:
     lease_end = "agent"
     embedded = 0
     gives_back = False
+    states_ends = False
 
     def __init__(self, profile: Profile, directory: RunDirectory) -> None:
         self._profile = profile
@@ -89,6 +90,10 @@ class StaticProvider:
     async def lost(self, address: HostAddress) -> str | None:
         """Nobody but the host itself knows."""
         return None
+
+    async def remains(self) -> bool:
+        """The hosts stay, whatever becomes of the run."""
+        return bool(self._directory.read_fleet()[0])
 
     async def give_back(self) -> AsyncIterator[News]:
         """Ends the bill; the hosts stay."""
