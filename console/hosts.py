@@ -30,6 +30,16 @@ KEEPALIVE_S = 5.0
 # Measured with asyncssh 2.24: two to four times the lines a second of the default chacha20 (bench/ssh.py).
 ENCRYPTION = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes128-ctr")
 
+_KEY_KINDS = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+)
+"""What hosts hold: ssh-keygen's kinds, without those that OpenSSH has given up."""
+
 CODE_FOLDER = ".fastconsole/code"
 """On a host, below the home folder; holds one folder for each content hash of `remote/`."""
 
@@ -117,7 +127,9 @@ async def _open(address: HostAddress, passage: Passage | None) -> asyncssh.SSHCl
         options["client_keys"] = [address.client_key]
     if address.host_key is not None:
         # Ours, through and through: nothing of the user's SSH set-up has a say.
-        options["known_hosts"] = ([asyncssh.import_public_key(address.host_key)], [], [])
+        key = asyncssh.import_public_key(address.host_key)
+        options["known_hosts"] = ([key], [], [])
+        options["server_host_key_algs"] = _key_kinds(key)
         options["config"] = None
         options["agent_path"] = None
     else:
@@ -150,6 +162,13 @@ async def _open(address: HostAddress, passage: Passage | None) -> asyncssh.SSHCl
         if isinstance(error, FileNotFoundError) and error.filename:
             raise HostRefused(f"{error.filename}: there is no such file") from None
         raise HostUnreachable(f"{name}: {_os_reason(error)}") from None
+
+
+def _key_kinds(pinned: asyncssh.SSHKey) -> list[str]:
+    """The pinned key's kinds first, and then all others: a host that has none of its kind is to show the one it has,
+    and be refused for it, rather than to hang up without a word, which would look like a host that still boots."""
+    own = [kind.decode() for kind in pinned.sig_algorithms]
+    return own + [kind for kind in _KEY_KINDS if kind not in own]
 
 
 def _os_reason(error: OSError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -17,6 +18,7 @@ SSHD = shutil.which("sshd") or next((path for path in ("/usr/sbin/sshd",) if os.
 SFTP_SERVER = next((path for path in ("/usr/lib/openssh/sftp-server",) if os.access(path, os.X_OK)), None)
 
 CONFIG = """\
+{lines}
 ListenAddress 127.0.0.1
 Port {port}
 HostKey {folder}/host_key
@@ -33,9 +35,9 @@ LogLevel ERROR
 
 
 class OpenSSHServer:
-    """One sshd. `home` is the home folder that a login sees."""
+    """One sshd. `home` is the home folder that a login sees, `lines` come first in its configuration and so win."""
 
-    def __init__(self, folder: Path, client_key: asyncssh.SSHKey, home: Path | None = None) -> None:
+    def __init__(self, folder: Path, client_key: asyncssh.SSHKey, home: Path | None = None, lines: str = "") -> None:
         if SSHD is None:
             pytest.skip("needs Debian's openssh-server (tests/system-packages.sh installs it)")
         self.folder = folder
@@ -47,23 +49,42 @@ class OpenSSHServer:
         folder.joinpath("host_key").touch(0o600)
         folder.joinpath("host_key").write_bytes(key.export_private_key())
         folder.joinpath("authorized_keys").write_bytes(client_key.export_public_key())
-        config = folder / "sshd_config"
-        config.write_text(CONFIG.format(port=self.port, folder=folder, home=self.home))
+        folder.joinpath("sshd_config").write_text(
+            CONFIG.format(port=self.port, folder=folder, home=self.home, lines=lines)
+        )
         # sshd wants its privilege separation folder; a container's start-up may not have made it.
         Path("/run/sshd").mkdir(exist_ok=True, mode=0o755)
-        self._process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(config)], stderr=(folder / "log").open("w"))
+        self.start()
+
+    def start(self) -> None:
+        """Starts it; once more where it was killed."""
+        command = [SSHD or "", "-D", "-e", "-f", str(self.folder / "sshd_config")]
+        self._process = subprocess.Popen(command, stderr=(self.folder / "log").open("a"))
         end = time.monotonic() + 10
         while time.monotonic() < end:
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return
-            assert self._process.poll() is None, (folder / "log").read_text()
+            assert self._process.poll() is None, (self.folder / "log").read_text()
             time.sleep(0.05)
         raise AssertionError("sshd did not listen")
 
     def known_hosts_line(self, host_key: str | None = None) -> str:
         """The line that pins this server's key, or another one in its place."""
         return f"[127.0.0.1]:{self.port} {host_key or self.host_key}\n"
+
+    def connections(self) -> list[int]:
+        """The processes of those who are connected now."""
+        pid = self._process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def kill(self) -> None:
+        """Kills the server and every connection to it, as a crash would."""
+        connections = self.connections()
+        self._process.kill()
+        self._process.wait(10)
+        for pid in connections:
+            os.kill(pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """Ends the server and what is connected to it."""

@@ -8,6 +8,7 @@
 set -u
 
 run=${FASTCONSOLE_RUN:-/run}
+look_s=${FASTCONSOLE_LOOK_S:-5}
 insist_s=${FASTCONSOLE_INSIST_S:-60}
 lease=$run/fastconsole/lease
 state=$run/fastconsole-lease/deadline
@@ -15,7 +16,6 @@ state=$run/fastconsole-lease/deadline
 # No deadline is further off than 13 h: a console leaves its hosts to themselves for 12 h at most, and an hour more is
 # for whatever is slow. What moves the deadline by mistake costs no more than that.
 limit_s=46800
-look_s=5
 
 say() { printf 'fastconsole-lease: %s\n' "$*" >&2; }
 
