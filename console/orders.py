@@ -32,15 +32,24 @@ class Order:
     """Epoch seconds."""
 
 
-class NobodyTook(Exception):
-    """The console that drives the run did not take the order in time; it was taken back."""
+class NoAnswer(Exception):
+    """The console that drives the run did not answer in time."""
+
+    def __init__(self, *, taken: bool) -> None:
+        """`taken`: it has the order, and nobody knows what became of it; else it was taken back."""
+        super().__init__("the order was taken and not answered" if taken else "the order was not taken")
+        self.taken = taken
 
 
-def give(run_directory: Path, command: str, arguments: dict[str, Any], *, patience_s: float) -> str:
+def give(
+    run_directory: Path, command: str, arguments: dict[str, Any], *, patience_s: float, answer_s: float = 30.0
+) -> str:
     """Gives an order and waits for its answer: why it was refused, or nothing.
 
+    It is to be taken within `patience_s` seconds, and then answered within `answer_s`.
+
     Raises:
-        NobodyTook: and nothing has happened.
+        NoAnswer: the console hangs, or is gone.
         OSError: the directory cannot be written.
     """
     folder = run_directory / FOLDER
@@ -48,12 +57,15 @@ def give(run_directory: Path, command: str, arguments: dict[str, Any], *, patien
     name = secrets.token_hex(6)
     waiting, answered = folder / f"{name}.json", folder / f"{name}.answer"
     _write(waiting, {"command": command, "arguments": arguments, "t": time.time()})
-    end = time.monotonic() + patience_s
+    began = time.monotonic()
     try:
         while not answered.exists():
             time.sleep(_LOOK_S)
-            if time.monotonic() > end and _remove(waiting):
-                raise NobodyTook
+            waited_s = time.monotonic() - began
+            if waited_s > patience_s and _remove(waiting):
+                raise NoAnswer(taken=False)
+            if waited_s > patience_s + answer_s:
+                raise NoAnswer(taken=True)
         return str(json.loads(answered.read_text()).get("refusal", ""))
     finally:
         # Also where we were interrupted: nobody may find the order later.

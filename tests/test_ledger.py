@@ -15,7 +15,7 @@ from console import events as ce
 from console import ledger, spending, views
 from console.ledger import cents
 from console.receipt import receipt
-from console.state import Run
+from console.state import Run, apply
 from remote import events as re
 
 ZONE = "us-east-1b"
@@ -248,6 +248,15 @@ def test_what_it_burns_is_the_price_of_the_hour_that_runs() -> None:
     assert bill.billed(START_T - 1) == (0.0, 0.0)
     with_extras = ledger.bill(next(row for row in TABLE if row.name == "volumes and addresses").run)
     assert with_extras.billed(at("0:00:30"))[1] == pytest.approx(2 * (21.96 + 16 / 730 + 0.005))
+
+
+def test_a_quote_that_comes_later_changes_the_bill() -> None:
+    story = Story().says(created(nnodes=1)).says(SPOT, 0)
+    run = story.run
+    assert ledger.bill(run).billed(at("2:00:00"))[0] == 16.8
+    record = story.says(spot("0:30:00", 9.0)).records[-1]
+    assert ledger.bill(apply(run, record)).billed(at("2:00:00"))[0] == 17.4
+    assert ledger.bill(run).billed(at("2:00:00"))[0] == 16.8
 
 
 def test_volumes_of_unknown_price_are_in_no_total_and_said_so() -> None:

@@ -1,0 +1,81 @@
+"""Orders from one process to the console that drives a run: real files, a real other side."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from console import orders
+
+
+def test_an_order_is_carried_out_once_and_answered(tmp_path: Path) -> None:
+    assert orders.take(tmp_path) == []
+    with ThreadPoolExecutor() as pool:
+        given = pool.submit(orders.give, tmp_path, "budget", {"usd": 60.0}, patience_s=30)
+        order = taken(tmp_path)
+        assert (order.command, order.arguments) == ("budget", {"usd": 60.0})
+        assert orders.take(tmp_path) == []
+        orders.answer(tmp_path, order, "too little")
+        assert given.result() == "too little"
+    assert list((tmp_path / orders.FOLDER).iterdir()) == []
+
+
+def test_orders_of_two_are_each_answered(tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        given = [pool.submit(orders.give, tmp_path, "budget", {"usd": usd}, patience_s=30) for usd in (1.0, 2.0)]
+        while not all(one.done() for one in given):
+            for order in orders.take(tmp_path):
+                orders.answer(tmp_path, order, f"{order.arguments['usd']}")
+        assert [one.result() for one in given] == ["1.0", "2.0"]
+
+
+def test_an_order_that_nobody_takes_is_taken_back(tmp_path: Path) -> None:
+    with pytest.raises(orders.NoAnswer) as caught:
+        orders.give(tmp_path, "budget", {"usd": 60.0}, patience_s=0)
+    assert not caught.value.taken
+    assert orders.take(tmp_path) == []
+
+
+def test_an_order_that_was_taken_is_waited_for_longer(tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        given = pool.submit(orders.give, tmp_path, "budget", {"usd": 60.0}, patience_s=0.3)
+        order = taken(tmp_path)
+        with pytest.raises(TimeoutError):
+            given.result(timeout=0.8)
+        orders.answer(tmp_path, order, "")
+        assert given.result() == ""
+
+
+def test_a_console_that_dies_with_an_order_in_hand_keeps_nobody_waiting(tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        given = pool.submit(orders.give, tmp_path, "budget", {"usd": 60.0}, patience_s=0.3, answer_s=0.3)
+        taken(tmp_path)
+        with pytest.raises(orders.NoAnswer) as caught:
+            given.result(timeout=30)
+    assert caught.value.taken
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"command": "budget", "arguments": 3, "t": 1}', '{"command": "stop", "arguments": {}, "t": 9}'],
+)
+def test_what_is_no_order_or_has_lain_too_long_is_refused(tmp_path: Path, text: str) -> None:
+    folder = tmp_path / orders.FOLDER
+    folder.mkdir()
+    (folder / "a.json").write_text(text)
+    assert orders.take(tmp_path) == []
+    assert json.loads((folder / "a.answer").read_text())["refusal"]
+    assert not (folder / "a.json").exists()
+
+
+def taken(path: Path) -> orders.Order:
+    """Waits for an order."""
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        for order in orders.take(path):
+            return order
+    raise AssertionError("no order came")
