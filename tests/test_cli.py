@@ -143,7 +143,7 @@ def test_wrong_usage_is_one_sentence(line: str, words: str, fastconsole: Fastcon
 def test_hosts_that_cannot_be_had_are_another_code(fastconsole: Fastconsole, tmp_path: Path) -> None:
     done = fastconsole("imagenet-16x-p3")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (6, "", 1)
-    assert "renting instances (p3.16xlarge) is not in this version yet" in done.stderr
+    assert "p3.16xlarge is not offered in any region any more (retired in spring 2026); nearest: p4d" in done.stderr
     assert list((tmp_path / "state").rglob("*.jsonl")) == []
 
 

@@ -95,7 +95,6 @@ def provider_of(profile: Profile, directory: RunDirectory) -> Provider:
         from console.fleet.static import StaticProvider
 
         return StaticProvider(profile, directory)
-    raise ProviderError(
-        f"profile {profile.name}: renting instances ({profile.fleet.instance_type or 'provider aws'}) is not in this "
-        "version yet; use it for --replay, or name hosts that you have with provider static"
-    )
+    from console.fleet.aws.provider import AwsProvider
+
+    return AwsProvider(profile, directory)

@@ -7,6 +7,8 @@ Nothing else in the house imports boto3 or botocore. The endpoint is what the us
 from __future__ import annotations
 
 import asyncio
+import difflib
+import os
 import re
 from typing import Any
 
@@ -33,7 +35,14 @@ KINDS = {
         "SpotMaxPriceTooLow",
     ),
     "unsupported": ("Unsupported", "UnsupportedOperation", "InvalidInstanceType", "InvalidParameterCombination"),
-    "throttled": ("RequestLimitExceeded", "Throttling", "ThrottlingException", "EC2ThrottledException"),
+    "throttled": (
+        "RequestLimitExceeded",
+        "Throttling",
+        "ThrottlingException",
+        "EC2ThrottledException",
+        "TooManyRequestsException",
+    ),
+    "unavailable": ("InternalError", "InternalFailure", "ServerInternal", "ServiceUnavailable", "Unavailable"),
     "opt-in": ("OptInRequired", "PendingVerification", "Blocked"),
 }
 _KIND = {code: kind for kind, codes in KINDS.items() for code in codes}
@@ -58,7 +67,8 @@ class Cloud:
     def __init__(self, region: str | None = None) -> None:
         """`region`: None for that of the user's AWS set-up."""
         self._given = region
-        self._clients: dict[tuple[str, str | None], Any] = {}
+        self._session: Any = None
+        self._clients: dict[tuple[str, str, int], Any] = {}
         self._lock = asyncio.Lock()
 
     async def region(self) -> str:
@@ -69,26 +79,32 @@ class Cloud:
             raise CloudError("region", "no AWS region is set: say fleet.region in the profile, or set AWS_REGION")
         return self._given
 
-    async def call(self, service: str, operation: str, /, *, in_region: str | None = None, **params: Any) -> Any:
+    async def call(
+        self, service: str, operation: str, /, *, in_region: str | None = None, once: bool = False, **params: Any
+    ) -> Any:
         """One call, for example ``call("ec2", "describe_instances", InstanceIds=[…])``; its answer as boto3 gives it.
 
-        `in_region`: where the service has its endpoint elsewhere (``pricing`` is in us-east-1).
+        `in_region`: where the service has its endpoint elsewhere (``pricing`` is in us-east-1). `once`: it is not
+        made again by itself, whatever comes of it.
 
         Raises:
             CloudError
         """
         region = in_region or await self.region()
+        attempts = 1 if once else _ATTEMPTS
         async with self._lock:
-            client = self._clients.get((service, region))
+            client = self._clients.get((service, region, attempts))
             if client is None:
-                client = await asyncio.to_thread(_client, service, region)
-                self._clients[service, region] = client
+                if self._session is None:
+                    self._session = await asyncio.to_thread(_session)
+                client = await asyncio.to_thread(_client, self._session, service, region, attempts)
+                self._clients[service, region, attempts] = client
         return await asyncio.to_thread(_call, client, service, operation, region, params)
 
     async def pages(self, service: str, operation: str, key: str, /, **params: Any) -> list[Any]:
         """All items under `key` of an operation that answers in pages. Raises CloudError."""
         items: list[Any] = []
-        token: dict[str, str] = {}
+        token: dict[str, Any] = {}
         while True:
             answer = await self.call(service, operation, **params, **token)
             items += answer.get(key, [])
@@ -98,26 +114,60 @@ class Cloud:
 
 
 def _default_region() -> str | None:
+    import botocore.exceptions
     import botocore.session
 
-    region = botocore.session.get_session().get_config_variable("region")
+    if os.environ.get("AWS_REGION"):
+        # What AWS's command line and its other SDKs read; botocore knows AWS_DEFAULT_REGION alone.
+        return os.environ["AWS_REGION"]
+    try:
+        region = botocore.session.get_session().get_config_variable("region")
+    except botocore.exceptions.BotoCoreError as error:
+        raise _foreign(error, "", "", "") from None
     return str(region) if region else None
 
 
-def _client(service: str, region: str) -> Any:
+def unknown_region(name: str) -> str | None:
+    """The sentence for a region that botocore's own lists do not have; None for one that they have. Asks nobody."""
+    import botocore.session
+
+    session = botocore.session.Session()
+    partitions = session.get_available_partitions()
+    known = sorted({one for partition in partitions for one in session.get_available_regions("ec2", partition)})
+    if name in known:
+        return None
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]}?" if near else "say another in fleet.region"
+    return f"{name} is no region of AWS that this version of boto3 knows; {hint}"
+
+
+def _session() -> Any:
+    """The user's AWS set-up. A session of its own: boto3's default one is not made for threads."""
     import boto3
+    import botocore.exceptions
+
+    try:
+        session: Any = boto3.session.Session()
+        # Looked for once here: else each client would look, at the metadata service too, which takes seconds to fail.
+        if session.get_credentials() is None:
+            raise botocore.exceptions.NoCredentialsError
+    except botocore.exceptions.BotoCoreError as error:
+        raise _foreign(error, "", "", "") from None
+    return session
+
+
+def _client(session: Any, service: str, region: str, attempts: int) -> Any:
     import botocore.config
     import botocore.exceptions
 
     try:
-        # A session of its own: boto3's default one is not made for threads.
-        session: Any = boto3.session.Session(region_name=region)
         return session.client(
             service,
+            region_name=region,
             config=botocore.config.Config(
                 connect_timeout=_CONNECT_TIMEOUT_S,
                 read_timeout=_READ_TIMEOUT_S,
-                retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
+                retries={"mode": "standard", "total_max_attempts": attempts},
                 max_pool_connections=32,
             ),
         )
@@ -168,7 +218,7 @@ def _foreign(error: Exception, service: str, operation: str, region: str) -> Clo
 def _spoken(code: str, text: str, where: str) -> CloudError:
     kind = _KIND.get(code)
     if kind is None:
-        if code.endswith(("NotFound", ".Malformed", "Malformed")) or "NotFound" in code or code == "NoSuchEntity":
+        if "NotFound" in code or code.endswith(("Malformed", ".Unknown")) or code == "NoSuchEntity":
             kind = "missing"
         elif code.endswith(("Duplicate", "AlreadyExists", "AlreadyAssociated")):
             kind = "duplicate"

@@ -1,0 +1,224 @@
+"""From an accepted order to hosts: each instance awaited as EC2 states it, put on the bill, and pinned to its key."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Coroutine
+from dataclasses import replace
+from typing import Any
+
+from console.address import HostAddress
+from console.events import AlertRaised, InstanceStarted
+from console.fleet import News, ProviderError
+from console.fleet.aws import elastic
+from console.fleet.aws.bootstrap import pin
+from console.fleet.aws.claim import Order
+from console.fleet.aws.cloud import CloudError
+from console.fleet.aws.instances import NODE_TAG, Instance, of_run, why_gone
+from console.fleet.aws.launch import drop_user_data
+from console.fleet.aws.rate import Rate
+from console.fleet.aws.rental import PASSING, Deadline, Rental
+from console.hosts import HostRefused, HostUnreachable
+from remote.events import StageProgressed
+
+_BASTION = re.compile(r"(?:(?P<user>[^@]+)@)?(?:\[(?P<v6>[^\]]+)\]|(?P<name>[^:]+))(?::(?P<port>\d+))?")
+
+
+class Arrival:
+    """The instances of one order on their way to being hosts."""
+
+    def __init__(self, rental: Rental, order: Order) -> None:
+        self._rental = rental
+        self._order = order
+        self._fleet = rental.profile.fleet
+        self._places = order.places()
+        self._rate = Rate(rental, order)
+        self._news: asyncio.Queue[News | HostAddress | BaseException] = asyncio.Queue()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._gateway: asyncio.Future[HostAddress] = asyncio.get_running_loop().create_future()
+        """Node 0's host, where it is the way to the others."""
+
+    async def hosts(self) -> AsyncIterator[News | HostAddress]:
+        """Tells what happens to the instances, and yields each host once it is pinned, until all are there.
+
+        Raises:
+            CloudError
+            ProviderError: an instance ended, or a host cannot take part.
+        """
+        missing = {node for instance_id, node in self._places.items() if not self._arrived(instance_id, node)}
+        other = self._rental.addresses.get(0)
+        if 0 not in missing and other is not None:
+            self._gateway.set_result(other)
+        self._start(self._look())
+        try:
+            while missing:
+                one = await self._news.get()
+                if isinstance(one, BaseException):
+                    raise one
+                yield one
+                if isinstance(one, HostAddress):
+                    missing.discard(one.node)
+                elif isinstance(one[1], InstanceStarted):
+                    # After it is in the journal: a console that dies in between tells it twice, and never not at all.
+                    claim = self._rental.claim
+                    self._rental.remember(replace(claim, told=(*claim.told, one[1].instance_id)))
+            drop_user_data(self._rental, self._order)
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._gateway.cancel()
+
+    # --- instances ---
+
+    async def _look(self) -> None:
+        """Looks at the instances until their hosts are there: EC2 says when one runs, and when it is gone."""
+        rental = self._rental
+        seen: dict[str, str] = {}
+        end = Deadline(rental.patience.running_s)
+        while True:
+            try:
+                found = {one.instance_id: one for one in await of_run(rental.cloud(self._order.region), rental.run_id)}
+            except CloudError as error:
+                if error.kind not in PASSING or end.passed:
+                    raise
+                found = {}
+            for instance_id, node in self._places.items():
+                instance = found.get(instance_id)
+                if instance is None or self._arrived(instance_id, node):
+                    continue
+                gone = why_gone(instance)
+                if gone is not None:
+                    raise ProviderError(f"node {node}: {gone}" + ("" if instance_id in seen else " before it ran"))
+                state = "running" if instance.state == "running" and self._host_of(instance) else "pending"
+                if seen.get(instance_id) == state:
+                    continue
+                seen[instance_id] = state
+                if state == "running":
+                    await self._runs(instance, node)
+                    self._start(self._welcome(instance, node))
+                else:
+                    self._stage(node, "instance", 1, 2, f"{instance_id} in {instance.zone} is pending")
+            if end.passed and len([one for one in seen.values() if one == "running"]) < len(self._places):
+                late = sorted(node for one, node in self._places.items() if seen.get(one) != "running")
+                raise ProviderError(
+                    f"EC2 accepted the launch, and after {rental.patience.running_s / 60:.0f} minutes the instances of "
+                    f"nodes {', '.join(map(str, late))} do not run"
+                )
+            await asyncio.sleep(rental.patience.poll_s)
+
+    async def _runs(self, instance: Instance, node: int) -> None:
+        if instance.instance_id not in self._rental.claim.told:
+            self._news.put_nowait((node, await self._rate.started(instance, node)))
+        self._stage(node, "instance", 2, 2, f"{instance.instance_id} in {instance.zone}")
+
+    def _arrived(self, instance_id: str, node: int) -> bool:
+        return instance_id in self._rental.claim.served and node in self._rental.addresses
+
+    # --- hosts ---
+
+    async def _welcome(self, instance: Instance, node: int) -> None:
+        """Brings one instance from `running` to a host that is pinned to its own key."""
+        rental = self._rental
+        await self._tag(instance, node)
+        address = await self._address(instance, node)
+        self._stage(node, "host", 0, 1, "boots")
+
+        def remember(host_key: str) -> None:
+            rental.remember(rental.claim.with_key(instance.instance_id, host_key))
+
+        try:
+            pinned = await pin(
+                address,
+                bootstrap=self._order.bootstrap_key,
+                known=rental.claim.host_keys.get(instance.instance_id),
+                remember=remember,
+                patience_s=rental.patience.boot_s,
+                progress=lambda said: self._stage(node, "host", 0, 1, said),
+                instance_id=instance.instance_id,
+            )
+        except (HostRefused, HostUnreachable) as error:
+            raise ProviderError(f"node {node}: {error}") from None
+        rental.addresses[node] = pinned
+        claim = rental.claim
+        rental.remember(replace(claim, served=(*claim.served, instance.instance_id)))
+        if node == 0 and not self._gateway.done():
+            self._gateway.set_result(pinned)
+        self._stage(node, "host", 1, 1)
+        self._news.put_nowait(pinned)
+
+    async def _tag(self, instance: Instance, node: int) -> None:
+        """Writes the node's number on the instance, for who looks from another laptop."""
+        if instance.node == node:
+            return
+        end = Deadline(self._rental.patience.visible_s)
+        tags = [{"Key": NODE_TAG, "Value": str(node)}]
+        while True:
+            try:
+                ids = [instance.instance_id]
+                await self._rental.make(instance.region, "create_tags", Resources=ids, Tags=tags)
+                return
+            except CloudError as error:
+                if error.kind == "permission":
+                    self._news.put_nowait((node, AlertRaised(kind="launch", text=f"it has no tag {NODE_TAG}: {error}")))
+                    return
+                if error.kind not in (*PASSING, "missing") or end.passed:
+                    raise
+            await asyncio.sleep(self._rental.patience.poll_s)
+
+    async def _address(self, instance: Instance, node: int) -> HostAddress:
+        fleet, rental = self._fleet, self._rental
+        host = self._host_of(instance)
+        assert host is not None
+        assert instance.private_ip is not None
+        jump: HostAddress | None = None
+        if fleet.connect == "elastic-ip" and node == 0:
+            host = await elastic.attach(rental, instance)
+        elif fleet.connect == "elastic-ip":
+            jump = await asyncio.shield(self._gateway)
+        elif fleet.connect == "bastion":
+            jump = self._bastion()
+        return HostAddress(
+            node=node,
+            host=host,
+            port=fleet.ssh_port,
+            username=fleet.user,
+            client_key=str(rental.directory.key),
+            python=rental.profile.run.python,
+            gang_address=instance.private_ip,
+            jump=jump,
+        )
+
+    def _host_of(self, instance: Instance) -> str | None:
+        """Where the laptop reaches the instance; None while it has no such address."""
+        return instance.public_ip if self._fleet.connect == "public" else instance.private_ip
+
+    def _bastion(self) -> HostAddress:
+        """The user's own host on the way: ~/.ssh/config and known_hosts know it."""
+        fleet = self._fleet
+        match = _BASTION.fullmatch(fleet.bastion or "")
+        assert match is not None, fleet.bastion
+        return HostAddress(
+            node=0,
+            host=match["v6"] or match["name"],
+            port=int(match["port"]) if match["port"] else None,
+            username=match["user"],
+            known_hosts=fleet.known_hosts,
+            ssh_config=fleet.ssh_config,
+        )
+
+    # --- how ---
+
+    def _stage(self, node: int, stage: str, done: int, total: int, detail: str = "") -> None:
+        self._news.put_nowait((node, StageProgressed(stage=stage, done=done, total=total, detail=detail)))
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        async def told() -> None:
+            try:
+                await work
+            except Exception as error:
+                # Whoever reads the news raises it: a bug as well.
+                self._news.put_nowait(error)
+
+        self._tasks.add(asyncio.create_task(told()))

@@ -1,0 +1,316 @@
+"""Giving back: every instance of the run ended and seen to be, then all else that was made, and what is left named.
+
+Theory. What there is to end is found by the run's tag, by the tokens of orders and by the ids that EC2 gave, and looked
+for as long as something that was asked for may still be invisible. Nothing here raises because AWS refuses or cannot be
+reached: what may be left is told, with the command that ends it. All of it can be broken off and done again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from console.events import AlertRaised, InstanceStopped
+from console.fleet import News
+from console.fleet.aws.claim import ACCEPTED, ASKED, ENDED, Order
+from console.fleet.aws.cloud import CloudError
+from console.fleet.aws.instances import GONE, RUN_TAG, Instance, of_run, of_tokens
+from console.fleet.aws.launch import drop_user_data
+from console.fleet.aws.rate import Rate
+from console.fleet.aws.rental import PASSING, Deadline, Rental
+from remote.events import StageProgressed
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Something else than an instance that a run may have, and how it is found and deleted."""
+
+    name: str
+    describe: str
+    key: str
+    identity: str
+    delete: str
+    parameter: str
+    option: str
+    """Of the AWS CLI's command."""
+    only: tuple[str, str] | None = None
+    """A filter: what is not so goes with its instance."""
+
+    def command(self, region: str, identity: str) -> str:
+        """What deletes it by hand."""
+        return f"aws ec2 {self.delete.replace('_', '-')} --region {region} --{self.option} {identity}"
+
+
+_KINDS = (
+    _Kind(
+        "network-interface",
+        "describe_network_interfaces",
+        "NetworkInterfaces",
+        "NetworkInterfaceId",
+        "delete_network_interface",
+        "NetworkInterfaceId",
+        "network-interface-id",
+        ("status", "available"),
+    ),
+    _Kind(
+        "volume", "describe_volumes", "Volumes", "VolumeId", "delete_volume", "VolumeId", "volume-id",
+        ("status", "available"),
+    ),
+    _Kind(
+        "elastic-ip",
+        "describe_addresses",
+        "Addresses",
+        "AllocationId",
+        "release_address",
+        "AllocationId",
+        "allocation-id",
+    ),
+    _Kind(
+        "placement-group",
+        "describe_placement_groups",
+        "PlacementGroups",
+        "GroupName",
+        "delete_placement_group",
+        "GroupName",
+        "group-name",
+    ),
+    _Kind(
+        "security-group",
+        "describe_security_groups",
+        "SecurityGroups",
+        "GroupId",
+        "delete_security_group",
+        "GroupId",
+        "group-id",
+    ),
+)  # fmt: skip
+"""In the order in which they let go of each other."""
+
+
+async def given_back(rental: Rental) -> AsyncIterator[News]:
+    """Ends all that the run has, and tells what could not be ended. Raises nothing of AWS's."""
+    await rental.settled()
+    if not rental.claim.regions:
+        return
+    # First on disk, so that a console which comes to the run in between does not go on with a launch.
+    rental.remember(replace(rental.claim, ending=True))
+    try:
+        await rental.identify()
+    except CloudError as error:
+        yield None, _left(f"nothing could be given back: {error}", f"fastconsole terminate {rental.run_id}")
+        return
+    for region in rental.claim.regions:
+        orders = [order for order in rental.claim.open if order.region == region]
+        whole = True
+        async for news in ended(rental, region, orders, everything=True):
+            whole = whole and not isinstance(news[1], AlertRaised)
+            yield news
+        if whole:
+            async for news in _rest(rental, region):
+                whole = whole and not isinstance(news[1], AlertRaised)
+                yield news
+        if whole:
+            left = tuple(one for one in rental.claim.regions if one != region)
+            rental.remember(replace(rental.claim, regions=left))
+    if not rental.claim.regions:
+        rental.remember(replace(rental.claim, unanswered={}, retired={}, admitted=None))
+
+
+def _left(what: str, command: str) -> AlertRaised:
+    return AlertRaised(kind="left over", text=f"{what}; end it with `{command}`")
+
+
+# --- instances -------------------------------------------------------------------------------------------------------
+
+
+async def ended(
+    rental: Rental, region: str, orders: Sequence[Order], *, everything: bool = False, wait: bool = True
+) -> AsyncIterator[News]:
+    """Ends the instances of the orders, or every instance of the run in the region, and tells of each one's end.
+
+    `wait`: until EC2 says that they are terminated; else until each has been told to.
+    """
+    ending = _Ending(rental, region, orders, everything)
+    patience, failing, slow = rental.patience, Deadline(rental.patience.free_s), Deadline(rental.patience.ended_s)
+    while True:
+        try:
+            found = await ending.look()
+            await ending.terminate(found)
+            failing = Deadline(patience.free_s)
+        except CloudError as error:
+            if error.kind not in (*PASSING, "missing") or failing.passed:
+                for news in ending.left(str(error)):
+                    yield news
+                return
+            await asyncio.sleep(patience.poll_s)
+            continue
+        for instance in found:
+            async for news in ending.tell(instance):
+                yield news
+        if ending.over(found, wait=wait):
+            break
+        if slow.passed:
+            for news in ending.left(f"after {patience.ended_s / 60:.0f} minutes EC2 has not ended them"):
+                yield news
+            return
+        await asyncio.sleep(patience.poll_s)
+    claim = rental.claim
+    for order in orders:
+        claim = claim.order(replace(claim.by_token(order.token), outcome=ENDED))
+        drop_user_data(rental, order)
+    rental.remember(claim)
+
+
+class _Ending:
+    """What is known of the instances that are to end."""
+
+    def __init__(self, rental: Rental, region: str, orders: Sequence[Order], everything: bool) -> None:
+        self._rental = rental
+        self._cloud = rental.cloud(region)
+        self._region = region
+        self._tokens = {order.token: order for order in orders}
+        self._everything = everything
+        self._states: dict[str, str] = {}
+        self._ran: set[str] = set()
+        self._told: set[str] = set()
+        self._seen: dict[str, Instance] = {}
+
+    async def look(self) -> list[Instance]:
+        """The instances that EC2 shows. Raises CloudError."""
+        found = {one.instance_id: one for one in await of_run(self._cloud, self._rental.run_id)}
+        if self._tokens:
+            found |= {one.instance_id: one for one in await of_tokens(self._cloud, self._tokens)}
+        if not self._everything:
+            found = {key: one for key, one in found.items() if one.token in self._tokens or key in self._ids()}
+        self._seen |= found
+        self._ran |= {key for key, one in found.items() if one.state in ("running", "stopping", "stopped")}
+        for order in list(self._tokens.values()):
+            ids = [key for key, one in found.items() if one.token == order.token]
+            if order.outcome == ASKED and len(ids) == len(order.nodes):
+                # Known from here on: its places too.
+                self._tokens[order.token] = order.accepted(ids)
+                self._rental.remember(self._rental.claim.order(self._tokens[order.token]))
+        return list(found.values())
+
+    async def terminate(self, found: Iterable[Instance]) -> None:
+        """Tells those that live to end, and those that are known and not shown yet. Raises CloudError."""
+        living = {one.instance_id for one in found if one.state not in GONE}
+        unseen = self._ids() - set(self._seen) if self._waiting() else set()
+        if living:
+            await self._rental.make(self._region, "terminate_instances", InstanceIds=sorted(living))
+        if unseen:
+            try:
+                await self._rental.make(self._region, "terminate_instances", InstanceIds=sorted(unseen))
+            except CloudError as error:
+                if error.kind != "missing":
+                    raise
+
+    def over(self, found: Iterable[Instance], *, wait: bool) -> bool:
+        """True once nothing lives and nothing can appear any more."""
+        states = ("terminated",) if wait else GONE
+        return not self._waiting() and all(one.state in states for one in found)
+
+    def _ids(self) -> set[str]:
+        return {one for order in self._tokens.values() for one in order.instance_ids}
+
+    def _waiting(self) -> bool:
+        """True while instances that were asked for may be there and invisible."""
+        for order in self._tokens.values():
+            unseen = order.outcome == ASKED or any(one not in self._seen for one in order.instance_ids)
+            if unseen and time.time() - order.asked_t < self._rental.patience.visible_s:
+                return True
+        return False
+
+    async def tell(self, instance: Instance) -> AsyncIterator[News]:
+        """What is new of an instance."""
+        key, before = instance.instance_id, self._states.get(instance.instance_id)
+        if before == instance.state:
+            return
+        self._states[key] = instance.state
+        node = next((order.places()[key] for order in self._tokens.values() if key in order.instance_ids), None)
+        if node is None:
+            return
+        detail = f"{key} is {instance.state}" if instance.state in GONE else f"{key} was told to end"
+        yield node, StageProgressed(stage="end", done=int(instance.state == "terminated"), total=1, detail=detail)
+        if instance.state not in GONE or key in self._told:
+            return
+        self._told.add(key)
+        order = self._rental.claim.by_instance(key)
+        assert order is not None
+        # One that was never seen to run, and that EC2 names no end of, died at its launch: nobody bills it.
+        ran = key in self._ran or instance.ended_t is not None or instance.taken_back
+        if key not in self._rental.claim.told and ran:
+            yield node, await Rate(self._rental, order).started(instance, node)
+            self._rental.remember(replace(self._rental.claim, told=(*self._rental.claim.told, key)))
+        yield node, stopped(instance)
+
+    def left(self, why: str) -> list[News]:
+        """What may be left, for the operator."""
+        living = sorted(one.instance_id for one in self._seen.values() if self._states.get(one.instance_id) not in GONE)
+        unseen = sorted(self._ids() - set(self._seen))
+        ids = [*living, *unseen]
+        if ids:
+            command = f"aws ec2 terminate-instances --region {self._region} --instance-ids {' '.join(ids)}"
+            return [(None, _left(f"{len(ids)} instances may still run in {self._region} ({why})", command))]
+        if any(order.outcome in (ASKED, ACCEPTED) for order in self._tokens.values()):
+            what = f"instances of run {self._rental.run_id} may run in {self._region} ({why})"
+            return [(None, _left(what, f"fastconsole terminate {self._rental.run_id}"))]
+        return [(None, _left(f"{self._region} could not be looked at ({why})", "fastconsole clean"))]
+
+
+def stopped(instance: Instance) -> InstanceStopped:
+    """The event that takes the instance off the bill, with EC2's own time where it states one."""
+    return InstanceStopped(
+        instance_id=instance.instance_id,
+        stopped_t=instance.ended_t or time.time(),
+        reason=instance.reason or instance.state,
+        taken_back=instance.taken_back,
+    )
+
+
+# --- all else --------------------------------------------------------------------------------------------------------
+
+
+async def _rest(rental: Rental, region: str) -> AsyncIterator[News]:
+    """Deletes what else the run has in the region."""
+    for kind in _KINDS:
+        end, why, pause_s = Deadline(rental.patience.free_s), "EC2 still shows it", 0.0
+        found: list[str] = []
+        while True:
+            try:
+                found = await _tagged(rental, region, kind)
+                # Looked at again after it was deleted: only what EC2 shows no more counts as gone.
+                if not found and not rental.may_appear(kind.name, region):
+                    break
+                for one in found:
+                    await rental.make(region, kind.delete, **_of(kind, one))
+            except CloudError as error:
+                why = str(error)
+                if error.kind not in (*PASSING, "in-use", "missing"):
+                    end = Deadline(0)
+            if end.passed:
+                for one in found:
+                    yield None, _left(f"{kind.name} {one} in {region} is left ({why})", kind.command(region, one))
+                if not found:
+                    what = f"whether {region} has a {kind.name} of run {rental.run_id} could not be found out ({why})"
+                    yield None, _left(what, f"fastconsole terminate {rental.run_id}")
+                break
+            await asyncio.sleep(pause_s)
+            pause_s = rental.patience.poll_s
+
+
+def _of(kind: _Kind, identity: str) -> dict[str, Any]:
+    return {kind.parameter: identity}
+
+
+async def _tagged(rental: Rental, region: str, kind: _Kind) -> list[str]:
+    filters: list[dict[str, Any]] = [{"Name": f"tag:{RUN_TAG}", "Values": [rental.run_id]}]
+    if kind.only is not None:
+        filters.append({"Name": kind.only[0], "Values": [kind.only[1]]})
+    cloud = rental.cloud(region)
+    answer = await cloud.call("ec2", kind.describe, Filters=filters)
+    going = ("deleting", "deleted")
+    return sorted(one[kind.identity] for one in answer[kind.key] if one.get("State") not in going)

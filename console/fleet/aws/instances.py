@@ -1,0 +1,143 @@
+"""Instances as EC2 states them, and the tags by which any laptop finds them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from console.fleet.aws.cloud import Cloud
+
+RUN_TAG = "fastconsole:run"
+PROFILE_TAG = "fastconsole:profile"
+OWNER_TAG = "fastconsole:owner"
+NODE_TAG = "fastconsole:node"
+
+GONE = ("shutting-down", "terminated")
+"""States from which no instance comes back, and which are not billed."""
+HALTED = (*GONE, "stopping", "stopped")
+"""States in which the host is not there. Ours never stop, but somebody may stop one."""
+
+_ENDED_AT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Instance:
+    """An instance in one look of EC2's."""
+
+    instance_id: str
+    region: str
+    zone: str
+    instance_type: str
+    state: str
+    """``pending``, ``running``, ``shutting-down``, ``terminated``, ``stopping`` or ``stopped``."""
+    reason: str
+    """Why it is in that state, as EC2 says; empty where it does not say."""
+    launched_t: float
+    """LaunchTime, epoch seconds."""
+    ended_t: float | None
+    """When it was ended, where EC2 states it."""
+    market: str
+    """``spot``, ``capacity-block``, ``reservation`` or ``on-demand``."""
+    token: str
+    """The client token that it was asked for with."""
+    taken_back: bool = False
+    """EC2 itself ended it, which was a spot instance."""
+    private_ip: str | None = None
+    public_ip: str | None = None
+    interface_id: str | None = None
+    """Its primary network interface."""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str | None:
+        """The run that it belongs to; None where it is not one of ours."""
+        return self.tags.get(RUN_TAG)
+
+    @property
+    def node(self) -> int | None:
+        """The place that it holds, where its tag says so."""
+        said = self.tags.get(NODE_TAG, "")
+        return int(said) if said.isascii() and said.isdigit() else None
+
+
+def instance_of(said: Mapping[str, Any], region: str) -> Instance:
+    """The instance in an item of DescribeInstances or RunInstances."""
+    launched = said.get("LaunchTime")
+    transition = said.get("StateTransitionReason") or ""
+    ended = _ENDED_AT.search(transition)
+    why = said.get("StateReason") or {}
+    market = said.get("InstanceLifecycle") or ("reservation" if said.get("CapacityReservationId") else "on-demand")
+    interfaces = sorted(
+        said.get("NetworkInterfaces") or (),
+        key=lambda one: (
+            one.get("Attachment", {}).get("NetworkCardIndex") or 0,
+            one.get("Attachment", {}).get("DeviceIndex") or 0,
+        ),
+    )
+    return Instance(
+        instance_id=said["InstanceId"],
+        region=region,
+        zone=said.get("Placement", {}).get("AvailabilityZone", ""),
+        instance_type=said.get("InstanceType", ""),
+        state=said.get("State", {}).get("Name", ""),
+        reason=_plain(why.get("Message") or why.get("Code") or transition),
+        launched_t=launched.timestamp() if isinstance(launched, datetime) else 0.0,
+        ended_t=datetime.strptime(ended[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp() if ended else None,
+        market=market,
+        token=said.get("ClientToken") or "",
+        taken_back=why.get("Code") == "Server.SpotInstanceTermination",
+        private_ip=said.get("PrivateIpAddress") or None,
+        public_ip=said.get("PublicIpAddress") or None,
+        interface_id=interfaces[0].get("NetworkInterfaceId") if interfaces else None,
+        tags={tag["Key"]: tag["Value"] for tag in said.get("Tags") or ()},
+    )
+
+
+async def of_run(cloud: Cloud, run_id: str) -> list[Instance]:
+    """The run's instances in the cloud's region, by their tag, ended ones for about an hour. Raises CloudError."""
+    return await _found(cloud, [{"Name": f"tag:{RUN_TAG}", "Values": [run_id]}])
+
+
+async def of_tokens(cloud: Cloud, tokens: Iterable[str]) -> list[Instance]:
+    """The instances that were asked for with these tokens. Raises CloudError."""
+    return await _found(cloud, [{"Name": "client-token", "Values": sorted(tokens)}])
+
+
+async def ours(cloud: Cloud) -> list[Instance]:
+    """All instances of fastconsole's in the cloud's region. Raises CloudError."""
+    return await _found(cloud, [{"Name": "tag-key", "Values": [RUN_TAG]}])
+
+
+async def ours_everywhere(cloud: Cloud) -> AsyncIterator[tuple[str, list[Instance]]]:
+    """Every region that the account may use, with fastconsole's instances there. Raises CloudError."""
+    for region in await regions(cloud):
+        yield region, await ours(Cloud(region))
+
+
+async def regions(cloud: Cloud) -> list[str]:
+    """The regions that the account may use, sorted. Raises CloudError."""
+    answer = await cloud.call("ec2", "describe_regions")
+    return sorted(one["RegionName"] for one in answer["Regions"] if one.get("OptInStatus") != "not-opted-in")
+
+
+async def _found(cloud: Cloud, filters: list[dict[str, Any]]) -> list[Instance]:
+    region = await cloud.region()
+    reservations = await cloud.pages("ec2", "describe_instances", "Reservations", Filters=filters)
+    found = [instance_of(said, region) for one in reservations for said in one["Instances"]]
+    return sorted(found, key=lambda instance: instance.instance_id)
+
+
+def why_gone(instance: Instance) -> str | None:
+    """The sentence for an instance that is not there any more, or is about to be; None for one that runs."""
+    if instance.state not in HALTED:
+        return None
+    states = {"shutting-down": "is being terminated", "terminated": "is terminated"}
+    said = states.get(instance.state, f"is {instance.state}")
+    return f"EC2: {instance.instance_id} {said}" + (f" ({instance.reason})" if instance.reason else "")
+
+
+def _plain(text: str) -> str:
+    return " ".join("".join(one if one.isprintable() else " " for one in text).split())[:200]

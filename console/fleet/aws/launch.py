@@ -1,0 +1,284 @@
+"""Getting instances: one all-or-nothing call a zone, zone after zone, until one launches them all.
+
+Theory. Each call is an `Order`, in the claim on disk before it is made. Its answer settles it: accepted, or refused and
+the next zone is tried. Where no answer comes, EC2 is asked what became of it, by the order's token, before anything
+else is tried; a call made again with its token launches nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import asyncssh
+
+from console import instance_types
+from console.events import AlertRaised
+from console.fleet import News, ProviderError
+from console.fleet.aws.claim import ACCEPTED, ASKED, ENDED, REFUSED, Order
+from console.fleet.aws.cloud import CloudError
+from console.fleet.aws.ground import STEPS, Ground, prepare
+from console.fleet.aws.instances import of_tokens
+from console.fleet.aws.rental import PASSING, Deadline, Rental
+from console.fleet.aws.user_data import user_data
+from remote.events import StageProgressed
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A zone and a market to try."""
+
+    region: str
+    zone: str
+    market: str
+
+
+class _Refused(Exception):
+    """EC2 launched nothing; why, and how much of what is left to try that rules out."""
+
+    def __init__(self, sentence: str, *, everywhere: bool = False) -> None:
+        super().__init__(sentence)
+        self.everywhere = everywhere
+        """It goes for all zones of the region."""
+
+
+async def ordered(
+    rental: Rental, nodes: Sequence[int], number: int, only: Sequence[Place] = ()
+) -> AsyncIterator[News | Order]:
+    """Gets an instance for each of the nodes: tells what happens on the way, and yields the accepted order last.
+
+    `number` is the launch's; where the claim holds orders of it, it goes on with them. `only`: the places to try.
+
+    Raises:
+        CloudError
+        ProviderError: they are not to be had; one sentence that names all that was tried.
+    """
+    tried: list[str] = []
+    pending = [order for order in rental.claim.orders if order.launch == number]
+    for order in pending:
+        if order.outcome == ACCEPTED:
+            yield order
+            return
+        if order.outcome == ASKED:
+            try:
+                async for one in _asked(rental, order, again=True):
+                    yield one
+                return
+            except _Refused as refusal:
+                tried.append(str(refusal))
+    done = {Place(order.region, order.zone, order.market) for order in pending}
+    for market in _unique(place.market for place in only) or markets(rental.profile.fleet.market):
+        for region in _unique(place.region for place in only) or await _regions(rental):
+            ground: Ground | None = None
+            try:
+                step = 0
+                async for part in prepare(rental, region, market):
+                    if isinstance(part, Ground):
+                        ground = part
+                        continue
+                    for node in nodes:
+                        detail = f"{region}: {part}"
+                        yield node, StageProgressed(stage="prepare", done=step, total=STEPS, detail=detail)
+                    step += 1
+            except CloudError:
+                raise
+            except ProviderError as error:
+                if only or not rental.profile.fleet.failover_regions:
+                    raise
+                tried.append(str(error))
+                yield None, AlertRaised(kind="launch", text=f"{error}; trying the next region")
+                continue
+            assert ground is not None
+            for node in nodes:
+                yield node, StageProgressed(stage="prepare", done=STEPS, total=STEPS, detail=region)
+            for zone in _unique(place.zone for place in only) or ground.zones:
+                place = Place(region, zone, market)
+                if place in done:
+                    continue
+                if tried:
+                    how = f", {market}" if len(markets(rental.profile.fleet.market)) > 1 else ""
+                    yield None, AlertRaised(kind="launch", text=f"{tried[-1]}; trying {zone}{how}")
+                order = _written(rental, ground, place, nodes, number)
+                try:
+                    async for one in _asked(rental, order, again=False):
+                        yield one
+                    return
+                except _Refused as refusal:
+                    tried.append(str(refusal))
+                    if refusal.everywhere:
+                        break
+    raise ProviderError(_nowhere(rental, len(nodes), tried))
+
+
+def _unique(words: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(words))
+
+
+def markets(market: str) -> tuple[str, ...]:
+    """The markets to try, in order."""
+    return ("spot", "on-demand") if market == "spot-then-on-demand" else (market,)
+
+
+async def _regions(rental: Rental) -> tuple[str, ...]:
+    fleet = rental.profile.fleet
+    home = await rental.cloud().region()
+    if fleet.market in ("capacity-block", "reservation"):
+        return (home,)
+    return (home, *(region for region in fleet.failover_regions if region != home))
+
+
+def _nowhere(rental: Rental, count: int, tried: list[str]) -> str:
+    what = f"{count} × {rental.profile.fleet.instance_type}"
+    if len(tried) == 1:
+        return tried[0]
+    return f"{what} are not to be had: " + "; ".join(tried)
+
+
+def _written(rental: Rental, ground: Ground, place: Place, nodes: Sequence[int], number: int) -> Order:
+    """A new order, on disk with all that its call needs."""
+    params = ground.params(rental, place.zone, place.market, len(nodes))
+    token = f"fastconsole-{secrets.token_hex(16)}"
+    key = asyncssh.generate_private_key("ssh-ed25519", comment="fastconsole")
+    own = asyncssh.read_private_key(str(rental.directory.key)).export_public_key().decode().strip()
+    fleet, budget = rental.profile.fleet, rental.profile.budget
+    try:
+        text = user_data(host_key=key, authorized_keys=[own], lease_s=budget.lease_minutes * 60, user=fleet.user)
+    except ValueError as error:
+        raise ProviderError(str(error)) from None
+    order = Order(
+        token=token,
+        launch=number,
+        region=place.region,
+        zone=place.zone,
+        market=place.market,
+        instance_type=ground.machine.name,
+        nodes=tuple(sorted(nodes)),
+        params=params,
+        user_data=f"user-data-{token[-8:]}",
+        bootstrap_key=key.export_public_key().decode().strip(),
+        asked_t=time.time(),
+    )
+    write_secret(rental, order.user_data, text.encode())
+    rental.remember(rental.claim.order(order))
+    return order
+
+
+def write_secret(rental: Rental, name: str, content: bytes) -> None:
+    """Writes a file of the run directory that only its owner may read, whole or not at all."""
+    path = rental.directory.path / name
+    beside = path.with_name(f"{name}.part")
+    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+
+
+def drop_user_data(rental: Rental, order: Order) -> None:
+    """Removes what the order's instances booted with: nobody needs it once it is refused or all have their own keys."""
+    (rental.directory.path / order.user_data).unlink(missing_ok=True)
+
+
+async def _asked(rental: Rental, order: Order, *, again: bool) -> AsyncIterator[News | Order]:
+    """Makes the order's call until its answer is known, for as long as an answer may take; yields the accepted order.
+
+    `again`: a console before this one may have made it.
+
+    Raises:
+        _Refused, CloudError, ProviderError
+    """
+    for node in order.nodes:
+        where = f"{order.zone}, {order.market}"
+        yield node, StageProgressed(stage="instance", done=0, total=2, detail=where)
+    end = Deadline(rental.patience.visible_s)
+    while True:
+        try:
+            found = (await _found(rental, order) if again else []) or await _run(rental, order)
+            break
+        except CloudError as error:
+            if error.kind not in PASSING:
+                raise _settled(rental, order, error) from None
+            if end.passed:
+                raise _unsettled(rental, order, error) from None
+            again = True
+            said = "requests are limited" if error.kind == "throttled" else "no answer; asking what became of it"
+            for node in order.nodes:
+                yield node, StageProgressed(stage="instance", done=0, total=2, detail=f"{order.zone}: {said}")
+        await asyncio.sleep(rental.patience.poll_s)
+    accepted = order.accepted(found)
+    rental.remember(rental.claim.order(accepted))
+    yield accepted
+
+
+async def _run(rental: Rental, order: Order) -> list[str]:
+    """The ids of the order's instances: launched now, or by an earlier call with its token.
+
+    Made once: botocore would ask again for seconds where a zone has no capacity, which EC2 says with status 500.
+    """
+    text = (rental.directory.path / order.user_data).read_text()
+    said = await rental.make(
+        order.region, "run_instances", once=True, ClientToken=order.token, UserData=text, **order.params
+    )
+    return [one["InstanceId"] for one in said["Instances"]]
+
+
+async def _found(rental: Rental, order: Order) -> list[str]:
+    """The ids of the order's instances, if EC2 shows them all."""
+    seen = await of_tokens(rental.cloud(order.region), [order.token])
+    ids = [one.instance_id for one in seen]
+    return ids if len(ids) == len(order.nodes) else []
+
+
+def _unsettled(rental: Rental, order: Order, error: CloudError) -> Exception:
+    """No answer came in time: the order stays asked, so that whoever gives back looks for its instances."""
+    if error.kind == "throttled":
+        return _settled(rental, order, error)
+    what = f"{len(order.nodes)} × {order.instance_type}"
+    return CloudError(
+        error.kind,
+        f"{error}; it is not known whether {what} were launched in {order.zone}: `fastconsole clean` ends them when "
+        "AWS can be reached again",
+    )
+
+
+def _settled(rental: Rental, order: Order, error: CloudError) -> Exception:
+    """What EC2's answer means: the next zone is tried, or the launch ends with a sentence."""
+    count, kind, zone = len(order.nodes), order.instance_type, order.zone
+    what = f"{count} × {kind}"
+    ended = error.code == "IdempotentInstanceTerminated"
+    if error.code != "IdempotentParameterMismatch":
+        rental.remember(rental.claim.order(replace(order, outcome=ENDED if ended else REFUSED)))
+        drop_user_data(rental, order)
+    if ended:
+        return ProviderError(f"the {what} that were launched in {zone} were terminated before they could be used")
+    if error.kind == "capacity":
+        return _Refused(f"{zone} has no {'spot ' if order.market == 'spot' else ''}capacity for {what} ({error.code})")
+    if error.code == "Unsupported":
+        return _Refused(f"{zone} does not launch {what} ({_message(error)})")
+    if error.kind == "quota":
+        return _Refused(_quota(order, error), everywhere=True)
+    return error
+
+
+def _quota(order: Order, error: CloudError) -> str:
+    count, kind, region = len(order.nodes), order.instance_type, order.region
+    known, quota = instance_types.find(kind), instance_types.quota(kind, order.market)
+    needed = f"{count * known.vcpus:,} vCPUs" if known else "more"
+    if quota is None:
+        return f"{region}: the account's quota is too small for {count} × {kind}: {_message(error)}"
+    raised = (
+        f"aws service-quotas request-service-quota-increase --region {region} --service-code ec2 "
+        f"--quota-code {quota.code} --desired-value {count * known.vcpus if known else 'VCPUS'}"
+    )
+    return (
+        f"{region}: quota {quota.code} ({quota.name}) is too small ({error.code}): {count} × {kind} need {needed}; "
+        f"raise it with `{raised}`, or take fewer with --nodes"
+    )
+
+
+def _message(error: CloudError) -> str:
+    return str(error).partition(f"{error.code}: ")[2].partition("; the account's quota")[0] or error.code

@@ -1,0 +1,311 @@
+"""The `aws` provider: a run's instances, from the launch to their end. What it does is beside it, a noun a module."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import asyncssh
+
+from console import prices
+from console.address import HostAddress
+from console.events import AlertRaised, HostLost, PriceQuoted
+from console.fleet import News, ProviderError
+from console.fleet.aws.arrival import Arrival
+from console.fleet.aws.claim import ACCEPTED, ENDED, Claim, Order
+from console.fleet.aws.cloud import CloudError
+from console.fleet.aws.give_back import ended, given_back, stopped
+from console.fleet.aws.instances import GONE, HALTED, Instance, of_run, why_gone
+from console.fleet.aws.launch import Place, markets, ordered, write_secret
+from console.fleet.aws.machine import retired
+from console.fleet.aws.network import readmit
+from console.fleet.aws.rental import PASSING, Patience, Rental
+from console.fleet.aws.user_data import DATA_DIR
+from console.profile import Data, Profile
+from console.rundir import RunDirectory
+
+_LOOK_AGAIN_S = 5.0
+"""How old EC2's answer may be when a broken connection asks whether its host is gone: one call for all of them."""
+_FORGOTTEN_S = 3600.0
+"""EC2 shows an ended instance for about an hour; one that is not shown so long after its launch has ended."""
+_NOBODY_THERE = ("unreachable", "unavailable", "credentials", "expired")
+"""Kinds of error after which nothing can be given back now."""
+
+
+class AwsProvider:
+    """Instances of EC2's, rented for a run."""
+
+    lease_end = "poweroff"
+    embedded = 0
+    gives_back = True
+
+    def __init__(self, profile: Profile, directory: RunDirectory, patience: Patience | None = None) -> None:
+        """Raises ProviderError for an instance type that EC2 no longer has."""
+        gone = retired(profile.fleet.instance_type or "")
+        if gone is not None:
+            raise ProviderError(f"profile {profile.name}: {gone}")
+        self._profile = profile
+        self._patience = patience or Patience()
+        self._rental = Rental(profile, directory, self._patience)
+        self._seen: dict[str, tuple[float, dict[str, Instance]]] = {}
+        """By region, when EC2 was asked last (monotonic seconds) and what it showed."""
+        self._looking = asyncio.Lock()
+        self._ended: set[str] = set()
+        """Instances whose end was told."""
+
+    def data_dir(self, profile: Profile) -> str:
+        """The local NVMe disks, unless the profile names another place."""
+        return DATA_DIR if profile.data.dir == Data.__dataclass_fields__["dir"].default else profile.data.dir
+
+    def disk(self, node: int) -> Path | None:
+        """An instance's disk goes with it."""
+        return None
+
+    async def leave(self) -> None:
+        """The leases hold the hosts."""
+
+    # --- hosts ---
+
+    async def bring_up(self) -> AsyncIterator[News | HostAddress]:
+        """Rents the instances. Raises ProviderError where they cannot be had; what was made is then given back."""
+        rental = self._rental
+        if rental.claim.open or rental.claim.regions:
+            # Of an earlier attempt that did not get to its end.
+            async for news in self.give_back():
+                yield news
+            if rental.claim.open:
+                raise ProviderError(f"run {rental.run_id} still has instances that could not be given back")
+        rental.addresses.clear()
+        # Instances of earlier attempts are shown for an hour, and told of no second time.
+        number = rental.claim.launch + 1
+        rental.remember(Claim(orders=rental.claim.orders, told=rental.claim.told, base=number))
+        key = asyncssh.generate_private_key("ssh-ed25519", comment="fastconsole")
+        write_secret(rental, rental.directory.key.name, key.export_private_key())
+        async for one in self._launched(range(self._profile.fleet.nodes), number):
+            yield one
+
+    async def adopt(self) -> AsyncIterator[News | HostAddress]:
+        """The hosts that the run has, and the rest of a launch that was cut off. Raises ProviderError."""
+        rental = self._rental
+        if rental.claim.ending:
+            async for news in self.give_back():
+                yield news
+            raise ProviderError(f"the instances of run {rental.run_id} were given back")
+        if not rental.directory.key.is_file():
+            # Cut off before it had asked for anything.
+            async for one in self.bring_up():
+                yield one
+            return
+        places = rental.claim.places()
+        for instance_id in rental.claim.served:
+            node = places.get(instance_id)
+            if node is not None and rental.claim.holder(node) == instance_id and node in rental.addresses:
+                yield rental.addresses[node]
+        async for news in self._let_in():
+            yield news
+        unfinished = self._unfinished()
+        if unfinished is not None:
+            nodes, number = unfinished
+            async for one in self._launched(nodes, number, self._beside() if number > rental.claim.base else ()):
+                yield one
+
+    async def replace(self, node: int) -> AsyncIterator[News | HostAddress]:
+        """Another instance for the node, beside the others. Raises ProviderError where there is none."""
+        rental = self._rental
+        old = rental.claim.holder(node)
+        order = rental.claim.by_instance(old) if old else None
+        if order is None or old is None:
+            raise ProviderError(f"node {node} has no instance that could be replaced")
+        try:
+            instance = (await self._look(order.region)).get(old)
+            if instance is not None and instance.state in HALTED and instance.state not in GONE:
+                await rental.make(order.region, "terminate_instances", InstanceIds=[old])
+        except CloudError as error:
+            if error.kind not in (*PASSING, "missing"):
+                raise
+        async for one in self._launched([node], rental.claim.launch + 1, self._beside()):
+            yield one
+        rental.remember(replace(rental.claim, retired={**rental.claim.retired, old: time.time()}))
+        if node == 0 and self._profile.fleet.connect == "elastic-ip":
+            # The way to the others leads through another host now.
+            for other, address in sorted(rental.addresses.items()):
+                if other != 0 and address.jump is not None:
+                    rental.addresses[other] = replace(address, jump=rental.addresses[0])
+                    yield rental.addresses[other]
+            rental.write()
+
+    async def _launched(
+        self, nodes: Sequence[int], number: int, places: Sequence[Place] = ()
+    ) -> AsyncIterator[News | HostAddress]:
+        """Instances for the nodes, and their hosts; what was made is given back where that fails."""
+        rental = self._rental
+        try:
+            await rental.identify()
+            order: Order | None = None
+            async for one in ordered(rental, sorted(nodes), number, places):
+                if isinstance(one, Order):
+                    order = one
+                else:
+                    yield one
+            assert order is not None
+            async for arrived in Arrival(rental, order).hosts():
+                yield arrived
+        except ProviderError as error:
+            if not isinstance(error, CloudError) or error.kind not in _NOBODY_THERE:
+                mine = [order for order in rental.claim.open if order.launch == number]
+                async for news in self._undone(mine):
+                    yield news
+            raise
+
+    async def _undone(self, orders: Sequence[Order]) -> AsyncIterator[News]:
+        """Gives back what a launch that failed has made: all of it, or where the run has other hosts, its instances."""
+        if len(orders) == len(self._rental.claim.open):
+            async for news in self.give_back():
+                yield news
+            return
+        await self._rental.settled()
+        for order in orders:
+            async for news in ended(self._rental, order.region, [order], wait=False):
+                yield news
+
+    def _beside(self) -> list[Place]:
+        """Where another instance can be beside those that the run has: in their zone."""
+        base = self._rental.claim.base
+        beside = next(order for order in self._rental.claim.orders if order.instance_ids and order.launch == base)
+        on_demand = self._profile.fleet.on_loss == "replace-on-demand"
+        which = ("on-demand",) if on_demand else markets(self._profile.fleet.market)
+        return [Place(beside.region, beside.zone, market) for market in which]
+
+    def _unfinished(self) -> tuple[list[int], int] | None:
+        """The nodes and the number of a launch that has not come to hosts; None where all have."""
+        claim = self._rental.claim
+        number = max(claim.launch, claim.base)
+        last = [order for order in claim.orders if order.launch == number]
+        if not last:
+            return list(range(self._profile.fleet.nodes)), number
+        ended = any(order.outcome == ENDED for order in last)
+        there = last[-1].outcome == ACCEPTED and all(one in claim.served for one in last[-1].instance_ids)
+        return None if ended or there else (list(last[-1].nodes), number)
+
+    async def _let_in(self) -> AsyncIterator[News]:
+        """A laptop that came back from another network is let in from there."""
+        for region in self._rental.claim.regions:
+            try:
+                own = await readmit(self._rental, region)
+            except ProviderError as error:
+                text = f"whether this laptop may reach the hosts is not known: {error}"
+                yield None, AlertRaised(kind="host", text=text)
+                return
+            if own is not None:
+                self._rental.remember(replace(self._rental.claim, admitted=own))
+
+    # --- what EC2 says ---
+
+    async def lost(self, node: int) -> str | None:
+        """Why the node's instance is gone, as EC2 says; None while EC2 says that it runs, or cannot be asked."""
+        claim = self._rental.claim
+        holder = claim.holder(node)
+        order = claim.by_instance(holder) if holder else None
+        if holder is None or order is None:
+            return None
+        try:
+            instance = (await self._look(order.region)).get(holder)
+            if instance is not None:
+                return why_gone(instance)
+            if time.time() - order.asked_t > _FORGOTTEN_S:
+                # Unless these credentials are somebody else's, who sees nothing of the run.
+                await self._rental.identify()
+                return f"EC2: {holder} is not there any more"
+        except CloudError:
+            return None
+        return None
+
+    async def _look(self, region: str) -> dict[str, Instance]:
+        async with self._looking:
+            asked, seen = self._seen.get(region, (float("-inf"), {}))
+            if time.monotonic() - asked > min(_LOOK_AGAIN_S, self._patience.watch_s):
+                found = await of_run(self._rental.cloud(region), self._rental.run_id)
+                seen = {instance.instance_id: instance for instance in found}
+                self._seen[region] = (time.monotonic(), seen)
+            return seen
+
+    async def watch(self) -> AsyncIterator[News]:
+        """The ends of instances with EC2's own times, and the spot prices of the zones in use, until cancelled."""
+        quoted: dict[str, float] = {}
+        quoted_at = time.monotonic()
+        while True:
+            await asyncio.sleep(self._patience.watch_s)
+            for region in _regions(self._rental.claim.open):
+                try:
+                    seen = await self._look(region)
+                except CloudError:
+                    # What is not known is not told.
+                    continue
+                for instance in seen.values():
+                    for news in self._news_of(instance):
+                        yield news
+                await self._end_retired(region, seen)
+            if time.monotonic() - quoted_at > self._patience.quote_s:
+                quoted_at = time.monotonic()
+                for quote in await self._quotes(quoted):
+                    yield None, quote
+
+    def _news_of(self, instance: Instance) -> Iterable[News]:
+        claim, key = self._rental.claim, instance.instance_id
+        reason = why_gone(instance)
+        node = next((order.places()[key] for order in claim.open if key in order.instance_ids), None)
+        if reason is None or node is None or key in self._ended or key not in claim.told:
+            return
+        self._ended.add(key)
+        yield node, stopped(instance)
+        if key in claim.served and claim.holder(node) == key:
+            yield node, HostLost(reason=reason)
+
+    async def _end_retired(self, region: str, seen: dict[str, Instance]) -> None:
+        """Ends instances whose place another one took, if EC2 has not done so by itself."""
+        for key, since in self._rental.claim.retired.items():
+            living = key in seen and seen[key].state not in GONE
+            if living and time.time() - since > self._patience.doomed_s:
+                try:
+                    await self._rental.make(region, "terminate_instances", InstanceIds=[key])
+                except CloudError:
+                    # The next look tries again.
+                    continue
+
+    async def _quotes(self, quoted: dict[str, float]) -> list[PriceQuoted]:
+        """Spot prices of the zones in use that are new since `quoted`, which is brought up to date."""
+        news: list[PriceQuoted] = []
+        spot = {(one.region, one.zone, one.instance_type) for one in self._rental.claim.open if one.market == "spot"}
+        for region, zone, kind in sorted(spot):
+            try:
+                quotes = await prices.spot(self._rental.cloud(region), kind, time.time())
+            except CloudError:
+                continue
+            for quote in quotes:
+                if quote.zone == zone and quoted.get(zone) != quote.usd_per_h:
+                    quoted[zone] = quote.usd_per_h
+                    news.append(
+                        PriceQuoted(
+                            instance_type=kind,
+                            market="spot",
+                            zone=zone,
+                            usd_per_h=quote.usd_per_h,
+                            effective_t=quote.as_of or time.time(),
+                            source=quote.origin,
+                        )
+                    )
+        return news
+
+    # --- the end ---
+
+    async def give_back(self) -> AsyncIterator[News]:
+        """Ends all that was made and waits until EC2 says so; what is left is told with the command that ends it."""
+        async for news in given_back(self._rental):
+            yield news
+
+
+def _regions(orders: Iterable[Order]) -> list[str]:
+    return sorted({order.region for order in orders})

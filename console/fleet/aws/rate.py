@@ -1,0 +1,68 @@
+"""What an order's instances cost an hour, as AWS says it on the day, or else the profile or the table."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from console import instance_types, prices
+from console.events import InstanceStarted
+from console.fleet.aws.claim import Order
+from console.fleet.aws.cloud import CloudError
+from console.fleet.aws.instances import Instance
+from console.fleet.aws.rental import Rental
+
+
+class Rate:
+    """The prices of an order, asked for once."""
+
+    def __init__(self, rental: Rental, order: Order) -> None:
+        self._rental = rental
+        self._order = order
+        self._asked: asyncio.Future[tuple[float | None, float | None]] | None = None
+
+    async def started(self, instance: Instance, node: int) -> InstanceStarted:
+        """The event that puts the instance on the bill."""
+        if self._asked is None:
+            self._asked = asyncio.ensure_future(self._ask())
+        billed, on_demand = await asyncio.shield(self._asked)
+        volumes = [mapping["Ebs"]["VolumeSize"] for mapping in self._order.params["BlockDeviceMappings"]]
+        fleet = self._rental.profile.fleet
+        public = fleet.connect == "public" or (fleet.connect == "elastic-ip" and node == 0)
+        return InstanceStarted(
+            instance_id=instance.instance_id,
+            started_t=instance.launched_t,
+            usd_per_h=billed,
+            usd_per_h_on_demand=on_demand,
+            market=self._order.market,
+            instance_type=self._order.instance_type,
+            zone=instance.zone,
+            storage_usd_per_h=prices.storage_usd_per_h(sum(volumes)),
+            address_usd_per_h=prices.ADDRESS_USD_PER_H if public else None,
+        )
+
+    async def _ask(self) -> tuple[float | None, float | None]:
+        """Billed and on demand. What a reservation costs was agreed when it was made: only the profile can say."""
+        order, fleet = self._order, self._rental.profile.fleet
+        cloud = self._rental.cloud(order.region)
+        on_demand = fleet.usd_per_h_on_demand
+        try:
+            quote = await prices.on_demand(cloud, order.instance_type, order.region)
+        except CloudError:
+            quote = None
+        if quote is not None:
+            on_demand = quote.usd_per_h
+        elif on_demand is None:
+            known = instance_types.find(order.instance_type)
+            table = prices.table_quote(known) if known else None
+            on_demand = table.usd_per_h if table else None
+        if order.market == "on-demand":
+            return on_demand, on_demand
+        if order.market == "spot":
+            try:
+                quotes = await prices.spot(cloud, order.instance_type, time.time())
+            except CloudError:
+                quotes = ()
+            here = [quote.usd_per_h for quote in quotes if quote.zone == order.zone]
+            return (here[0] if here else fleet.usd_per_h), on_demand
+        return fleet.usd_per_h, on_demand

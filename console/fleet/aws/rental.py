@@ -1,0 +1,185 @@
+"""A run's dealings with AWS: its claim on disk, its name and tags, and the calls that are under way."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import re
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from console.address import HostAddress
+from console.fleet.aws.claim import Claim, claim_of
+from console.fleet.aws.cloud import Cloud, CloudError
+from console.fleet.aws.instances import OWNER_TAG, PROFILE_TAG, RUN_TAG
+from console.profile import Profile
+from console.rundir import RunDirectory
+
+UNCERTAIN = ("unreachable", "unavailable")
+"""Kinds of error after which nobody knows whether the call was accepted."""
+PASSING = (*UNCERTAIN, "throttled")
+"""Kinds of error that say nothing about what was asked for: the same question may be answered later."""
+
+_NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
+_NOT_IN_A_TAG = re.compile(r"[^\w +\-=.:/@]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long EC2 is waited for, in seconds."""
+
+    visible_s: float = 60.0
+    """Until something that was asked for has to be seen, if it is there: EC2 is eventually consistent."""
+    poll_s: float = 3.0
+    """Between two looks while something is awaited."""
+    running_s: float = 900.0
+    """From the launch to `running`."""
+    boot_s: float = 900.0
+    """From `running` to an SSH server that answers."""
+    ended_s: float = 1800.0
+    """From the end to `terminated`; a host with eight GPUs may take ten minutes."""
+    free_s: float = 300.0
+    """Until a group is no longer in use by what has ended."""
+    watch_s: float = 30.0
+    """Between two looks while the run goes on."""
+    quote_s: float = 300.0
+    """Between two questions for spot prices."""
+    doomed_s: float = 300.0
+    """How long a host that was replaced before it was gone may live on."""
+
+
+class Rental:
+    """What a run has at AWS, and how it asks for more."""
+
+    def __init__(self, profile: Profile, directory: RunDirectory, patience: Patience) -> None:
+        self.profile = profile
+        self.directory = directory
+        self.patience = patience
+        addresses, fleet = directory.read_fleet()
+        self.addresses: dict[int, HostAddress] = {address.node: address for address in addresses}
+        self.claim: Claim = claim_of(fleet.get("claim", {}))
+        self._clouds: dict[str | None, Cloud] = {}
+        self._under_way: set[asyncio.Task[Any]] = set()
+
+    @property
+    def run_id(self) -> str:
+        return self.directory.run_id
+
+    @property
+    def name(self) -> str:
+        """What everything of the run is named that has a name."""
+        return "fastconsole-" + _NOT_IN_A_NAME.sub("-", self.run_id)
+
+    def cloud(self, region: str | None = None) -> Cloud:
+        """AWS in the region; None for the profile's, or where the run is already."""
+        region = region or self.profile.fleet.region or next(iter(self.claim.regions), None)
+        if region not in self._clouds:
+            self._clouds[region] = Cloud(region)
+        return self._clouds[region]
+
+    def remember(self, claim: Claim) -> None:
+        """Writes the claim to disk; from here on it is the run's."""
+        self.claim = claim
+        self.write()
+
+    def write(self) -> None:
+        """Writes the claim and the addresses to disk."""
+        hosts = [self.addresses[node] for node in sorted(self.addresses)]
+        self.directory.write_fleet("aws", hosts, {"claim": self.claim.to_json()})
+
+    async def identify(self) -> None:
+        """Notes whose account it is.
+
+        Raises:
+            CloudError: nobody's, or another one than the run's.
+        """
+        account = str((await self.cloud().call("sts", "get_caller_identity"))["Account"])
+        if not self.claim.account:
+            self.remember(replace(self.claim, account=account))
+        elif account != self.claim.account:
+            raise CloudError(
+                "credentials",
+                f"run {self.run_id} is in AWS account {self.claim.account} and these credentials are of {account}: "
+                "set AWS_PROFILE to those that started it",
+            )
+
+    async def make(self, region: str, operation: str, /, *, once: bool = False, **params: Any) -> Any:
+        """A call to EC2 that makes or ends something. It goes on although the caller is cancelled: see `settled`."""
+        task = asyncio.ensure_future(self.cloud(region).call("ec2", operation, once=once, **params))
+        self._under_way.add(task)
+        task.add_done_callback(self._done)
+        return await asyncio.shield(task)
+
+    async def create(self, region: str, kind: str, operation: str, /, **params: Any) -> Any:
+        """A call that makes one thing of a kind, noted on disk for as long as its answer is not known."""
+        what = f"{kind} in {region}"
+        self.remember(replace(self.claim, unanswered={**self.claim.unanswered, what: time.time()}))
+        try:
+            answer = await self.make(region, operation, **params)
+        except CloudError as error:
+            if error.kind not in UNCERTAIN:
+                self._answered(what)
+            raise
+        self._answered(what)
+        return answer
+
+    def _answered(self, what: str) -> None:
+        rest = {one: t for one, t in self.claim.unanswered.items() if one != what}
+        self.remember(replace(self.claim, unanswered=rest))
+
+    def may_appear(self, kind: str, region: str) -> bool:
+        """True while something of the kind may be there that EC2 does not show yet."""
+        asked_t = self.claim.unanswered.get(f"{kind} in {region}")
+        return asked_t is not None and time.time() - asked_t < self.patience.visible_s
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+    async def settled(self) -> None:
+        """Waits for the calls that are under way: what they make cannot be found before."""
+        while self._under_way:
+            await asyncio.wait(set(self._under_way))
+
+    def tags(self) -> dict[str, str]:
+        """What everything of the run is tagged with: also the user's own, which cannot take the place of ours."""
+        return {
+            **self.profile.fleet.tags,
+            "Name": self.name,
+            RUN_TAG: self.run_id,
+            PROFILE_TAG: _NOT_IN_A_TAG.sub("-", self.profile.name)[:256],
+            OWNER_TAG: _NOT_IN_A_TAG.sub("-", f"{_user()}@{socket.gethostname()}")[:256],
+        }
+
+    def tagged(self, *kinds: str) -> list[dict[str, Any]]:
+        """The tags as TagSpecifications of these kinds of resource."""
+        tags = tag_list(self.tags())
+        return [{"ResourceType": kind, "Tags": tags} for kind in kinds]
+
+
+def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    """Tags as EC2 takes them."""
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A user id without a name.
+        return "unknown"
+
+
+class Deadline:
+    """A time by which something has to have happened."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    @property
+    def passed(self) -> bool:
+        return time.monotonic() >= self._end
