@@ -23,6 +23,7 @@ fastconsole: train on a gang of hosts from one terminal
   fastconsole --replay LOG --tui    the same in the panes: pause, step, seek, speed
   fastconsole attach [RUN]          come back to a run that goes on
   fastconsole resume [RUN]          go on with a stopped or failed run from its last checkpoint
+  fastconsole budget RUN USD        another budget for a run that goes on
   fastconsole stop RUN              checkpoint, collect, end the hosts
   fastconsole terminate RUN         end the hosts at once
   fastconsole ps                    runs that go on
@@ -34,7 +35,7 @@ options of a run:
   --headless            text instead of panes
   --read-only           no run controls
   --nodes N             fewer or more nodes than the profile says
-  --budget USD          stop before this is passed
+  --budget USD          stop before this is passed (resume: instead of the budget that it had)
   --set KEY=VALUE       any key of the profile, for example --set run.seed=7 (may be repeated)
 
 options of a replay:
@@ -134,6 +135,8 @@ def run_parser(positional: str) -> argparse.ArgumentParser:
     parser.add_argument(positional, nargs="?")
     parser.add_argument("--headless", action="store_true")
     parser.add_argument("--read-only", action="store_true")
+    if positional == "run":
+        parser.add_argument("--budget", type=_dollars)
     if positional == "profile":
         parser.add_argument("--nodes", type=_whole)
         parser.add_argument("--budget", type=_dollars)
@@ -235,13 +238,34 @@ def _on_run(name: str) -> Callable[[list[str]], int]:
         options = _run_options(words, "run", optional=name in ("attach", "resume"))
         from console import commands
 
+        if options.budget is not None and name != "resume":
+            raise UsageError("--budget is for resume; fastconsole budget RUN USD sets that of a run that goes on")
         if name == "attach":
             return commands.attach(options.run, headless=options.headless, read_only=options.read_only)
         if name == "resume":
-            return commands.resume(options.run, headless=options.headless, read_only=options.read_only)
+            return commands.resume(
+                options.run, headless=options.headless, read_only=options.read_only, budget_usd=options.budget
+            )
         return commands.end(options.run, at_once=name == "terminate")
 
     return command
+
+
+def _budget(words: list[str]) -> int:
+    parser = _Parser(prog="fastconsole budget", add_help=False, allow_abbrev=False)
+    parser.add_argument("run", nargs="?")
+    parser.add_argument("usd", nargs="?", metavar="USD")
+    options = parser.parse_args(words)
+    if options.run is None or options.usd is None:
+        raise UsageError("say which run and how many dollars: fastconsole budget RUN USD")
+    from console.budget import dollars
+
+    usd = dollars(options.usd)
+    if usd is None:
+        raise UsageError(f"argument USD: {options.usd!r} is not an amount of dollars")
+    from console import commands
+
+    return commands.set_budget(options.run, usd)
 
 
 def _list(words: list[str], *, going_on: bool) -> int:
@@ -277,6 +301,7 @@ def _nothing_more(words: list[str]) -> None:
 
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     **{name: _on_run(name) for name in ("attach", "resume", "stop", "terminate")},
+    "budget": _budget,
     "ps": lambda words: _list(words, going_on=True),
     "runs": lambda words: _list(words, going_on=False),
     "profiles": _profiles,

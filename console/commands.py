@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console import replay, report, state, views
+from console import budget, orders, replay, report, state, views
 from console.exits import Exit, exit_of
 from console.fleet import ProviderError, provider_of
 from console.profile import REDACTED, Profile, ProfileError, load, parse, safe_env
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
     # asyncssh comes with it; the screen paints before that is imported.
     from console.events import Record
     from console.live import LiveRun
+
+
+_ORDER_S = 15.0
+"""A console looks for orders every second, less often while it waits for something at the start and the end."""
+_VISIT_S = 60.0
+"""How long a visit waits for hosts that cannot be reached."""
 
 
 class CommandError(Exception):
@@ -89,8 +95,8 @@ def run(profile: Profile, *, headless: bool, read_only: bool) -> int:
 
 
 @_said
-def resume(run_id: str | None, *, headless: bool, read_only: bool) -> int:
-    """Goes on with a run that has ended, from its last checkpoint, with new hosts."""
+def resume(run_id: str | None, *, headless: bool, read_only: bool, budget_usd: float | None = None) -> int:
+    """Goes on with a run that has ended, from its last checkpoint, with new hosts and, where given, another budget."""
     _tell_of_orphans()
     directory = _find(run_id, "that has ended", lambda one: one.ended())
     if not directory.ended():
@@ -98,6 +104,13 @@ def resume(run_id: str | None, *, headless: bool, read_only: bool) -> int:
     past = replay.fold(directory.journal)
     if past.status in (state.REACHED, state.FINISHED, state.MISSED):
         raise CommandError(f"run {directory.run_id} is complete ({past.status}: {past.reason}); nothing is left to do")
+    # Before anything is rented for a moment.
+    if budget_usd is None:
+        refusal, hint = budget.again_refusal(past, time.time()), " with --budget USD"
+    else:
+        refusal, hint = budget.refusal(past, time.time(), budget_usd), ""
+    if refusal:
+        raise CommandError(f"run {directory.run_id}: {refusal}{hint}")
     if not directory.take():
         raise CommandError(f"another console (pid {directory.console_pid()}) drives run {directory.run_id}")
 
@@ -106,7 +119,7 @@ def resume(run_id: str | None, *, headless: bool, read_only: bool) -> int:
 
         profile = _profile_of(directory, past)
         live = LiveRun(profile, directory, provider_of(profile, directory), past)
-        live.resume()
+        live.resume(budget_usd)
         return live
 
     return _drive(make, headless=headless, read_only=read_only)
@@ -174,6 +187,73 @@ def end(run_id: str, *, at_once: bool) -> int:
     ended = asyncio.run(drive())
     _talk(f"run {directory.run_id}: {ended.status}: {ended.reason}")
     return Exit.DONE
+
+
+@_said
+def set_budget(run_id: str, usd: float) -> int:
+    """Sets another budget for a run that goes on: by an order to the console that drives it or, where there is none,
+    as one that comes for the moment that it takes to tell the hosts."""
+    directory = _find(run_id, "at all", lambda one: True)
+    name = directory.run_id
+    if directory.ended():
+        raise CommandError(f"run {name} has ended; fastconsole resume {name} --budget {usd:g} goes on with it")
+    if directory.take():
+        try:
+            if not _still_there(directory):
+                past = replay.fold(directory.journal)
+                raise CommandError(f"run {name}: {past.status}: {past.reason}", Exit.FAILED)
+            refusal = budget.refusal(replay.fold(directory.journal), time.time(), usd)
+            silent = () if refusal else asyncio.run(_visit(directory, usd))
+        finally:
+            directory.leave()
+    else:
+        silent = ()
+        try:
+            arguments = {"usd": usd, "by": "another terminal"}
+            refusal = orders.give(directory.path, "budget", arguments, patience_s=_ORDER_S)
+        except orders.NoAnswer as error:
+            who = f"the console (pid {directory.console_pid()}) that drives run {name}"
+            raise CommandError(f"{who} does not answer: {error}", Exit.FAILED) from None
+    if refusal:
+        raise CommandError(f"run {name}: {refusal}")
+    run, now = replay.fold(directory.journal), time.time()
+    left_s = budget.lasts_s(run, now)
+    lasts = "" if left_s is None else f"; at the present price it lasts until {views.time_of_day(now + left_s, now)}"
+    _talk(f"run {name}: the budget is now {views.money(run.budget_usd)}{lasts}")
+    if silent:
+        nodes = ", ".join(str(node) for node in silent)
+        _talk(f"run {name}: not reached, so their leases stand as they were: node {nodes}")
+    return Exit.DONE
+
+
+async def _visit(directory: RunDirectory, usd: float) -> tuple[int, ...]:
+    """Comes to a run without a console, sets its budget, tells its hosts and goes; the nodes that were not reached."""
+    from console.events import HostConnected
+    from console.live import LiveRun
+
+    past = replay.fold(directory.journal)
+    profile = _profile_of(directory, past)
+    live = LiveRun(profile, directory, provider_of(profile, directory), past)
+    live.attach()
+    await live.command("budget", usd=usd, by="another terminal")
+    awaited = {node.node for node in past.nodes if node.status not in ("lost", "dropped", "refused")}
+    all_there = asyncio.Event()
+
+    def look(before: Run, after: Run, record: Record | None) -> None:
+        if record is not None and isinstance(record.event, HostConnected):
+            awaited.discard(record.node if record.node is not None else -1)
+        if not awaited or not after.live:
+            all_there.set()
+
+    live.observe(look)
+    driving = asyncio.create_task(live.drive())
+    there = asyncio.create_task(all_there.wait())
+    await asyncio.wait([driving, there], timeout=_VISIT_S, return_when=asyncio.FIRST_COMPLETED)
+    there.cancel()
+    # A run that ended meanwhile is closed in order; of any other, leaving moves the leases.
+    await live.command("detach")
+    await driving
+    return tuple(sorted(awaited))
 
 
 def replay_on_screen(path: str, speed: float) -> int:

@@ -190,12 +190,14 @@ class LiveRun:
             )
         )
 
-    def resume(self) -> None:
-        """A run that has ended: it goes on from its last checkpoint, with hosts of its own."""
+    def resume(self, budget_usd: float | None = None) -> None:
+        """A run that has ended: it goes on from its last checkpoint, with hosts of its own and maybe another budget."""
         kept = newest_kept(self.run, self.directory)
         self._attaching = False
         step = kept.step if kept else None
         self._book.witness(RunContinued(attempt=self.run.attempt + 1, step=step))
+        if budget_usd is not None:
+            self._book.witness(BudgetMoved(max_usd=budget_usd))
 
     def attach(self) -> None:
         """A run that goes on on its hosts: the console comes back to it."""

@@ -13,6 +13,7 @@ import statistics
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 
 from console import ledger, state
@@ -20,6 +21,8 @@ from console.state import Command, Node, Run
 
 RATE_WINDOW_S = 10.0
 """How far back `img_per_s` looks: long enough to even out a slow step, short enough to follow a phase's change."""
+_LAST_T = 1e11
+"""Of the calendar: the year 5138."""
 PENDING_S = 60.0
 """A command older than this is either done or the subject of an alert."""
 
@@ -431,6 +434,14 @@ def clock(seconds: float | None) -> str:
     whole = max(0, int(min(seconds, 1e12)))
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60:02}:{rest % 60:02}"
+
+
+def time_of_day(t: float, now: float) -> str:
+    """A moment by the laptop's clock and calendar: ``14:32``, and with the day where that is not today's."""
+    if not 0 <= t < _LAST_T:
+        return "—"
+    moment, today = datetime.fromtimestamp(t), datetime.fromtimestamp(min(max(now, 0.0), _LAST_T))
+    return f"{moment:%H:%M}" if moment.date() == today.date() else f"{moment:%d %b %H:%M}"
 
 
 def count(number: int | None) -> str:
