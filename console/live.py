@@ -342,6 +342,8 @@ class LiveRun:
             env=dict(profile.run.env),
             lease_s=budget.lease_s(self.run, self.now(), profile.budget.lease_minutes),
             lease_end=self._provider.lease_end,
+            lease_file=self._provider.lease_file,
+            metadata_url=self._provider.metadata_url,
             linger_s=_LINGER_S,
             embedded=self._provider.embedded,
         )

@@ -31,6 +31,10 @@ class Provider(Protocol):
     """False where the hosts are somebody's own and stay."""
     states_ends: bool
     """True if the provider says when a host ended that nobody was watching."""
+    lease_file: str
+    """On a host, where its own timer is told the lease's deadline: see `remote.job.Job.lease_file`."""
+    metadata_url: str
+    """As a host sees it: see `remote.job.Job.metadata_url`."""
 
     def bring_up(self) -> AsyncIterator[News | HostAddress]:
         """Starts or finds the hosts: yields what happens on the way, and each host as it is there.

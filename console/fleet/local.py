@@ -47,6 +47,7 @@ class LocalProvider:
     lease_end = "host"
     gives_back = True
     states_ends = False
+    lease_file = metadata_url = ""
 
     def __init__(self, profile: Profile, directory: RunDirectory) -> None:
         self._profile = profile

@@ -28,6 +28,7 @@ class StaticProvider:
     embedded = 0
     gives_back = False
     states_ends = False
+    lease_file = metadata_url = ""
 
     def __init__(self, profile: Profile, directory: RunDirectory) -> None:
         self._profile = profile

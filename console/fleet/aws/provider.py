@@ -15,15 +15,15 @@ from console.address import HostAddress
 from console.events import AlertRaised, HostLost, PriceQuoted
 from console.fleet import News, ProviderError
 from console.fleet.aws.arrival import Arrival
-from console.fleet.aws.claim import ACCEPTED, ENDED, Claim, Order
+from console.fleet.aws.claim import ACCEPTED, ASKED, ENDED, Claim, Order
 from console.fleet.aws.cloud import CloudError
 from console.fleet.aws.give_back import ended, given_back, stopped
-from console.fleet.aws.instances import GONE, HALTED, Instance, of_run, why_gone
+from console.fleet.aws.instances import GONE, HALTED, Instance, of_run, of_tokens, why_gone
 from console.fleet.aws.launch import Place, markets, ordered, write_secret
 from console.fleet.aws.machine import retired
 from console.fleet.aws.network import readmit
 from console.fleet.aws.rental import PASSING, Patience, Rental
-from console.fleet.aws.user_data import DATA_DIR
+from console.fleet.aws.user_data import DATA_DIR, LEASE_FILE
 from console.profile import Data, Profile
 from console.rundir import RunDirectory
 
@@ -41,13 +41,16 @@ class AwsProvider:
     lease_end = "poweroff"
     embedded = 0
     gives_back = True
+    states_ends = True
+    lease_file = LEASE_FILE
+    metadata_url = "http://169.254.169.254"
 
     def __init__(self, profile: Profile, directory: RunDirectory, patience: Patience | None = None) -> None:
         """Raises ProviderError for an instance type that EC2 no longer has."""
         gone = retired(profile.fleet.instance_type or "")
         if gone is not None:
             raise ProviderError(f"profile {profile.name}: {gone}")
-        self._profile = profile
+        self.profile = profile
         self._patience = patience or Patience()
         self._rental = Rental(profile, directory, self._patience)
         self._seen: dict[str, tuple[float, dict[str, Instance]]] = {}
@@ -84,7 +87,7 @@ class AwsProvider:
         rental.remember(Claim(orders=rental.claim.orders, told=rental.claim.told, base=number))
         key = asyncssh.generate_private_key("ssh-ed25519", comment="fastconsole")
         write_secret(rental, rental.directory.key.name, key.export_private_key())
-        async for one in self._launched(range(self._profile.fleet.nodes), number):
+        async for one in self._launched(range(self.profile.fleet.nodes), number):
             yield one
 
     async def adopt(self) -> AsyncIterator[News | HostAddress]:
@@ -129,7 +132,7 @@ class AwsProvider:
         async for one in self._launched([node], rental.claim.launch + 1, self._beside()):
             yield one
         rental.remember(replace(rental.claim, retired={**rental.claim.retired, old: time.time()}))
-        if node == 0 and self._profile.fleet.connect == "elastic-ip":
+        if node == 0 and self.profile.fleet.connect == "elastic-ip":
             # The way to the others leads through another host now.
             for other, address in sorted(rental.addresses.items()):
                 if other != 0 and address.jump is not None:
@@ -175,8 +178,8 @@ class AwsProvider:
         """Where another instance can be beside those that the run has: in their zone."""
         base = self._rental.claim.base
         beside = next(order for order in self._rental.claim.orders if order.instance_ids and order.launch == base)
-        on_demand = self._profile.fleet.on_loss == "replace-on-demand"
-        which = ("on-demand",) if on_demand else markets(self._profile.fleet.market)
+        on_demand = self.profile.fleet.on_loss == "replace-on-demand"
+        which = ("on-demand",) if on_demand else markets(self.profile.fleet.market)
         return [Place(beside.region, beside.zone, market) for market in which]
 
     def _unfinished(self) -> tuple[list[int], int] | None:
@@ -185,7 +188,7 @@ class AwsProvider:
         number = max(claim.launch, claim.base)
         last = [order for order in claim.orders if order.launch == number]
         if not last:
-            return list(range(self._profile.fleet.nodes)), number
+            return list(range(self.profile.fleet.nodes)), number
         ended = any(order.outcome == ENDED for order in last)
         there = last[-1].outcome == ACCEPTED and all(one in claim.served for one in last[-1].instance_ids)
         return None if ended or there else (list(last[-1].nodes), number)
@@ -204,10 +207,10 @@ class AwsProvider:
 
     # --- what EC2 says ---
 
-    async def lost(self, node: int) -> str | None:
-        """Why the node's instance is gone, as EC2 says; None while EC2 says that it runs, or cannot be asked."""
+    async def lost(self, address: HostAddress) -> str | None:
+        """Why the host's instance is gone, as EC2 says; None while EC2 says that it runs, or cannot be asked."""
         claim = self._rental.claim
-        holder = claim.holder(node)
+        holder = self._instance_of(address)
         order = claim.by_instance(holder) if holder else None
         if holder is None or order is None:
             return None
@@ -222,6 +225,33 @@ class AwsProvider:
         except CloudError:
             return None
         return None
+
+    def _instance_of(self, address: HostAddress) -> str | None:
+        """The instance behind the address: the one that holds the place, or the last that held it before."""
+        claim, node = self._rental.claim, address.node
+        present = self._rental.addresses.get(node)
+        if present is None or present.gang_address == address.gang_address:
+            return claim.holder(node)
+        places = claim.places()
+        return next((one for one in reversed(list(claim.retired)) if places.get(one) == node), None)
+
+    async def remains(self) -> bool:
+        """Any instance of the run lives. Raises CloudError where EC2 cannot be asked."""
+        rental = self._rental
+        if not rental.claim.regions:
+            return False
+        await rental.identify()
+        asked_t = max((order.asked_t for order in rental.claim.open if order.outcome == ASKED), default=0.0)
+        while True:
+            for region in rental.claim.regions:
+                cloud, tokens = rental.cloud(region), [one.token for one in rental.claim.open if one.region == region]
+                found = await of_run(cloud, rental.run_id) + (await of_tokens(cloud, tokens) if tokens else [])
+                if any(instance.state not in GONE for instance in found):
+                    return True
+            # What was asked for a moment ago may be there and not be shown yet.
+            if time.time() - asked_t > self._patience.visible_s:
+                return False
+            await asyncio.sleep(self._patience.poll_s)
 
     async def _look(self, region: str) -> dict[str, Instance]:
         async with self._looking:
