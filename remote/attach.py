@@ -48,13 +48,14 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--start", action="store_true")
     options = parser.parse_args(argv)
     folder = Path.home() / host_folder(options.run_id, options.node)
+    commands = b""
     try:
         if options.start:
-            line = sys.stdin.buffer.readline()
-            _start(folder, Job.from_json(line.decode()))
+            job, commands = _first_line()
+            _start(folder, Job.from_json(job.decode()))
         elif not (folder / JOURNAL).exists():
             raise Refusal(f"this host knows no run {options.run_id}")
-        _relay(folder, options.offset)
+        _relay(folder, options.offset, commands)
     except Refusal as refusal:
         return _refuse(str(refusal))
     except OSError as error:
@@ -69,6 +70,15 @@ def main(argv: list[str]) -> int:
 def _refuse(sentence: str) -> int:
     sys.stderr.write(json.dumps({"error": sentence}) + "\n")
     return REFUSED
+
+
+def _first_line() -> tuple[bytes, bytes]:
+    """The first line of stdin, and what has come after it: the first commands may be in the same packet."""
+    held = b""
+    while b"\n" not in held and (piece := os.read(0, 65536)):
+        held += piece
+    line, _, rest = held.partition(b"\n")
+    return line, rest
 
 
 def _start(folder: Path, job: Job) -> None:
@@ -100,7 +110,8 @@ def _start(folder: Path, job: Job) -> None:
     os.close(lock)
 
 
-def _relay(folder: Path, offset: int) -> None:
+def _relay(folder: Path, offset: int, commands: bytes) -> None:
+    """`commands`: what came of them so far, which may end within one."""
     journal = os.open(folder / JOURNAL, os.O_RDONLY)
     if offset > os.fstat(journal).st_size:
         raise Refusal(f"the journal is shorter than {offset} bytes: this is not the host that it was")
@@ -108,7 +119,9 @@ def _relay(folder: Path, offset: int) -> None:
     held = b""
     next_check = time.monotonic() + _CHECK_AGENT_S
     agent_alive = True
-    commands = b""
+    whole, newline, commands = commands.rpartition(b"\n")
+    if whole:
+        _pass_on(folder, whole + newline)
     while True:
         readable, _, _ = select.select([0], [], [], 0 if not agent_alive else _POLL_S)
         if readable:

@@ -133,7 +133,10 @@ async def test_a_share_in_a_way_that_broke_does_no_harm_to_the_new_one(site: Sit
     await old.connection.wait_closed()
     new = await jumps.through(site.jump)
     old.end()
-    old.end()
+    another = await jumps.through(site.jump)
+    assert another.connection is new.connection
+    another.end()
+    another.end()
     assert site.bastion is not None
     assert await says(new.connection) == str(site.bastion.home)
     new.end()
