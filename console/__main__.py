@@ -10,15 +10,19 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from console import VERSION
 from console.exits import Exit, exit_of
+
+if TYPE_CHECKING:
+    from console.profile import Profile
 
 HELP = """\
 fastconsole: train on a gang of hosts from one terminal
 
   fastconsole PROFILE               start the run and watch it (as text where stdout is no terminal)
+  fastconsole plan PROFILE          what it would rent, how long it takes and what it costs; rents nothing
   fastconsole --replay LOG          a log's story; LOG is a run's journal, a fast.ai 2018 debug.log or a DAWNBench .tsv
   fastconsole --replay LOG --tui    the same in the panes: pause, step, seek, speed
   fastconsole attach [RUN]          come back to a run that goes on
@@ -38,6 +42,10 @@ options of a run:
   --budget USD          stop before this is passed (resume: instead of the budget that it had)
   --set KEY=VALUE       any key of the profile, for example --set run.seed=7 (may be repeated)
 
+options of a plan:
+  --json                one object instead of text
+  --nodes, --budget, --set as for a run
+
 options of a replay:
   --format FORMAT       text (default), json, jsonl, tsv or csv
   --tui                 the panes
@@ -47,7 +55,7 @@ Ctrl-C once: checkpoint, collect, end the hosts. Twice: end them at once. Closin
 
 exit codes: 0 target reached, or finished where there is none; or detached. 1 a bug of ours. 2 wrong usage or profile.
 3 the run failed. 4 stopped by the budget. 5 finished without reaching the target. 6 no hosts. 130 interrupted.
-A replay exits as the run that it replays did.
+A replay exits as the run that it replays did. A plan exits with 6 where what it asks for cannot be had.
 """
 
 FORMATS = ("text", "json", "jsonl", "tsv", "csv")
@@ -138,10 +146,23 @@ def run_parser(positional: str) -> argparse.ArgumentParser:
     if positional == "run":
         parser.add_argument("--budget", type=_dollars)
     if positional == "profile":
-        parser.add_argument("--nodes", type=_whole)
-        parser.add_argument("--budget", type=_dollars)
-        parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
+        _profile_options(parser)
     return parser
+
+
+def plan_parser() -> argparse.ArgumentParser:
+    """The options of ``plan``."""
+    parser = _Parser(prog="fastconsole", add_help=False, allow_abbrev=False)
+    parser.add_argument("profile", nargs="?")
+    parser.add_argument("--json", action="store_true")
+    _profile_options(parser)
+    return parser
+
+
+def _profile_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--nodes", type=_whole)
+    parser.add_argument("--budget", type=_dollars)
+    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
 
 
 def _replay(words: list[str]) -> int:
@@ -217,20 +238,42 @@ def _run_options(words: list[str], positional: str, *, optional: bool) -> argpar
 
 def _run(words: list[str]) -> int:
     options = _run_options(words, "profile", optional=False)
-    overrides = list(options.set)
-    if options.nodes is not None:
-        overrides.append(f"fleet.nodes={options.nodes}")
-    if options.budget is not None:
-        overrides.append(f"budget.max_usd={options.budget}")
-    from console.profile import ProfileError, load
+    from console.profile import ProfileError
 
     try:
-        profile = load(options.profile, overrides)
+        profile = _profile(options)
     except ProfileError as error:
         return _say(str(error), Exit.USAGE)
     from console import commands
 
     return commands.run(profile, headless=options.headless, read_only=options.read_only)
+
+
+def _plan(words: list[str]) -> int:
+    options = plan_parser().parse_args(words)
+    if options.profile is None:
+        raise UsageError(_which_profile())
+    from console.profile import ProfileError
+
+    try:
+        profile = _profile(options)
+    except ProfileError as error:
+        return _say(str(error), Exit.USAGE)
+    from console import commands
+
+    return commands.plan(profile, as_json=options.json)
+
+
+def _profile(options: argparse.Namespace) -> Profile:
+    """The profile that is named, with the options laid over it. Raises ProfileError."""
+    from console.profile import load
+
+    overrides = list(options.set)
+    if options.nodes is not None:
+        overrides.append(f"fleet.nodes={options.nodes}")
+    if options.budget is not None:
+        overrides.append(f"budget.max_usd={options.budget}")
+    return load(options.profile, overrides)
 
 
 def _on_run(name: str) -> Callable[[list[str]], int]:
@@ -304,6 +347,7 @@ _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "budget": _budget,
     "ps": lambda words: _list(words, going_on=True),
     "runs": lambda words: _list(words, going_on=False),
+    "plan": _plan,
     "profiles": _profiles,
 }
 

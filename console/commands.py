@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import json
 import os
 import signal
 import sys
@@ -92,6 +93,23 @@ def run(profile: Profile, *, headless: bool, read_only: bool) -> int:
         # Says so before there is a run directory.
         provider_of(profile, RunDirectory(Path()))
     return _drive(make, headless=headless, read_only=read_only)
+
+
+@_said
+def plan(profile: Profile, *, as_json: bool) -> int:
+    """Prints what the profile would rent, how long it would take and what it would cost."""
+    from console import plan_report, preflight
+    from console.plan import make
+    from console.predict import predict
+
+    if profile.fleet.provider == "aws" and sys.stderr.isatty():
+        _talk("asking AWS for prices, zones and quotas …")
+    planned = make(profile, preflight.ask(profile), predict(profile))
+    if as_json:
+        print(json.dumps(plan_report.as_json(planned), indent=1, ensure_ascii=False))
+    else:
+        print(plan_report.text(planned), end="")
+    return Exit.UNREACHABLE if planned.problems else Exit.DONE
 
 
 @_said

@@ -78,8 +78,12 @@ class InstanceType:
         return f"table of {PRICES_OF}, {self.price_region}" if not self.retired else f"the last price, {self.retired}"
 
     def interfaces(self, efa: bool | None) -> int:
-        """Network interfaces of an instance under `fleet.efa`: one for each network card with EFA, else one."""
-        return self.network_cards if self.efa and efa is not False else 1
+        """Network interfaces of an instance under `fleet.efa`.
+
+        With EFA on several cards there is a plain one beside them (docs.aws.amazon.com/AWSEC2/latest/UserGuide/efa-acc-
+        inst-types.html); else there is one.
+        """
+        return 1 + self.efa_interfaces if self.network_cards > 1 and self.efa and efa is not False else 1
 
 
 def _types() -> dict[str, InstanceType]:

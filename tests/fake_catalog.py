@@ -37,12 +37,19 @@ USD_PER_H = {
 SPOT_SHARE = 0.4
 """Of the on-demand price, in every zone that offers the type, where a test says nothing else."""
 
-QUOTAS = {"L-417A185B": 10_000.0, "L-7212CCBC": 10_000.0, "L-DB2E81BA": 10_000.0, "L-3819A6DF": 10_000.0}
-"""vCPUs: P on demand, P spot, G and VT on demand, G and VT spot."""
+QUOTAS = {
+    "L-417A185B": 10_000.0,
+    "L-7212CCBC": 10_000.0,
+    "L-C4BD4855": 10_000.0,
+    "L-DB2E81BA": 10_000.0,
+    "L-3819A6DF": 10_000.0,
+}
+"""vCPUs: P on demand, P spot up to P4, P5 spot, G and VT on demand, G and VT spot."""
 
 _QUOTA_NAMES = {
     "L-417A185B": "Running On-Demand P instances",
-    "L-7212CCBC": "All P Spot Instance Requests",
+    "L-7212CCBC": "All P4, P3 and P2 Spot Instance Requests",
+    "L-C4BD4855": "All P5 Spot Instance Requests",
     "L-DB2E81BA": "Running On-Demand G and VT instances",
     "L-3819A6DF": "All G and VT Spot Instance Requests",
 }

@@ -123,6 +123,12 @@ WRONG = [
     ("terminate nobody", "there is no run nobody"),
     ("ps all", "unrecognized arguments: all"),
     ("runs --all", "unrecognized arguments: --all"),
+    ("plan", "say which profile: "),
+    ("plan nowhere", "profile nowhere: no built-in profile has this name"),
+    ("plan local --nonsense", "unrecognized arguments: --nonsense"),
+    ("plan local --headless", "unrecognized arguments: --headless"),
+    ("plan local --budget much", "argument --budget: 'much' is not an amount of dollars"),
+    ("plan imagenet-g6 --set fleet.efa=true", "fleet.efa is true, and g6.xlarge has no EFA"),
     ("profiles nowhere", "profile nowhere: no built-in profile"),
     ("profiles PNG", "is not a text file"),
     ("profiles local more", "unrecognized arguments: more"),
@@ -161,7 +167,7 @@ def test_the_help_is_whole(fastconsole: Fastconsole) -> None:
     assert fastconsole("-h").stdout == done.stdout
     for command in entry._COMMANDS:
         assert f"  fastconsole {command}" in done.stdout, f"--help does not tell of {command}"
-    for parser in (entry.replay_parser(), entry.run_parser("profile"), entry.run_parser("run")):
+    for parser in (entry.replay_parser(), entry.plan_parser(), entry.run_parser("profile"), entry.run_parser("run")):
         for action in parser._actions:
             for option in action.option_strings:
                 assert option in done.stdout, f"--help does not tell of {option}"
@@ -344,7 +350,7 @@ def modules_after(code: str, environment: dict[str, str]) -> set[str]:
 
 @pytest.mark.parametrize(
     "line",
-    ["--help", "--version", "profiles", "profiles local", "runs", "ps"]
+    ["--help", "--version", "profiles", "profiles local", "plan local", "plan local --json", "runs", "ps"]
     + [f"--replay JOURNAL --format {form}" for form in export.FORMATS],
 )
 def test_what_needs_nothing_heavy_loads_nothing_heavy(

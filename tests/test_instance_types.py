@@ -129,9 +129,10 @@ def test_the_quota_of_a_type(name: str, market: str, code: str | None) -> None:
 
 
 def test_interfaces_of_an_instance() -> None:
-    assert known("p4d.24xlarge").interfaces(None) == known("p4d.24xlarge").interfaces(True) == 4
+    assert known("p4d.24xlarge").interfaces(None) == known("p4d.24xlarge").interfaces(True) == 5
     assert known("p4d.24xlarge").interfaces(False) == 1
-    assert known("p5.48xlarge").interfaces(None) == 32
+    assert known("p5.48xlarge").interfaces(None) == 33
+    assert known("p6-b300.48xlarge").interfaces(None) == 17
     assert known("g6.xlarge").interfaces(None) == known("g5.48xlarge").interfaces(None) == 1
 
 

@@ -229,7 +229,7 @@ RENTED_WRONG: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "EFA on a type without it": (["efa=true"], ("fleet.efa is true", "g6.xlarge has no EFA", "take the key out")),
     "a public address on several cards": (
         ["instance_type=p4d.24xlarge"],
-        ("fleet.connect is public", "p4d.24xlarge with EFA has 4 network interfaces", "elastic-ip, bastion or private"),
+        ("fleet.connect is public", "p4d.24xlarge with EFA has 5 network interfaces", "elastic-ip, bastion or private"),
     ),
     "a block without its id": (
         ["instance_type=p5.48xlarge", "market=capacity-block", "connect=private"],

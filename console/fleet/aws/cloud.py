@@ -129,15 +129,15 @@ def _default_region() -> str | None:
 
 def unknown_region(name: str) -> str | None:
     """The sentence for a region that botocore's own lists do not have; None for one that they have. Asks nobody."""
-    import botocore.session
+    import botocore.loaders
 
-    session = botocore.session.Session()
-    partitions = session.get_available_partitions()
-    known = sorted({one for partition in partitions for one in session.get_available_regions("ec2", partition)})
+    # Read by itself: a session would want the user's set-up to be in order.
+    partitions = botocore.loaders.create_loader().load_data("endpoints")["partitions"]
+    known = sorted({one for partition in partitions for one in partition["regions"]})
     if name in known:
         return None
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]}?" if near else "say another in fleet.region"
+    near = difflib.get_close_matches(name, known, 2)
+    hint = f"did you mean {' or '.join(near)}?" if near else "say another in fleet.region"
     return f"{name} is no region of AWS that this version of boto3 knows; {hint}"
 
 

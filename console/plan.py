@@ -1,0 +1,258 @@
+"""What a profile will rent, how long it will take and what that costs: profile × offer × prediction → plan. Pure.
+
+A plan with problems cannot be launched as it stands; it says so first and tells the rest all the same. What is not
+known is None. The price of an instance is AWS's own where AWS was asked and answered, else the one that the profile
+quotes, else the table's, and always says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from console import instance_types, obstacles
+from console.budget import FETCH_S, GIVE_BACK_S, STOP_PATIENCE_S
+from console.instance_types import InstanceType, Nearest
+from console.offer import Offer, wanted_zones
+from console.predict import Prediction
+from console.prices import ADDRESS_USD_PER_H, PROFILE, Quote, storage_usd_per_h, table_quote
+from console.profile import Fleet, Profile
+
+UNATTENDED_S: Final = 12 * 3600.0
+"""How long a run that was left on purpose may go on where no budget ends it before; `console.live` holds to it."""
+CLOSING_S: Final = FETCH_S + GIVE_BACK_S
+"""From the trainer's end to the last second that is billed: the checkpoint's way to the laptop, the instances' end."""
+SPOT_MARKETS: Final = ("spot", "spot-then-on-demand")
+_IN_TURN: Final = {"spot-then-on-demand": ("spot", "on-demand")}
+PREPAID_MARKETS: Final = ("capacity-block", "reservation")
+"""Paid for whether a run uses it or not: what a run adds to that bill is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """A zone in which the fleet could run, in a market."""
+
+    market: str
+    region: str
+    zone: str
+    quote: Quote | None
+    """What one instance costs there in that market; None where that is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """What the fleet costs an hour, in dollars."""
+
+    market: str
+    nodes: int
+    billed: Quote | None
+    """Of one instance, as it will be billed; None where that is not known."""
+    on_demand: Quote | None
+    """Of one instance, on demand."""
+    extras_usd_per_h: float
+    """Of all volumes and addresses."""
+
+    @property
+    def billed_usd_per_h(self) -> float | None:
+        """All instances with their volumes and addresses, as they will be billed."""
+        return None if self.billed is None else self.nodes * self.billed.usd_per_h + self.extras_usd_per_h
+
+    @property
+    def on_demand_usd_per_h(self) -> float | None:
+        """The same on demand."""
+        return None if self.on_demand is None else self.nodes * self.on_demand.usd_per_h + self.extras_usd_per_h
+
+    @property
+    def most_usd_per_h(self) -> float | None:
+        """What it costs at most: as billed or, where a spot price is not known, on demand, which no spot price passes.
+
+        (EC2 ends a spot instance whose price would pass the on-demand price, where the request names no other.)
+        """
+        if self.billed is None and self.market in SPOT_MARKETS:
+            return self.on_demand_usd_per_h
+        return self.billed_usd_per_h
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """A time of the whole fleet, in dollars."""
+
+    seconds: float
+    billed_usd: float | None
+    on_demand_usd: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What ends the fleet at the latest; times are seconds after its start."""
+
+    budget_usd: float | None
+    warn_after_s: float | None
+    stop_after_s: float | None
+    """When the budget makes the run save a checkpoint and stop."""
+    closing_s: float
+    """How long before the budget's end that is: a checkpoint, its way to the laptop, the instances' end."""
+    lease_s: float
+    """How long a host lives on after the last word of a laptop that is lost."""
+    lost_usd: float | None
+    """What that costs at most: leases never reach beyond the budget's end."""
+    left_s: float
+    """When the hosts of a run that was left on purpose end at the latest."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """The plan of a profile."""
+
+    profile: Profile
+    offer: Offer
+    type: InstanceType | None
+    """None where nothing is rented, or nothing is known of the type."""
+    interfaces: int | None
+    """Network interfaces of one instance."""
+    addresses: int
+    """Public IPv4 addresses of the fleet."""
+    places: tuple[Place, ...]
+    """Those that nothing known rules out, in the order in which they would be tried: market by market, region by region
+    as the profile says, in each the cheapest zone first."""
+    price: Price
+    instead: tuple[Nearest, ...]
+    """What comes nearest to a type that cannot be had; empty where it can."""
+    needed_vcpus: int | None
+    prediction: Prediction | None
+    whole: Cost | None
+    """From the instances' start to their end, all epochs trained."""
+    to_target: Cost | None
+    """The same where the run ends at its target, as runs do."""
+    limits: Limits
+    problems: tuple[str, ...] = ()
+    """Why it cannot be launched so: sentences."""
+    warnings: tuple[str, ...] = ()
+    """What else a person should know before: sentences."""
+
+    @property
+    def rented(self) -> bool:
+        """True where AWS is asked for the hosts."""
+        return self.profile.fleet.provider == "aws"
+
+    @property
+    def simulated(self) -> bool:
+        """True where the price is made up and nothing is paid."""
+        return "simulated" in self.profile.fleet.price_note
+
+
+def make(profile: Profile, offer: Offer, prediction: Prediction | None) -> Plan:
+    """The plan of a profile, by what AWS said and by what is predicted of its training."""
+    fleet = profile.fleet
+    rented = fleet.provider == "aws"
+    known = (instance_types.find(fleet.instance_type or "") or offer.described) if rented else None
+    needed = known.vcpus * fleet.nodes if known else None
+    places = tuple(_places(fleet, offer, needed)) or tuple(_places(fleet, offer, None)) if rented else ()
+    addresses = {"public": fleet.nodes, "elastic-ip": 1}.get(fleet.connect, 0) if rented else 0
+    volumes_usd_per_h = storage_usd_per_h(fleet.volume_gib) * fleet.nodes if rented else 0.0
+    on_demand = _on_demand(fleet, offer, known, places)
+    price = Price(
+        market=fleet.market if rented else "",
+        nodes=fleet.nodes,
+        billed=_billed(fleet, places, on_demand) if rented else _quoted(fleet.usd_per_h, fleet),
+        on_demand=on_demand,
+        extras_usd_per_h=volumes_usd_per_h + addresses * ADDRESS_USD_PER_H,
+    )
+    plan = Plan(
+        profile=profile,
+        offer=offer,
+        type=known,
+        interfaces=known.interfaces(fleet.efa) if known else None,
+        addresses=addresses,
+        places=places,
+        price=price,
+        instead=_instead(known, offer),
+        needed_vcpus=needed,
+        prediction=prediction,
+        whole=_cost(price, prediction, prediction.total_s) if prediction else None,
+        to_target=_cost(price, prediction, prediction.to_target_s) if prediction else None,
+        limits=_limits(profile, price),
+    )
+    return replace(plan, problems=tuple(obstacles.problems(plan)), warnings=tuple(obstacles.warnings(plan)))
+
+
+# --- where, and at which price ---------------------------------------------------------------------------------------
+
+
+def _places(fleet: Fleet, offer: Offer, needed_vcpus: int | None) -> Iterator[Place]:
+    """The zones that offer the type and that the profile allows, where the quota is not known to be too small."""
+    held = offer.reservation
+    for market in _IN_TURN.get(fleet.market, (fleet.market,)):
+        for region in offer.regions:
+            if region.short(market, needed_vcpus) is not None:
+                continue
+            spot = {quote.zone: quote for quote in region.spot or ()}
+            known = region.zones if region.zones is not None else tuple(zone for zone in spot if zone)
+            quotes: dict[str, Quote | None] = dict.fromkeys(wanted_zones(fleet.zones, region.name, known))
+            for zone in quotes:
+                quotes[zone] = {"spot": spot.get(zone), "on-demand": region.on_demand}.get(market)
+            for zone, quote in sorted(quotes.items(), key=_cheapest_first):
+                if held is None or zone == held.zone:
+                    yield Place(market=market, region=region.name, zone=zone, quote=quote)
+
+
+def _cheapest_first(priced: tuple[str, Quote | None]) -> tuple[float, str]:
+    zone, quote = priced
+    return (quote.usd_per_h if quote is not None else float("inf")), zone
+
+
+def _on_demand(fleet: Fleet, offer: Offer, known: InstanceType | None, places: tuple[Place, ...]) -> Quote | None:
+    first = places[0].region if places else None
+    for region in offer.regions:
+        if region.on_demand is not None and first in (None, region.name):
+            return region.on_demand
+    quoted = _quoted(fleet.usd_per_h_on_demand, fleet)
+    return quoted or (table_quote(known) if known is not None else None)
+
+
+def _billed(fleet: Fleet, places: tuple[Place, ...], on_demand: Quote | None) -> Quote | None:
+    live = next((place.quote for place in places if place.quote is not None), None)
+    return live or _quoted(fleet.usd_per_h, fleet) or (on_demand if fleet.market == "on-demand" else None)
+
+
+def _quoted(usd_per_h: float | None, fleet: Fleet) -> Quote | None:
+    if usd_per_h is None:
+        return None
+    market = fleet.market if fleet.provider == "aws" else ""
+    return Quote(usd_per_h=usd_per_h, market=market, source=PROFILE, as_of=None, note=fleet.price_note)
+
+
+def _instead(known: InstanceType | None, offer: Offer) -> tuple[Nearest, ...]:
+    if known is None:
+        return ()
+    here = offer.regions[0] if offer.regions else None
+    gone = known.retired or (here is not None and here.zones == ())
+    return instance_types.nearest(known, here.offered if here is not None else None) if gone else ()
+
+
+def _cost(price: Price, prediction: Prediction, trained_s: float | None) -> Cost | None:
+    if trained_s is None:
+        return None
+    seconds = prediction.boot_s + trained_s + (CLOSING_S if price.market else 0.0)
+    billed, on_demand = price.billed_usd_per_h, price.on_demand_usd_per_h
+    return Cost(
+        seconds=seconds,
+        billed_usd=None if billed is None else billed * seconds / 3600,
+        on_demand_usd=None if on_demand is None else on_demand * seconds / 3600,
+    )
+
+
+def _limits(profile: Profile, price: Price) -> Limits:
+    budget, rate = profile.budget, price.most_usd_per_h
+    lease_s, closing_s = budget.lease_minutes * 60, STOP_PATIENCE_S + CLOSING_S
+    ends_s = budget.max_usd / rate * 3600 if budget.max_usd is not None and rate else None
+    return Limits(
+        budget_usd=budget.max_usd,
+        warn_after_s=None if ends_s is None else ends_s * budget.warn_at,
+        stop_after_s=None if ends_s is None else max(0.0, ends_s - closing_s),
+        closing_s=closing_s,
+        lease_s=lease_s,
+        lost_usd=None if rate is None else min(rate * lease_s / 3600, budget.max_usd or float("inf")),
+        left_s=UNATTENDED_S if ends_s is None else min(UNATTENDED_S, ends_s),
+    )
