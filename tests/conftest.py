@@ -12,6 +12,7 @@ import pytest
 
 if TYPE_CHECKING:
     from fake_cloud import FakeCloud
+    from fake_instances import Machines
 
 
 @pytest.fixture(scope="session")
@@ -54,6 +55,19 @@ def cloud(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeCloud]:
         monkeypatch.delenv(name, raising=False)
     for name, value in fake.env.items():
         monkeypatch.setenv(name, value)
+    try:
+        yield fake
+    finally:
+        fake.stop()
+    assert not fake.errors, "\n".join(fake.errors)
+
+
+@pytest.fixture
+def machines(cloud: FakeCloud, tmp_path: Path, cache_home: Path) -> Iterator[Machines]:
+    """A machine with a real sshd for each running instance of the fake AWS; skipped where there can be none."""
+    from fake_instances import Machines
+
+    fake = Machines(cloud, tmp_path / "machines", env={"XDG_CACHE_HOME": str(cache_home)}, shared=[cache_home])
     try:
         yield fake
     finally:

@@ -306,6 +306,11 @@ class FakeCloud:
 
             self._tell(Happened("rebalance", self.ec2.machine(instance_id), datetime.now(UTC).replace(microsecond=0)))
 
+    def set_console(self, instance_id: str, text: str) -> None:
+        """What GetConsoleOutput gives."""
+        with self._lock:
+            self.ec2.instance(instance_id)[1].console = text
+
     def instances(self, *states: str, region: str | None = None) -> list[Machine]:
         """Instances in these states (none said: all that are not terminated), hidden ones too."""
         with self._lock:

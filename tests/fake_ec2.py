@@ -66,6 +66,8 @@ class Machine:
     """As the launch gave it, decoded from base64."""
     market: str
     instance_type: str
+    public_keys: tuple[str, ...] = ()
+    """Of its EC2 key pair, which cloud-init gives to the image's login user."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +156,7 @@ class Ec2:
     def machine(self, instance_id: str) -> Machine:
         """As it is now."""
         region, instance = self.instance(instance_id)
+        key = self.backend(region).key_pairs.get(instance.key_name)
         return Machine(
             instance_id=instance.id,
             region=region,
@@ -163,6 +166,7 @@ class Ec2:
             user_data=base64.b64decode(str(instance.user_data or "")),
             market=instance.lifecycle or "on-demand",
             instance_type=instance.instance_type,
+            public_keys=() if key is None else (_text(key.material_public).strip(),),
         )
 
     # --- networks
@@ -800,6 +804,10 @@ class Ec2:
                 yield f"{region} launch template {template.id}"
         for region, group in self.placement_groups():
             yield f"{region} placement group {group.group_name}"
+
+
+def _text(given: str | bytes) -> str:
+    return given.decode() if isinstance(given, bytes) else given
 
 
 def _set_state(instance: Any, name: str) -> None:
