@@ -102,7 +102,7 @@ class _Asking:
         # In no order of arrival: the same silence is told in the same words.
         yield from sorted(self._failed.values())
         if self._late:
-            yield f"AWS did not answer within {self._patience_s:.0f} s: {', '.join(self._late)}"
+            yield f"AWS did not answer within {self._patience_s:.0f} s: {', '.join(sorted(self._late))}"
 
 
 async def _region(fleet: Fleet, cloud: _Hasty, asking: _Asking, asked_t: float) -> Region:
@@ -152,7 +152,8 @@ async def _quota(cloud: _Hasty, wanted: str, market: str) -> float | None:
     if quota is None:
         return None
     answer = await cloud.call("service-quotas", "get_service_quota", ServiceCode="ec2", QuotaCode=quota.code)
-    return float(answer["Quota"]["Value"])
+    value = answer.get("Quota", {}).get("Value")
+    return None if value is None else float(value)
 
 
 async def _used_vcpus(cloud: _Hasty, wanted: str, markets: tuple[str, ...]) -> dict[str, int]:

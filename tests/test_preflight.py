@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -229,6 +231,33 @@ def test_nobody_at_the_endpoint(cloud: FakeCloud) -> None:
         found = told("imagenet-g6", AWS_ENDPOINT_URL=f"http://127.0.0.1:{taken.getsockname()[1]}")
     (sentence,) = found["unanswered"]
     assert "no connection; is the network up" in sentence
+    from_the_table(found)
+
+
+class _LoginPage(http.server.BaseHTTPRequestHandler):
+    """What a network in a hotel answers to everything."""
+
+    status = 200
+
+    def do_POST(self) -> None:
+        self.send_response(self.status)
+        self.end_headers()
+        self.wfile.write(b"<html><body>Welcome! Room number?</body></html>" if self.status == 200 else b"")
+
+    def log_message(self, *arguments: object) -> None:
+        """Says nothing."""
+
+
+@pytest.mark.parametrize("status", [200, 403])
+def test_a_login_page_in_between(status: int, cloud: FakeCloud) -> None:
+    page = type("Page", (_LoginPage,), {"status": status})
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), page) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            found = told("imagenet-g6", AWS_ENDPOINT_URL=f"http://127.0.0.1:{server.server_address[1]}")
+        finally:
+            server.shutdown()
+    assert any("the answer is not AWS's; is there a proxy or a login page" in one for one in found["unanswered"])
     from_the_table(found)
 
 

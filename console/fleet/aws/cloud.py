@@ -177,9 +177,16 @@ def _client(session: Any, service: str, region: str, attempts: int) -> Any:
 
 def _call(client: Any, service: str, operation: str, region: str, params: dict[str, Any]) -> Any:
     import botocore.exceptions
+    import botocore.parsers
 
     try:
         return getattr(client, operation)(**params)
+    except botocore.parsers.ResponseParserError:
+        # Not one of botocore's own errors. A proxy or a network's login page speaks so.
+        where = _where(service, operation, region)
+        raise CloudError(
+            "unreachable", f"{where}: the answer is not AWS's; is there a proxy or a login page in between?"
+        ) from None
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
         raise _foreign(error, service, operation, region) from None
 
@@ -187,8 +194,7 @@ def _call(client: Any, service: str, operation: str, region: str, params: dict[s
 def _foreign(error: Exception, service: str, operation: str, region: str) -> CloudError:
     import botocore.exceptions as be
 
-    name = "".join(word.capitalize() for word in operation.split("_"))
-    where = f"AWS {service} {name} in {region}".replace("  ", " ")
+    where = _where(service, operation, region)
     if isinstance(error, be.ClientError):
         said = error.response.get("Error", {})
         code, text = str(said.get("Code", "")), _plain(str(said.get("Message", "")))
@@ -213,6 +219,11 @@ def _foreign(error: Exception, service: str, operation: str, region: str) -> Clo
     if isinstance(error, be.ParamValidationError):
         return CloudError("other", f"{where}: {_plain(str(error))}")
     return CloudError("other", f"{where}: {_plain(str(error))}")
+
+
+def _where(service: str, operation: str, region: str) -> str:
+    name = "".join(word.capitalize() for word in operation.split("_"))
+    return f"AWS {service} {name} in {region}".replace("  ", " ")
 
 
 def _spoken(code: str, text: str, where: str) -> CloudError:
