@@ -31,6 +31,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
+import botocore
 from fake_faults import AwsError, Call, Fault, Faults
 
 if TYPE_CHECKING:
@@ -413,7 +414,7 @@ class FakeCloud:
             return answer
 
     def _result(self, request: Request) -> Answer:
-        name = re.sub(r"(?<!^)(?=[A-Z])", "_", request.action).lower()
+        name = botocore.xform_name(request.action)
         if request.service == "ec2" and hasattr(type(self.ec2), name):
             result = getattr(self.ec2, name)(request.region, request.params, request)
         elif request.service in ("pricing", "service-quotas") or request.params.get("Name", "").startswith(

@@ -66,6 +66,7 @@ class Machine:
     """As the launch gave it, decoded from base64."""
     market: str
     instance_type: str
+    state: str
     public_keys: tuple[str, ...] = ()
     """Of its EC2 key pair, which cloud-init gives to the image's login user."""
 
@@ -166,6 +167,7 @@ class Ec2:
             user_data=base64.b64decode(str(instance.user_data or "")),
             market=instance.lifecycle or "on-demand",
             instance_type=instance.instance_type,
+            state=instance.state,
             public_keys=() if key is None else (_text(key.material_public).strip(),),
         )
 

@@ -482,7 +482,8 @@ class Boot:
         # Both ends, so that it never reads an end of file.
         asks = os.open(f"{_INIT}/ask", os.O_RDWR)
         heard = {0: b"", asks: b""}
-        threading.Thread(target=self.guarded, daemon=True).start()
+        threading.excepthook = lambda args: say("broken", text="".join(traceback.format_exception(args.exc_value)))
+        threading.Thread(target=self.run, daemon=True).start()
         while True:
             ready, _, _ = select.select([0, asks, wake_read], [], [])
             if wake_read in ready:
@@ -500,13 +501,6 @@ class Boot:
                     else:
                         work, word = self.asked, line.decode()
                     threading.Thread(target=work, args=(word,), daemon=True).start()
-
-    def guarded(self) -> None:
-        """`run`, whose failure is told."""
-        try:
-            self.run()
-        except Exception:
-            say("broken", text=traceback.format_exc())
 
 
 def _unit(name: str) -> str:

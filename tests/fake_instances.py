@@ -208,9 +208,12 @@ class Machines:
         self._order(instance_id, "plugged", plug=True)
 
     def reboot(self, instance_id: str) -> None:
-        """As a power cycle: the same disk, /run empty, what user-data does once an instance not done again."""
-        machine = self[instance_id].machine
-        self._later(lambda: (self._power_off(instance_id), self._power_on(machine)))
+        """A power cycle, until sshd listens again: the same disk, /run empty, what is done once not done again."""
+        before = self[instance_id]
+        self._later(lambda: (self._power_off(instance_id), self._power_on(before.machine)))
+        with self._changed:
+            self._changed.wait_for(lambda: self._on.get(instance_id) is not before, _WAIT_S)
+        self.wait(instance_id)
 
     def halt(self, instance_id: str) -> None:
         """The machine dies and EC2 does not notice: its instance goes on running and costing."""
