@@ -216,6 +216,11 @@ class _Curve:
             self._slope.append(slope)
             self._hourly.append(hourly)
 
+    @classmethod
+    def of(cls, turns: dict[int, list[int]] | None) -> _Curve | None:
+        """The curve of turns that may be unknown."""
+        return None if turns is None else cls(turns)
+
     def at(self, t_ms: int) -> tuple[int, int]:
         """The amount until the moment and the price an hour at it."""
         place = bisect_right(self._times, t_ms) - 1
@@ -224,8 +229,12 @@ class _Curve:
         return self._base[place] + self._slope[place] * (t_ms - self._times[place]), self._hourly[place]
 
 
-def _turns(accounts: dict[_Account, int], *, on_demand: bool) -> dict[int, list[int]] | None:
-    """The turns of the bill; None where the price of any instance is unknown: part of a bill is no bill."""
+def _turns(accounts: dict[_Account, int], *, on_demand: bool, owed: bool = True) -> dict[int, list[int]] | None:
+    """The turns of the bill; None where the price of any instance is unknown: part of a bill is no bill.
+
+    What is `owed` has an instance's first minute from its first second on; what is used climbs evenly from there, and
+    what is left of a minute that was not used up comes with the end.
+    """
     turns: dict[int, list[int]] = {}
 
     def turn(at_ms: int, jump: int, steeper: int, dearer: int) -> None:
@@ -242,9 +251,10 @@ def _turns(accounts: dict[_Account, int], *, on_demand: bool) -> dict[int, list[
         lives = None if account.stop_ms is None else max(0, account.stop_ms - begin)
         rates = [(after, rate + more) for after, rate in steps] or [(0, more)]
         rate = rates[0][1] * count
-        turn(begin, rate * _MINUTE_MS, 0, rate)
+        turn(begin, rate * _MINUTE_MS if owed else 0, 0 if owed else rate, rate)
         if lives is None or lives > _MINUTE_MS:
-            turn(begin + _MINUTE_MS, 0, rate, 0)
+            if owed:
+                turn(begin + _MINUTE_MS, 0, rate, 0)
             for after, next_rate in rates[1:]:
                 if lives is not None and after >= lives:
                     break
@@ -252,8 +262,10 @@ def _turns(accounts: dict[_Account, int], *, on_demand: bool) -> dict[int, list[
                 rate = next_rate * count
             if lives is not None:
                 turn(begin + lives, 0, -rate, -rate)
-        elif lives is not None:
+        elif owed:
             turn(begin + lives, 0, 0, -rate)
+        else:
+            turn(begin + lives, rate * (_MINUTE_MS - lives), -rate, -rate)
     return turns
 
 
@@ -294,9 +306,10 @@ class Bill:
                 account = known[key] = _account(billing, by_time)
             self._accounts.append(account)
             alike[account] = alike.get(account, 0) + 1
-        billed, on_demand = _turns(alike, on_demand=False), _turns(alike, on_demand=True)
-        self._billed = None if billed is None else _Curve(billed)
-        self._on_demand = None if on_demand is None else _Curve(on_demand)
+        self._alike = alike
+        self._billed = _Curve.of(_turns(alike, on_demand=False))
+        self._on_demand = _Curve.of(_turns(alike, on_demand=True))
+        self._used: tuple[_Curve | None, _Curve | None] | None = None
 
     @property
     def billings(self) -> tuple[Billing, ...]:
@@ -312,10 +325,19 @@ class Bill:
         return _asked(self._on_demand, t)
 
     def between(self, from_t: float, to_t: float) -> Spent:
-        """What the time between two moments costs."""
+        """What the time between two moments costs: by the seconds of it in which instances ran.
+
+        The first minute, which is owed at once, is spread over itself here; of one that was not used up, the rest is in
+        the instance's last second. So the parts of a run add up to its bill when it is over.
+        """
+        if self._used is None:
+            self._used = (
+                _Curve.of(_turns(self._alike, on_demand=False, owed=False)),
+                _Curve.of(_turns(self._alike, on_demand=True, owed=False)),
+            )
         billed, on_demand = (
             None if curve is None else (curve.at(_clipped_ms(to_t))[0] - curve.at(_clipped_ms(from_t))[0]) / UNIT
-            for curve in (self._billed, self._on_demand)
+            for curve in self._used
         )
         return Spent(billed, on_demand)
 

@@ -63,7 +63,7 @@ def idle(run: Run, t: float) -> dict[str, float] | None:
         if cause is None or stretch.since > t:
             continue
         end = min(t, stretches[place + 1].since) if place + 1 < len(stretches) else t
-        # The first stretch has all that was billed before: clocks differ, and an instance's first minute comes at once.
+        # The first stretch has all that was billed before it: the clocks of the laptop and of EC2 differ.
         spent = made.between(stretch.since if place else 0.0, end).billed_usd
         if spent is None:
             return None

@@ -314,6 +314,19 @@ HISTORIES = st.lists(
 CHANGES = st.lists(st.tuples(st.integers(0, 25_000), PRICES), max_size=6, unique_by=lambda change: change[0])
 
 
+def rented(history: list[tuple[int, int | None, float, bool]], changes: list[tuple[int, float]]) -> Story:
+    """Spot instances, a node each: start, life, price at the start, and whether EC2 took it back; price changes."""
+    story = Story().says(created(nnodes=len(history)))
+    for node, (start, lived, price, taken_back) in enumerate(history):
+        story.says(started(f"i-{node}", "0:00:00", "spot", price, started_t=START_T + start), node)
+        if lived is not None:
+            gone = stopped(f"i-{node}", "0:00:00", taken_back=taken_back)
+            story.says(replace(gone, stopped_t=START_T + start + lived), node)
+    for t, price in changes:
+        story.says(replace(spot("0:00:00", price), effective_t=START_T + t))
+    return story
+
+
 def slowly(history: list[tuple[int, int | None, float, bool]], changes: list[tuple[int, float]], until: int) -> Decimal:
     """The rules read aloud, in decimal: an hour after another, each at the price that holds at its beginning."""
     owed = Decimal(0)
@@ -335,14 +348,7 @@ def slowly(history: list[tuple[int, int | None, float, bool]], changes: list[tup
 def test_the_ledger_agrees_with_the_rules_read_aloud(
     history: list[tuple[int, int | None, float, bool]], changes: list[tuple[int, float]], until: int
 ) -> None:
-    story = Story().says(created(nnodes=len(history)))
-    for node, (start, lived, price, taken_back) in enumerate(history):
-        story.says(started(f"i-{node}", "0:00:00", "spot", price, started_t=START_T + start), node)
-        if lived is not None:
-            gone = stopped(f"i-{node}", "0:00:00", taken_back=taken_back)
-            story.says(replace(gone, stopped_t=START_T + start + lived), node)
-    for t, price in changes:
-        story.says(replace(spot("0:00:00", price), effective_t=START_T + t))
+    story = rented(history, changes)
     bill = ledger.bill(story.run)
     owed = bill.billed(START_T + until)[0]
     expected = slowly(history, changes, until)
@@ -389,6 +395,29 @@ def test_an_epoch_costs_what_passed_since_the_one_before() -> None:
         ended_epoch(story, epoch, after_s=seconds)
     assert [cents(one.billed_usd or 0) for one in spending.per_epoch(story.run)] == [200, 50, 75]
     assert [cents(one.on_demand_usd or 0) for one in spending.per_epoch(story.run)] == [400, 100, 150]
+
+
+def test_a_run_of_less_than_a_minute_is_spread_over_its_parts_and_the_rest_is_its_end() -> None:
+    story = ended_epoch(ended_epoch(stepped(priced(), 1, after_s=10), 0, after_s=15), 1, after_s=5)
+    story.hears(0, re.TrainingEnded(step=1, epoch=0, reason="finished", elapsed_s=1.0), after_s=1)
+    story.says(replace(stopped("i-0", "0:00:00"), stopped_t=story.t + 9), 0, after_s=9)
+    story.says(ce.RunEnded(status="finished", exit_code=0, reason="x"))
+    assert views.cost(story.run, story.t).billed_usd == 0.60
+    assert [cents(one.billed_usd or 0) for one in spending.per_epoch(story.run)] == [15, 5]
+    # 40 s were used; 20 more are paid.
+    assert spending.idle(story.run, story.t) == pytest.approx({"launch": 0.10, "after the end": 0.09 + 0.20})
+
+
+@PATIENT
+@given(HISTORIES, CHANGES, st.integers(0, 40_000))
+def test_the_parts_of_a_run_add_up_to_its_bill(
+    history: list[tuple[int, int | None, float, bool]], changes: list[tuple[int, float]], middle: int
+) -> None:
+    story = rented(history, changes)
+    bill, end = ledger.bill(story.run), START_T + 50_000
+    parts = [bill.between(*pair).billed_usd for pair in ((0, START_T + middle), (START_T + middle, end))]
+    assert all(part is not None and part >= 0 for part in parts)
+    assert sum(part or 0 for part in parts) == pytest.approx(bill.billed(end)[0])
 
 
 def test_an_epoch_that_nobody_saw_end_ended_when_its_host_says() -> None:

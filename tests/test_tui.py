@@ -160,6 +160,24 @@ async def _terminate(desk: Desk) -> None:
     assert isinstance(desk.app.screen, RunScreen)
 
 
+@key("run.budget")
+async def _budget(desk: Desk) -> None:
+    await desk.press("b")
+    assert isinstance(desk.app.screen, Prompt)
+    # 16 hosts at 0.153 an hour: 2.45.
+    assert "Budget now $5.00, spent $0.06; at $2.45/h it lasts until" in desk.text()
+    for typed, words in (("lots", "“lots” is no amount"), ("0.07", "$0.07 is too little: $0.06 is spent")):
+        desk.app.screen.query_one(Input).value = typed
+        await desk.press("enter")
+        assert isinstance(desk.app.screen, Prompt)
+        assert words in " ".join(desk.text().split())
+        assert desk.source.sent == []
+    desk.app.screen.query_one(Input).value = "$1,060.50"
+    await desk.press("enter")
+    assert isinstance(desk.app.screen, RunScreen)
+    assert (desk.source.sent, desk.source.arguments) == (["budget"], {"usd": 1060.5})
+
+
 @key("play.toggle", "log")
 async def _toggle(desk: Desk) -> None:
     player = _player(desk)
@@ -471,7 +489,7 @@ async def test_a_key_can_be_remapped_and_the_help_says_so() -> None:
 # --- commands that cannot be -----------------------------------------------------------------------------------------
 
 
-CONTROL_KEYS = ("s", "space", "c", "x", "T", "r")
+CONTROL_KEYS = ("s", "space", "c", "x", "T", "r", "b")
 
 
 async def test_what_makes_no_sense_now_gets_a_sentence() -> None:
@@ -513,6 +531,25 @@ async def test_a_command_that_fails_is_a_sentence() -> None:
         assert any("channel" in toast for toast in one.toasts)
         await one.press("q", "d")
         assert one.app.is_running
+
+
+async def test_a_budget_that_was_overtaken_is_a_sentence() -> None:
+    source = CannedSource(scene("training"))
+    source.refuses = ValueError("$1.00 is too little: $0.99 is spent")
+    async with desk(source) as one:
+        await one.press("b")
+        one.app.screen.query_one(Input).value = "60"
+        await one.press("enter")
+        assert any("$0.99 is spent" in toast for toast in one.toasts)
+
+
+async def test_without_a_price_no_budget_is_asked_for() -> None:
+    records = scene("training")
+    block = ce.InstanceStarted(instance_id="i-x", started_t=T0, usd_per_h=None, usd_per_h_on_demand=24.48)
+    async with desk(CannedSource([*records, Record(T0 + 90, T0 + 90, block, 3)])) as one:
+        await one.press("b")
+        assert isinstance(one.app.screen, RunScreen)
+        assert any("No price is known" in toast for toast in one.toasts)
 
 
 async def test_pending_commands_show_in_the_header() -> None:
@@ -620,6 +657,36 @@ async def test_every_pane_at_every_size(moment: str) -> None:
         one.app.push_screen(NodeScreen(3, one.app._moment))
         await one.pilot.pause()
         assert max(map(ink.cells, one.text().splitlines())) <= SIZES[1][0]
+
+
+async def test_the_cost_pane_says_more_where_it_has_the_screen_to_itself() -> None:
+    # Nothing happens any more: only the new size makes it draw anew.
+    async with desk(CannedSource(scene("finished", nodes=4)), size=(80, 30)) as one:
+        await one.press("escape", "3")
+        assert "epoch      billed   on demand" in one.text("cost")
+        assert "epoch 16 alone" in one.text("cost")
+        await one.pilot.resize_terminal(120, 40)
+        await one.pilot.pause()
+        shown = one.text("cost")
+        assert "epoch      billed" not in shown
+        assert "epoch 16 alone" in shown
+        assert "no step ran:" in shown
+        assert shown.splitlines()[-1].strip() == "prices: simulated", "no line of it is empty"
+        await one.press("z")
+        assert "epoch      billed" in one.text("cost")
+
+
+async def test_the_budget_burns_down() -> None:
+    records = scene("training", nodes=4, gpus=8)
+    # 4 x 0.153 dollars an hour, 1.5 minutes: half of three cents.
+    moved = Record(T0 + 91, T0 + 91, ce.BudgetMoved(max_usd=0.03), None)
+    async with desk(CannedSource([*records, moved]), size=(80, 36)) as one:
+        await one.press("3", "z")
+        shown = one.text("cost")
+        assert "lasts until" in shown
+        assert "stops at" in shown
+        assert "left of the budget" in shown
+        assert "$0.03┤" in shown
 
 
 async def test_resizing_through_all_sizes() -> None:

@@ -18,6 +18,7 @@ RUN: Final = [
     Binding(
         "r", "control('restart')", "restart", id="run.restart", tooltip="Restart what failed from the last checkpoint"
     ),
+    Binding("b", "budget", "budget", id="run.budget", tooltip="Set another budget; the hosts' leases follow it"),
     Binding(
         "T,shift+t",
         "terminate",

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from textual.screen import ModalScreen
 
+from console import budget as budgets
 from console import views
 from console.tui.moment import Moment
 from console.tui.screens.dialog import Answer, Dialog
@@ -70,6 +71,34 @@ def leave(moment: Moment) -> Dialog:
         sentences.append("Terminated, the hosts end at once; Ctrl-C again does this.")
     graceful = next((answer.value for answer in answers if answer.danger), None)
     return Dialog("Leave the console?", sentences, [*answers, Answer("n", "Stay", "cancel")], interrupted=graceful)
+
+
+def budget(moment: Callable[[], Moment]) -> Prompt:
+    """How much the run may cost from now on; `moment` is asked again when there is an answer to judge."""
+    asked = moment()
+    run, now = asked.run, asked.now
+    cost = views.cost(run, now)
+    left_s = budgets.lasts_s(run, now)
+    if run.budget_usd is None:
+        sentence = f"There is no budget; spent {views.money(cost.billed_usd)}"
+    else:
+        sentence = f"Budget now {views.money(run.budget_usd)}, spent {views.money(cost.billed_usd)}"
+    if left_s is not None and cost.usd_per_h is not None:
+        until = views.time_of_day(now + left_s, now)
+        sentence += f"; at {views.money(cost.usd_per_h)}/h it lasts until {until}"
+    least = budgets.least_usd(run, now)
+    takes = "" if least is None else f" It must leave time to stop in order: more than {views.money(least)} now."
+
+    def wrong(typed: str) -> str:
+        usd = budgets.dollars(typed)
+        if usd is None:
+            return f"“{typed[:20]}” is no amount of dollars."
+        present = moment()
+        refusal = budgets.refusal(present.run, present.now, usd)
+        return f"{refusal[0].upper()}{refusal[1:]}." if refusal else ""
+
+    sentences = [f"{sentence}.", f"The new total, in dollars.{takes}"]
+    return Prompt("Set another budget", sentences, placeholder="60", wrong=wrong)
 
 
 def go_to(moment: Moment) -> Prompt:

@@ -11,6 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import Screen
 
+from console.budget import dollars, least_usd
 from console.source import Player, Source
 from console.tui import keys
 from console.tui.moment import Moment, moment_of
@@ -116,6 +117,8 @@ class RunScreen(Screen[None]):
 
     def _arrange(self) -> None:
         single = self.has_class("compact") or self._zoomed
+        if single != self.has_class("single"):
+            self.call_after_refresh(self._settle)
         self.set_class(single, "single")
         for place, tile in enumerate(self._tiles()):
             tile.set_class(place == self._current, "current")
@@ -123,12 +126,18 @@ class RunScreen(Screen[None]):
             column.set_class(self._tiles()[self._current] in column.children, "current")
         self.query_one(Tabs).current = self._current
 
+    def _settle(self) -> None:
+        """Draws the panes anew once they are styled for their new places: how much they say depends on it."""
+        for tile in self._tiles():
+            tile.redraw()
+        self.refresh(layout=True)
+
     # --- keys ------------------------------------------------------------------------------------------------------
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A log has no run keys beyond an explanation, a live run none of a log's, a read-only console none at all."""
         player = isinstance(self.source, Player)
-        if action in ("control", "stop", "terminate"):
+        if action in ("control", "stop", "terminate", "budget"):
             return not self._read_only
         if action == "pause":
             return not self._read_only and not player
@@ -184,6 +193,20 @@ class RunScreen(Screen[None]):
         """Asks for the word, then terminates."""
         self._asked("terminate", lambda: questions.terminate(self._moment))
 
+    def action_budget(self) -> None:
+        """Asks how much, then sets it."""
+        if not self._allowed("budget"):
+            return
+        if least_usd(self._moment.run, self._moment.now) is None:
+            self._say("No price is known for these hosts, so no budget can be held.")
+            return
+        self.app.push_screen(questions.budget(lambda: self._moment), self._have_budget)
+
+    def _have_budget(self, typed: str | None) -> None:
+        usd = dollars(typed or "")
+        if usd is not None:
+            self.send("budget", usd=usd)
+
     def _asked(self, command: str, question: questions.Asking) -> None:
         if self._allowed(command):
             self.app.push_screen(question(), lambda answer: self.send(command) if answer == command else None)
@@ -198,21 +221,22 @@ class RunScreen(Screen[None]):
         if isinstance(self.source, Player):
             self._say(f"This is a log: there is nothing to {command}.")
         else:
-            self._say(f"Cannot {command} now: the run is {run.status}.")
+            verb = "set a budget" if command == "budget" else command
+            self._say(f"Cannot {verb} now: the run is {run.status}.")
         return False
 
     def _say(self, sentence: str) -> None:
         self.notify(Content(sentence).markup, severity="warning", timeout=4)
 
-    def send(self, command: str) -> None:
+    def send(self, command: str, **arguments: float) -> None:
         """Hands a command to the source; what came of it shows in the run."""
         if self._allowed(command):
-            self.run_worker(self._command(command), group="commands", exit_on_error=False)
+            self.run_worker(self._command(command, **arguments), group="commands", exit_on_error=False)
 
-    async def _command(self, command: str) -> None:
+    async def _command(self, command: str, **arguments: float) -> None:
         assert self.source is not None
         try:
-            await self.source.command(command)
+            await self.source.command(command, **arguments)
         except Exception as error:  # A command that fails must not take the console with it.
             self._say(f"{command}: {error or type(error).__name__}")
 
