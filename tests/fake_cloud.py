@@ -100,8 +100,14 @@ class FakeCloud:
         self.errors: list[str] = []
         """Tracebacks of what the fake itself could not do; a test that leaves any has tested nothing."""
         self._moto = DomainDispatcherApplication(create_backend_app)
-        self.vpcs = {region: self.ec2.loopback_vpc(region, index) for index, region in enumerate(fake_ec2.REGIONS)}
-        """Region to the id of its default VPC, of loopback addresses."""
+        self._claim, first = _claimed()
+        second = {region: first + index for index, region in enumerate(fake_ec2.REGIONS)}
+        self.networks = {region: f"127.{number}.0.0/16" for region, number in second.items()}
+        """Region to its default VPC's addresses: 127.10.0.0/16, 127.11.0.0/16 and so on, or higher where other tests
+        run beside this one."""
+        self.vpcs = {region: self.ec2.loopback_vpc(region, number) for region, number in second.items()}
+        """Region to the id of its default VPC."""
+        self.ec2.elastic = f"127.200.{first}"
         self._server = _Server(self)
         self.port: int = self._server.server_address[1]
         self.endpoint = f"http://127.0.0.1:{self.port}"
@@ -339,6 +345,7 @@ class FakeCloud:
         self._server.drop_all()
         self._clock.stop()
         self._thread.join(10)
+        self._claim.close()
         with self._lock:
             self._watchers.clear()
             _forget()
@@ -549,6 +556,19 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *args: Any) -> None:
         return
+
+
+def _claimed() -> tuple[socket.socket, int]:
+    """The second number of the first of three /16 networks that no other test process uses, and what holds them."""
+    for first in range(10, 100, 3):
+        claim = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            claim.bind((f"127.{first}.255.254", 9))
+        except OSError:
+            claim.close()
+        else:
+            return claim, first
+    raise AssertionError("thirty fake clouds run already")
 
 
 @functools.cache

@@ -46,7 +46,7 @@ moto.ec2.utils.filter_dict_attribute_mapping.update(
 )
 
 REGIONS = ("us-east-1", "us-west-2", "eu-west-1")
-"""Those with a default VPC of loopback addresses, 127.10.0.0/16, 127.11.0.0/16 and so on in this order."""
+"""Those with a default VPC of loopback addresses."""
 
 _STATES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 _USER_DATA_BYTES = 16_384
@@ -126,6 +126,8 @@ class Ec2:
         self._launches: dict[tuple[str, str | None, str], Launch] = {}
         self._groups: dict[str, dict[str, PlacementGroup]] = {}
         self._addresses = 0
+        self.elastic = "127.200.0"
+        """The elastic addresses' network."""
         self.reservations: dict[tuple[str, str], dict[str, Any]] = {}
         """Capacity reservations and blocks, by region and id."""
 
@@ -173,8 +175,8 @@ class Ec2:
 
     # --- networks
 
-    def loopback_vpc(self, region: str, index: int) -> str:
-        """A default VPC 127.(10+index).0.0/16 with a default subnet in each of the first three zones; its id.
+    def loopback_vpc(self, region: str, second: int) -> str:
+        """A default VPC 127.<second>.0.0/16 with a default subnet in each of the first three zones; its id.
 
         moto's own default VPC goes: its addresses are nobody's.
         """
@@ -183,9 +185,9 @@ class Ec2:
         for subnets in backend.subnets.values():
             subnets.clear()
         backend.delete_vpc(old.id)
-        vpc = backend.default_vpc = backend.create_vpc(cidr_block=f"127.{10 + index}.0.0/16", is_default=True)
+        vpc = backend.default_vpc = backend.create_vpc(cidr_block=f"127.{second}.0.0/16", is_default=True)
         for number, zone in enumerate(backend.describe_availability_zones([])[:3], 1):
-            cidr = f"127.{10 + index}.{number}.0/24"
+            cidr = f"127.{second}.{number}.0/24"
             subnet = backend.create_subnet(vpc.id, cidr, availability_zone=zone.name)
             subnet.default_for_az = subnet.map_public_ip_on_launch = True
         return str(vpc.id)
@@ -681,7 +683,7 @@ class Ec2:
 
     def allocate_address(self, region: str, params: dict[str, Any], request: Any) -> Any:
         self._addresses += 1
-        return request.forward({**request.form, "Domain": "vpc", "Address": f"127.200.0.{self._addresses}"})
+        return request.forward({**request.form, "Domain": "vpc", "Address": f"{self.elastic}.{self._addresses}"})
 
     def associate_address(self, region: str, params: dict[str, Any], request: Any) -> Any:
         backend = self.backend(region)

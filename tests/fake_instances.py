@@ -70,7 +70,7 @@ def why_not() -> str | None:
             return f"needs namespaces and overlays: {tried.stderr.strip() or 'not allowed here'}"
     with socket.socket() as probe:
         try:
-            probe.bind(("127.10.0.9", PORT))
+            probe.bind(("127.9.0.9", PORT))
         except OSError as error:
             return f"needs port {PORT} on loopback addresses: {error.strerror}"
     return None

@@ -132,7 +132,7 @@ async def test_user_data_runs_in_cloud_init_s_order_and_touches_nothing_real(
     assert machines.path(name, mark).read_text().split() == ["bootcmd", "write_files", "runcmd", "bootcmd"]
     assert machines.run(name, "ls", "/root", "/run/gone").stdout.split() == ["/root:", "kept"]
     await until(lambda: machines.run(name, "sh", "-c", find).stdout)
-    assert await said("127.10.1.4", "systemctl is-active fastconsole-test") == "active"
+    assert await said(machines[name].machine.private_ip, "systemctl is-active fastconsole-test") == "active"
     for path in (mark, "/usr/local/sbin/fastconsole-test", "/usr/local/sbin/systemctl", "/root/kept"):
         assert not Path(path).exists()
 
@@ -169,7 +169,7 @@ async def test_a_spot_notice_comes_through_the_metadata_service_and_the_end_on_i
     (machines.path(name, "/root/ask.py")).write_text(ask)
 
     async def told(path: str) -> str:
-        return await said("127.10.1.4", f"{sys.executable} -I /root/ask.py {path}")
+        return await said(machines[name].machine.private_ip, f"{sys.executable} -I /root/ask.py {path}")
 
     assert await told("instance-id") == name
     assert await told("placement/availability-zone") == "us-east-1a"
@@ -194,11 +194,11 @@ async def test_an_unplugged_machine_is_silent_and_alive(cloud: FakeCloud, machin
     await asyncio.to_thread(machines.unplug, name)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1):
-            await said("127.10.1.4", "true")
+            await said(machines[name].machine.private_ip, "true")
     assert machines.run(name, "cat", "/var/lib/cloud/data/instance-id").stdout.strip() == name
     assert described(cloud, name)["State"]["Name"] == "running"
     await asyncio.to_thread(machines.plug, name)
-    assert await said("127.10.1.4", "echo back") == "back"
+    assert await said(machines[name].machine.private_ip, "echo back") == "back"
 
 
 async def test_an_elastic_address_and_a_key_of_instance_connect_reach_a_machine(
@@ -215,7 +215,7 @@ async def test_an_elastic_address_and_a_key_of_instance_connect_reach_a_machine(
     connect = cloud.client("ec2-instance-connect")
     assert connect.send_ssh_public_key(InstanceId=name, InstanceOSUser="root", SSHPublicKey=public(guest))["Success"]
     await asyncio.to_thread(machines.wait_for_event, name, "keyed")
-    assert await said("127.10.1.4", "id -un", key=guest) == "root"
+    assert await said(machines[name].machine.private_ip, "id -un", key=guest) == "root"
 
 
 def test_machines_end_with_the_process_that_keeps_them_however_it_ends(machines: Machines, tmp_path: Path) -> None:
