@@ -307,8 +307,8 @@ def test_the_process_does_not_wait_for_who_does_not_answer(cloud: FakeCloud) -> 
         "offer = preflight.ask(profile.load('imagenet-g6'), 1.0)\n"
         "print(offer.silent[0])"
     )
-    # The calls are held until the test is over: a process that waited for them would never end.
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    # The calls are held until the test is over: a process that waited for them would sit out their 30 s each.
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=25)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("AWS did not answer within 1 s: ")
 

@@ -19,6 +19,9 @@ _READ_TIMEOUT_S = 30
 _ATTEMPTS = 5
 """botocore's standard mode: throttling and lost connections again, after up to 20 s, with the same client token."""
 
+_SIGNS_ANSWERS = ("ec2", "sts")
+"""Services whose answers hold a request id in their body."""
+
 KINDS = {
     "credentials": ("AuthFailure", "InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException"),
     "expired": ("ExpiredToken", "ExpiredTokenException", "RequestExpired"),
@@ -180,15 +183,17 @@ def _call(client: Any, service: str, operation: str, region: str, params: dict[s
     import botocore.parsers
 
     try:
-        return getattr(client, operation)(**params)
+        answer = getattr(client, operation)(**params)
+        # Any page of the web is an answer without items to botocore, and "no instances" must be EC2's own word.
+        if service not in _SIGNS_ANSWERS or "RequestId" in answer["ResponseMetadata"]:
+            return answer
     except botocore.parsers.ResponseParserError:
-        # Not one of botocore's own errors. A proxy or a network's login page speaks so.
-        where = _where(service, operation, region)
-        raise CloudError(
-            "unreachable", f"{where}: the answer is not AWS's; is there a proxy or a login page in between?"
-        ) from None
+        # Not one of botocore's errors.
+        pass
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
         raise _foreign(error, service, operation, region) from None
+    where = _where(service, operation, region)
+    raise CloudError("unreachable", f"{where}: the answer is not AWS's; is there a proxy or a login page in between?")
 
 
 def _foreign(error: Exception, service: str, operation: str, region: str) -> CloudError:
