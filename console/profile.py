@@ -177,6 +177,8 @@ class RaceRecord:
     source: str = ""
     minutes_to_target: float | None = None
     usd_to_target: float | None = None
+    epochs_to_target: int | None = None
+    """How many epochs it took, where this profile's recipe is that run's."""
     curve: tuple[Mark, ...] = ()
     """Written as ``[[hours, top1, top5], ...]``, accuracies as fractions."""
 
@@ -575,6 +577,9 @@ def _check(profile: Profile) -> None:
         ):
             if figure is not None:
                 _in(figure, float, lambda v: v > 0, key, "a number above 0")
+        last, number = profile.phases[-1].end_epoch, profile.record.epochs_to_target
+        if number is not None:
+            _in(number, int, lambda v: 1 <= v <= last, "record.epochs_to_target", f"1 to the profile's {last} epochs")
     if fleet.provider == "static":
         if not fleet.hosts:
             raise _Wrong('fleet.hosts is missing; provider static takes hosts = ["user@host", ...]')

@@ -1,0 +1,378 @@
+"""How long a profile's run takes, from a model: seconds for every phase, and why.
+
+Pure: a checked profile in, a `Prediction` out. It knows ResNet-50 on ImageNet-like folders of pictures, on the GPUs of
+`console.throughput`; of anything else it says nothing (None).
+
+**A step** of b pictures of s px on each of n GPUs, g on each of N hosts::
+
+    compute    C = f + b * a(s)                    f, a(s): console.throughput
+    all-reduce T = 2 (n-1)/n * G / w + k * (2 (N-1) * h_far + (2 (n-1) - 2 (N-1)) * h_near)
+    exposed    E = T - o * min(T, 2/3 * b * a(s))
+    loader     D = b * g * d(s) * q / v
+    step       max(C + E, D)
+
+G is the gradients' bytes, w the bus bandwidth of the ring (of a host's network, or of its links where there is one host
+only), k the buckets of 25 MB that DDP sends, h what a hop costs between hosts and within one, o the share of the
+all-reduce that really runs beside the backward pass (two thirds of the work). d(s) is a core's time for a picture, v
+the host's vCPUs, q how much longer it takes with all of them at work. `PhasePrediction` gives C, E and what D adds.
+
+**An epoch** has ``ceil(pictures / (b n))`` such steps; the start of its loader (2018: new workers and the first batch
+of each, ``0.85 s + b * d * q``; ours stay); an evaluation of m pictures (start; decoding ``m / N * d * q / v``; forward
+passes ``m / n * a(s) / 3``, over 4/3 of the area where it is rectangular; one after the other in 2018, side by side
+today); and a pause for the checkpoint.
+
+**A phase** begins with cuDNN's search for its fastest kernels, once for every shape of batch that is new:
+``t + 28 * b * a(s)`` for training and a third of that for an evaluation. In 2018 the last batch of an epoch was
+smaller, which made a second shape, and a rectangular evaluation has almost as many shapes as batches. Loaders that are
+warm cost nothing at a switch, and those of 2018 no more than at the start of any epoch.
+
+**The run** is its start-up and its phases on the trainer's clock, which is what a record counts. Getting the instances
+(`BOOT_S`) and bringing the data set to them is billed and comes before: it is not in `total_s`.
+
+The GPUs' figures are in `console.throughput`, all other constants in `console.software`; both say where they are from.
+V100 is predicted with the software of 2018, every other GPU with that of today (`console.setting`). Logs and model are
+shown side by side by ``bench/predict.py``. What is assumed and not measured is said in `Prediction.assumptions`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+from console import throughput
+from console.profile import Profile
+from console.setting import IMAGENET_IMAGES, UNKNOWN_GBIT_S, UNKNOWN_VCPUS_PER_GPU, Setting, setting_of
+from console.software import LARGE_PX, SOFTWARE_OF_2018, Software
+from remote.schedule import Phase, steps_per_epoch
+
+BUCKET_BYTES: Final = 25 * 2**20
+"""DDP's default."""
+BACKWARD_SHARE: Final = 1 - throughput.FORWARD_SHARE
+RECTANGLE: Final = 4 / 3
+"""Mean area of a rectangular evaluation's pictures by that of the square."""
+MOST_SHAPES: Final = 12
+"""Shapes of a rectangular evaluation: long sides step by 8 px, and most photographs are 4:3 or 3:2."""
+BOOT_S: Final = 180.0
+"""From the launch of instances to a trainer's start on them, without the data set. An assumption."""
+SWING: Final = 0.2
+"""How far `sensitivity` turns each input."""
+LISTED: Final = 3
+"""How many inputs `sensitivity` names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhasePrediction:
+    """One phase."""
+
+    number: int
+    """From 1."""
+    start_epoch: int
+    epochs: int
+    image_size: int
+    batch: int
+    """Global."""
+    batch_per_gpu: int
+    steps_per_epoch: int
+    steps: int
+    """Of the phase."""
+    img_per_s_per_gpu: float
+    """While steps are taken."""
+    img_per_s: float
+    """The same of all GPUs."""
+    step_s: float
+    """The sum of the three that follow."""
+    compute_s: float
+    allreduce_s: float
+    """The part that the backward pass does not hide."""
+    loader_s: float
+    """What a step waits for pictures."""
+    bound: str
+    """What holds the step up: ``compute``, ``network`` or ``loader``."""
+    train_s: float
+    """All steps, and the start of each epoch's loader."""
+    eval_s: float
+    """All evaluations."""
+    checkpoint_s: float
+    switch_s: float
+    """Once, at its beginning: kernels are searched for the shapes that are new."""
+
+    @property
+    def total_s(self) -> float:
+        """Of the whole phase."""
+        return self.train_s + self.eval_s + self.checkpoint_s + self.switch_s
+
+    @property
+    def epoch_s(self) -> float:
+        """An epoch of it but for the switch."""
+        return (self.total_s - self.switch_s) / self.epochs
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sensitivity:
+    """What an input of the model weighs."""
+
+    what: str
+    less_s: float
+    """The change of the whole schedule's seconds if the input is a fifth lower."""
+    more_s: float
+    """The same if it is a fifth higher."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """A whole run."""
+
+    gpu: str
+    nodes: int
+    world_size: int
+    phases: tuple[PhasePrediction, ...]
+    startup_s: float
+    to_target_epoch: int | None
+    """How many epochs the target takes; None where nothing says."""
+    assumptions: tuple[str, ...]
+    sensitivity: tuple[Sensitivity, ...]
+    """The inputs that weigh most, the heaviest first."""
+    boot_s: float
+    """Billed before the trainer starts and not in `total_s`; 0 for hosts that exist."""
+
+    @property
+    def total_s(self) -> float:
+        """The whole schedule on the trainer's clock."""
+        return self.startup_s + sum(phase.total_s for phase in self.phases)
+
+    @property
+    def to_target_s(self) -> float | None:
+        """Until the evaluation that reaches the target."""
+        return None if self.to_target_epoch is None else self.until_s(self.to_target_epoch)
+
+    def until_s(self, epochs: int) -> float:
+        """The trainer's clock after so many epochs with their evaluations."""
+        clock_s = self.startup_s
+        for phase in self.phases:
+            done = min(max(epochs - phase.start_epoch, 0), phase.epochs)
+            clock_s += done * phase.epoch_s + (phase.switch_s if done else 0.0)
+        return clock_s
+
+
+def predict(profile: Profile) -> Prediction | None:
+    """What the model says of a profile; None where it knows too little of the hosts, the model or the data."""
+    setting = setting_of(profile)
+    if setting is None:
+        return None
+    phases = tuple(_phases(setting))
+    target = _target_epoch(profile)
+    return Prediction(
+        gpu=setting.gpu.gpu,
+        nodes=setting.nodes,
+        world_size=setting.world_size,
+        phases=phases,
+        startup_s=setting.startup_s,
+        to_target_epoch=None if target is None else target[0],
+        assumptions=tuple(_assumptions(setting, phases, None if target is None else target[1])),
+        sensitivity=_sensitivity(setting),
+        boot_s=BOOT_S if profile.fleet.provider == "aws" else 0.0,
+    )
+
+
+# --- the target -------------------------------------------------------------------------------------------------------
+
+
+def _target_epoch(profile: Profile) -> tuple[int, str] | None:
+    """How many epochs the target takes, and how that is known."""
+    record, target, phases = profile.record, profile.run.target, profile.phases
+    if target is None:
+        return None
+    if record is not None and record.epochs_to_target is not None:
+        number = record.epochs_to_target
+        return number, f"The target falls in epoch {number}, as in the record ({record.name})."
+    last = next((phase for phase in phases if phase.rectangular and phase.image_size > LARGE_PX), None)
+    imagenet = profile.train_images == IMAGENET_IMAGES and (target.metric, target.value) == ("top5", 0.93)
+    if not imagenet or last is None or last.start_epoch < 16:
+        return None
+    number = last.start_epoch + 1
+    return number, (
+        f"The target is taken to fall in epoch {number}, the first at {last.image_size} px with a rectangular "
+        "evaluation, as in all three runs of this kind on record (fast.ai 2018 on 16 and on 8 machines, Alibaba 2020); "
+        "the whole schedule is the upper bound."
+    )
+
+
+# --- the model -------------------------------------------------------------------------------------------------------
+
+
+def allreduce_s(gpus: int, nodes: int, nic_gb_s: float, link_gb_s: float, software: Software) -> float:
+    """An all-reduce of ResNet-50's gradients in a ring through all GPUs, nothing beside it."""
+    ranks = gpus * nodes
+    if ranks == 1:
+        return 0.0
+    bytes_per_s = 1e9 * (min(nic_gb_s, link_gb_s) if nodes > 1 else link_gb_s)
+    buckets = -(-throughput.GRADIENT_BYTES // BUCKET_BYTES)
+    far, near = 2 * (nodes - 1), 2 * (ranks - 1) - 2 * (nodes - 1)
+    hops_s = buckets * (far * software.far_hop_s + near * software.near_hop_s)
+    return 2 * (ranks - 1) / ranks * throughput.GRADIENT_BYTES / bytes_per_s + hops_s
+
+
+def _phases(setting: Setting) -> Iterator[PhasePrediction]:
+    software = setting.software
+    ring_s = allreduce_s(setting.gpus, setting.nodes, setting.nic_gb_s, setting.gpu.link_gb_s, software)
+    tuned: set[tuple[int, int, str]] = set()
+    for number, phase in enumerate(setting.profile.phases, 1):
+        batch, epochs = phase.batch_size_per_gpu, phase.end_epoch - phase.start_epoch
+        steps = steps_per_epoch(setting.images, batch * setting.world_size)
+        work_s = batch * setting.image_s(phase.image_size)
+        compute_s = setting.step_s + work_s
+        exposed_s = ring_s - software.overlap * min(ring_s, BACKWARD_SHARE * work_s)
+        wait_s = max(0.0, setting.decoded_s(batch * setting.gpus, phase) - compute_s - exposed_s)
+        step_s = compute_s + exposed_s + wait_s
+        bound = "loader" if wait_s > 0 else "network" if exposed_s > compute_s else "compute"
+        epoch_start_s = 0.0
+        if software.workers_start_s is not None:
+            first_s = batch * setting.decode_s(phase) * max(1.0, setting.workers / setting.vcpus)
+            epoch_start_s = software.workers_start_s + first_s
+        yield PhasePrediction(
+            number=number,
+            start_epoch=phase.start_epoch,
+            epochs=epochs,
+            image_size=phase.image_size,
+            batch=batch * setting.world_size,
+            batch_per_gpu=batch,
+            steps_per_epoch=steps,
+            steps=epochs * steps,
+            img_per_s_per_gpu=batch / step_s,
+            img_per_s=batch * setting.world_size / step_s,
+            step_s=step_s,
+            compute_s=compute_s,
+            allreduce_s=exposed_s,
+            loader_s=wait_s,
+            bound=bound,
+            train_s=epochs * (steps * step_s + epoch_start_s),
+            eval_s=epochs * (_evaluation_s(setting, phase) + software.epoch_end_s),
+            checkpoint_s=epochs / setting.profile.run.checkpoint_epochs * software.checkpoint_s,
+            switch_s=_switch_s(setting, phase, steps, tuned),
+        )
+
+
+def _evaluation_s(setting: Setting, phase: Phase) -> float:
+    images = -(-setting.val_images // setting.world_size)
+    area = RECTANGLE if phase.rectangular else 1.0
+    forward_s = images * setting.image_s(phase.image_size) * throughput.FORWARD_SHARE * area
+    decoded_s = setting.decoded_s(images * setting.gpus, phase)
+    if setting.software.workers_start_s is None:
+        return max(forward_s, decoded_s)
+    # A GPU's few batches are decoded at the same time, one by each worker, and so come all at once at the end.
+    return setting.software.workers_start_s + decoded_s + forward_s
+
+
+def _switch_s(setting: Setting, phase: Phase, steps: int, tuned: set[tuple[int, int, str]]) -> float:
+    """The search for kernels, for the shapes that are not among `tuned`, to which they are added."""
+    px, batch = phase.image_size, phase.batch_size_per_gpu
+    training = [batch]
+    if setting.software.partial_batch:
+        left = -(-setting.images // setting.world_size) - (steps - 1) * batch
+        training.append(left if 0 < left < batch else batch)
+    images = -(-setting.val_images // setting.world_size)
+    size = max(batch, _evaluation_batch(px))
+    batches = -(-images // size)
+    if phase.rectangular:
+        testing = [(min(size, images), f"rectangle {shape}") for shape in range(min(batches, MOST_SHAPES))]
+    else:
+        testing = [(one, "square") for one in {min(size, images), images - (batches - 1) * size}]
+    shapes = [(one, "train", 1.0) for one in training]
+    area = RECTANGLE if phase.rectangular else 1.0
+    shapes += [(one, kind, area) for one, kind in testing]
+    switch_s = 0.0
+    for one, kind, area in shapes:
+        if (px, one, kind) in tuned:
+            continue
+        tuned.add((px, one, kind))
+        search_s = setting.software.tune_s + setting.software.tune_steps * one * setting.image_s(px) * area
+        if kind != "train":
+            search_s *= throughput.FORWARD_SHARE
+        elif px > LARGE_PX:
+            search_s *= setting.software.tune_large
+        switch_s += search_s * setting.tune_cost
+    return switch_s
+
+
+def _evaluation_batch(px: int) -> int:
+    """Pictures a GPU evaluates at once, at least, as in 2018: 512 at 128 px, 256 at 224, 128 above."""
+    return 512 if px <= 128 else 256 if px <= 224 else 128
+
+
+# --- what is said about it -------------------------------------------------------------------------------------------
+
+
+def _assumptions(setting: Setting, phases: tuple[PhasePrediction, ...], target: str | None) -> Iterator[str]:
+    profile, gpu, software = setting.profile, setting.gpu, setting.software
+    if target is not None:
+        yield target
+    yield f"{gpu.gpu}: {gpu.source}."
+    if software is SOFTWARE_OF_2018:
+        yield "V100 means the software of 2018 and its stalls, fitted to the runs on 8 and 16 machines of that year."
+        if setting.nodes > 1:
+            yield (
+                f"The ring moves {setting.nic_gb_s * 8:.0f} Gbit/s between hosts and {software.overlap:.0%} of it runs "
+                "beside the backward pass (fitted)."
+            )
+        if profile.record is not None:
+            yield "A record's clock may begin later: that of 2018 on 8 machines began after the loaders were built."
+    else:
+        yield (
+            f"A step has a fixed cost of {gpu.step_s * 1e3:.0f} ms, gradients travel in bf16, {software.overlap:.0%} "
+            "of the all-reduce runs beside the backward pass: assumed, not measured."
+        )
+        if setting.nodes > 1:
+            share = f"{software.network_share:.0%} of the network's rate"
+            yield f"The ring moves {setting.nic_gb_s * 8:.0f} Gbit/s between hosts, {share}."
+        yield (
+            f"Start-up takes {software.startup_s:.0f} s, loaders are warm at every switch, and each new shape of batch "
+            f"costs {software.tune_s:.0f} s and {software.tune_steps:.0f} times its computing (cuDNN's search)."
+        )
+    if setting.instance is None:
+        yield (
+            f"Nothing is known of the hosts: {UNKNOWN_VCPUS_PER_GPU} vCPUs a GPU and {UNKNOWN_GBIT_S:.0f} Gbit/s "
+            "between them are assumed."
+        )
+    yield (
+        f"Loading: {min(setting.vcpus, setting.workers)} workers a host, copies of {throughput.COPIES_PX[0]} and "
+        f"{throughput.COPIES_PX[1]} px made before the run, {software.crowd:g} times an idle core's time for a picture."
+    )
+    if setting.images != IMAGENET_IMAGES:
+        yield f"{setting.val_images:,} validation images are assumed, ImageNet's share."
+    if gpu.best_img_per_s is not None:
+        pixels = sum(phase.epochs * (phase.image_size / throughput.REFERENCE_PX) ** 2 for phase in phases)
+        floor_s = pixels * setting.images / (setting.world_size * gpu.best_img_per_s)
+        yield (
+            f"At the best published rate of the chip ({gpu.best_img_per_s:,.0f} img/s at {throughput.REFERENCE_PX} px, "
+            f"{gpu.best_source}) computing alone would take {floor_s / 60:.1f} minutes."
+        )
+    if profile.run.max_steps is not None:
+        yield "All epochs are counted, also those that run.max_steps cuts off."
+    if profile.fleet.provider == "aws":
+        yield f"Before the trainer starts: about {BOOT_S / 60:.0f} minutes for the instances, and the data set's way."
+
+
+def _sensitivity(setting: Setting) -> tuple[Sensitivity, ...]:
+    turned = {
+        "pictures a second of a GPU": ("image_cost", -1),
+        "network bandwidth between hosts": ("nic_gb_s", 1),
+        "decoding rate of a host": ("decode_cost", -1),
+        "fixed cost of a step": ("step_cost", 1),
+        "search for kernels at a switch": ("tune_cost", 1),
+        "start-up": ("startup_cost", 1),
+    }
+
+    def total_s(one: Setting) -> float:
+        return one.startup_s + sum(phase.total_s for phase in _phases(one))
+
+    base_s = total_s(setting)
+    found = []
+    for what, (name, power) in turned.items():
+        change_s = [
+            total_s(replace(setting, **{name: getattr(setting, name) * (1 + swing) ** power})) - base_s
+            for swing in (-SWING, SWING)
+        ]
+        found.append(Sensitivity(what=what, less_s=change_s[0], more_s=change_s[1]))
+    found.sort(key=lambda one: -max(abs(one.less_s), abs(one.more_s)))
+    return tuple(found[:LISTED])

@@ -1,0 +1,129 @@
+"""What a prediction starts from: a profile, and what is known of its hosts, their GPUs and their software.
+
+Pure. V100 stands for the software of 2018, since the runs on record are of that year and today's PyTorch no longer runs
+on it; every other GPU for the software of today.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from console import instance_types, throughput
+from console.instance_types import InstanceType
+from console.profile import Profile
+from console.software import SOFTWARE_OF_2018, SOFTWARE_OF_TODAY, Software
+from console.throughput import Throughput
+from remote.schedule import Phase
+
+GPU_OF_2018: Final = "V100"
+IMAGENET_IMAGES: Final = 1_281_167
+IMAGENET_VAL_IMAGES: Final = 50_000
+UNKNOWN_GBIT_S: Final = 25.0
+UNKNOWN_VCPUS_PER_GPU: Final = 8
+"""Of hosts whose type is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A profile and what is known of its hosts."""
+
+    profile: Profile
+    gpu: Throughput
+    software: Software
+    instance: InstanceType | None
+    """None where the hosts' type is not known."""
+    images: int
+    """Training images."""
+    val_images: int
+    vcpus: int
+    """Of one host."""
+    nic_gb_s: float
+    """What a ring between the hosts moves, GB/s."""
+    image_cost: float = 1.0
+    """By this and the next four each of the model's inputs can be made dearer, to see what it weighs."""
+    step_cost: float = 1.0
+    decode_cost: float = 1.0
+    tune_cost: float = 1.0
+    startup_cost: float = 1.0
+
+    @property
+    def nodes(self) -> int:
+        """Hosts."""
+        return self.profile.fleet.nodes
+
+    @property
+    def gpus(self) -> int:
+        """Of one host."""
+        return self.profile.run.nproc_per_node
+
+    @property
+    def world_size(self) -> int:
+        """Of the gang."""
+        return self.profile.world_size
+
+    @property
+    def startup_s(self) -> float:
+        """From the trainer's start to the first step, without the search for kernels."""
+        return self.software.startup_s * self.startup_cost
+
+    @property
+    def step_s(self) -> float:
+        """Fixed cost of a step."""
+        return self.gpu.step_s * self.step_cost
+
+    @property
+    def workers(self) -> int:
+        """Loader processes of a host."""
+        asked = self.profile.data.loader_workers or self.software.workers_per_gpu
+        return self.vcpus if asked is None else asked * self.gpus
+
+    def image_s(self, px: int) -> float:
+        """Seconds a picture of a training step on one GPU."""
+        return self.gpu.image_s(px) * self.image_cost
+
+    def decode_s(self, phase: Phase) -> float:
+        """Of one picture, on one of the host's vCPUs with all of them at work."""
+        copy = _copy_px_of_2018(phase) if self.software is SOFTWARE_OF_2018 else throughput.copy_px(phase.image_size)
+        return throughput.decode_s(copy, phase.image_size) * self.software.crowd * self.decode_cost
+
+    def decoded_s(self, images: int, phase: Phase) -> float:
+        """Of so many pictures by one host's workers."""
+        return images * self.decode_s(phase) / min(self.vcpus, self.workers)
+
+
+def setting_of(profile: Profile) -> Setting | None:
+    """What is known; None where it is too little of the hosts, the model or the data."""
+    fleet, run = profile.fleet, profile.run
+    images = profile.train_images
+    if fleet.provider == "local" or run.model != throughput.MODEL or profile.data.dataset != "imagefolder":
+        return None
+    instance = instance_types.find(fleet.instance_type) if fleet.instance_type and fleet.provider == "aws" else None
+    gpu = throughput.find(instance.gpu if run.accelerator == "cpu" and instance is not None else run.accelerator)
+    if gpu is None or images is None:
+        return None
+    software = SOFTWARE_OF_2018 if gpu.gpu == GPU_OF_2018 else SOFTWARE_OF_TODAY
+    gbit_s = (instance.network_gbit_s if instance else UNKNOWN_GBIT_S) * software.network_share
+    efa = instance is not None and instance.efa and fleet.efa is not False
+    if not efa and software.flow_gbit_s is not None:
+        gbit_s = min(gbit_s, software.flow_gbit_s)
+    return Setting(
+        profile=profile,
+        gpu=gpu,
+        software=software,
+        instance=instance,
+        images=images,
+        val_images=max(1, round(images * IMAGENET_VAL_IMAGES / IMAGENET_IMAGES)),
+        vcpus=instance.vcpus if instance else UNKNOWN_VCPUS_PER_GPU * run.nproc_per_node,
+        nic_gb_s=gbit_s / 8,
+    )
+
+
+def _copy_px_of_2018(phase: Phase) -> int | None:
+    """Which copy of the pictures the runs of 2018 read.
+
+    Their recipes raise `min_scale` above 0.08 at 224 px where they read the copies of 352 px (8, 4 and 1 machines), and
+    leave it where they read the full size (16 machines).
+    """
+    copy = throughput.copy_px(phase.image_size)
+    return copy if copy == throughput.COPIES_PX[0] or phase.min_scale > 0.08 else None

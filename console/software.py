@@ -1,0 +1,93 @@
+"""What the software of a time costs beside the GPU's computing: the constants of `console.predict`.
+
+Pure. Two times are known.
+
+- 2018: what ran the records of that year. Fitted to the log of fast.ai's run on 8 machines and the epoch times of its
+  run on 16 (``bench/predict.py`` shows both). The network's bandwidth is not fitted: it is what EC2 allows a single TCP
+  flow between two instances of a placement group (10 Gbit/s, EC2 User Guide, "Amazon EC2 instance network bandwidth").
+- today: this project's trainer. Assumptions, where no bench of the project has measured them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+LARGE_PX: Final = 256
+"""Above it cuDNN's search took longer in 2018, and a rectangular evaluation belongs to the end of a recipe."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Software:
+    """What the software of a time costs: the constants of the model."""
+
+    name: str
+    flow_gbit_s: float | None
+    """The most that a ring moves between two hosts over TCP; None: no limit but the network's."""
+    network_share: float
+    """Of the network's nominal rate, what the ring gets."""
+    far_hop_s: float
+    """A hop of the ring between hosts."""
+    near_hop_s: float
+    """The same within a host."""
+    overlap: float
+    """Share of the all-reduce that runs beside the backward pass without slowing it."""
+    crowd: float
+    """How much longer a picture takes to decode than on a core of `throughput.decode_s`, all vCPUs at work."""
+    workers_per_gpu: int | None
+    """Loader processes, where the profile says none; None: one for each vCPU."""
+    workers_start_s: float | None
+    """Starting them at every epoch and evaluation; None: they live on and have the next batches ready."""
+    tune_s: float
+    """cuDNN's search for a new shape of batch: fixed, and `tune_steps` times the shape's computing."""
+    tune_steps: float
+    tune_large: float
+    """That much longer above `LARGE_PX`."""
+    partial_batch: bool
+    """Whether an epoch's last batch is smaller than the others."""
+    epoch_end_s: float
+    """Logging, metrics and agreement at an epoch's end."""
+    checkpoint_s: float
+    """How long training stands still for a checkpoint."""
+    startup_s: float
+    """From the trainer's start to the first step, without the search for kernels."""
+
+
+SOFTWARE_OF_2018: Final = Software(
+    name="2018",
+    flow_gbit_s=10.0,
+    network_share=0.8,
+    far_hop_s=50e-6,
+    near_hop_s=5e-6,
+    overlap=0.3,
+    crowd=9.2,
+    workers_per_gpu=8,
+    workers_start_s=0.85,
+    tune_s=3.0,
+    tune_steps=28.0,
+    # At 288 px the 16 GB were nearly full (one of 16 machines ran out at this switch): the search took twice as long.
+    tune_large=2.0,
+    partial_batch=True,
+    epoch_end_s=0.15,
+    checkpoint_s=0.0,
+    # The log of 8 machines: 4 s process group, 6 s model, 16 s loaders; and 10 s of imports before its first line.
+    startup_s=36.4,
+)
+SOFTWARE_OF_TODAY: Final = Software(
+    name="today",
+    flow_gbit_s=None,
+    network_share=0.8,
+    far_hop_s=20e-6,
+    near_hop_s=2e-6,
+    overlap=0.8,
+    crowd=2.0,
+    workers_per_gpu=None,
+    workers_start_s=None,
+    tune_s=1.0,
+    tune_steps=28.0,
+    tune_large=1.0,
+    partial_batch=False,
+    epoch_end_s=0.1,
+    checkpoint_s=0.15,
+    startup_s=30.0,
+)
