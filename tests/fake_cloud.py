@@ -3,36 +3,31 @@
 Theory of operation. A small HTTP server in the test's process is the front. It reads who is called from the
 signature's scope (region, service) and what from the request, parsed by botocore's own models into the parameters as
 the caller gave them. The call is noted, meets what the test said shall go wrong (fake_faults), and is then answered
-under one lock: by fake_ec2 or fake_catalog where they have a method of the action's name, else by moto, a well-known
-fake that keeps the instances, groups, keys and the rest as Python objects in the same process. fake_ec2 adds to those
-objects what moto leaves out. One thread makes time pass: pending becomes running, shutting-down terminated.
+under one lock: by fake_launch, fake_ec2, fake_placement, fake_addresses, fake_market or fake_catalog where one has a
+method of the action's name, else by moto, a well-known fake that keeps the instances, groups, keys and the rest as
+Python objects in the same process. Ours add to those objects what moto leaves out. One thread makes time pass: pending
+becomes running, shutting-down terminated.
 
 Nothing here knows the code under test. moto's objects are global, so one FakeCloud lives at a time.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import heapq
-import itertools
-import json
 import re
 import socket
-import struct
 import threading
 import time
 import traceback
-import xml.sax.saxutils
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, urlencode
 
 import botocore
+from fake_clock import Clock
 from fake_faults import AwsError, Call, Fault, Faults
+from fake_front import Answer, Handler, Request, Server, parsed, refused, serialized, through
 
 if TYPE_CHECKING:
     from fake_ec2 import Happened, Machine
@@ -46,47 +41,17 @@ _SERVICES = {"servicequotas": "service-quotas"}
 """botocore's names where the signature has others."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """One HTTP answer."""
-
-    status: int
-    body: bytes
-    content_type: str = "text/xml;charset=UTF-8"
-
-    @property
-    def code(self) -> str:
-        """``OK`` or AWS's error code."""
-        if self.status < 300:
-            return "OK"
-        found = re.search(rb'<Code>([^<]+)</Code>|"__type": ?"(?:[^"#]*#)?([^"]+)"', self.body)
-        return (found[1] or found[2]).decode() if found else str(self.status)
-
-
-@dataclass(frozen=True)
-class Request:
-    """One request, parsed."""
-
-    service: str
-    action: str
-    region: str
-    params: dict[str, Any]
-    form: dict[str, str]
-    """Of a query-protocol request, flat, as it came."""
-    forward_to: Callable[[dict[str, str] | None], Answer]
-
-    def forward(self, form: dict[str, str] | None = None) -> Answer:
-        """moto's answer, to the request as it came or with another form."""
-        return self.forward_to(form)
-
-
 class FakeCloud:
     """One AWS account. Start it by making it; `stop` ends it and forgets all."""
 
     def __init__(self) -> None:
         # moto takes half a second to import; only tests that want a cloud wait for it.
+        import fake_addresses
         import fake_catalog
         import fake_ec2
+        import fake_launch
+        import fake_market
+        import fake_placement
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
         _forget()
@@ -96,6 +61,11 @@ class FakeCloud:
         self._watchers: list[Callable[[Happened], None]] = []
         self.catalog = fake_catalog.Catalog()
         self.ec2 = fake_ec2.Ec2(self.catalog, self._clock.later, self._tell)
+        self.groups = fake_placement.PlacementGroups(self.ec2)
+        self.addresses = fake_addresses.Addresses(self.ec2)
+        self.market = fake_market.Market(self.ec2)
+        launches = fake_launch.Launches(self.ec2, self.groups, self.market)
+        self._answering = (launches, self.ec2, self.groups, self.addresses, self.market)
         self._clients: dict[tuple[str, str], Any] = {}
         self.errors: list[str] = []
         """Tracebacks of what the fake itself could not do; a test that leaves any has tested nothing."""
@@ -105,10 +75,10 @@ class FakeCloud:
         self.networks = {region: f"127.{number}.0.0/16" for region, number in second.items()}
         """Region to its default VPC's addresses: 127.10.0.0/16, 127.11.0.0/16 and so on, or higher where other tests
         run beside this one."""
-        self.vpcs = {region: self.ec2.loopback_vpc(region, number) for region, number in second.items()}
+        self.vpcs = {region: self.addresses.loopback_vpc(region, number) for region, number in second.items()}
         """Region to the id of its default VPC."""
-        self.ec2.elastic = f"127.200.{first}"
-        self._server = _Server(self)
+        self.addresses.elastic = f"127.200.{first}"
+        self._server = Server(self)
         self.port: int = self._server.server_address[1]
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), name="fake-cloud", daemon=True)
@@ -259,7 +229,7 @@ class FakeCloud:
         """A capacity reservation or capacity block of the account's."""
         now = datetime.now(UTC)
         with self._lock:
-            self.ec2.reservations[zone[:-1], reservation_id] = {
+            self.market.reservations[zone[:-1], reservation_id] = {
                 "CapacityReservationId": reservation_id,
                 "ReservationType": "capacity-block" if block else "default",
                 "InstanceType": instance_type,
@@ -327,10 +297,16 @@ class FakeCloud:
                 if (instance.state in states if states else instance.state != "terminated")
             ]
 
+    def forget_ended(self) -> None:
+        """Terminated instances are described no more, as EC2 does about an hour after their end."""
+        with self._lock:
+            self.ec2.forget_ended()
+
     def left_over(self) -> list[str]:
         """A line for each thing in any region that costs money or that was made and not deleted."""
         with self._lock:
-            return sorted(self.ec2.left_over())
+            groups = (f"{region} placement group {group.group_name}" for region, group in self.groups)
+            return sorted([*self.ec2.left_over(), *self.addresses.left_over(), *groups])
 
     def watch(self, watcher: Callable[[Happened], None]) -> None:
         """Tells of what happens to instances, in order, from now on. Called under the cloud's lock: be quick."""
@@ -356,11 +332,11 @@ class FakeCloud:
         for watcher in self._watchers:
             watcher(event)
 
-    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes, handler: _Handler) -> None:
+    def answer(self, method: str, path: str, headers: Mapping[str, str], body: bytes, handler: Handler) -> None:
         """One request from its arrival to its end."""
         scope = re.search(r"Credential=([^/]+)/\d+/([^/]+)/([^/]+)/aws4_request", headers.get("Authorization", ""))
         if scope is None:
-            handler.send(_refused("ec2", AwsError("AuthFailure")))
+            handler.send(refused("ec2", AwsError("AuthFailure")))
             return
         key, region, service = scope[1], scope[2], _SERVICES.get(scope[3], scope[3])
         form = dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
@@ -368,10 +344,10 @@ class FakeCloud:
 
         def forward_to(other: dict[str, str] | None) -> Answer:
             raw = body if other is None else urlencode(other).encode()
-            return _through(self._moto, method, path, headers, raw)
+            return through(self._moto, method, path, headers, raw)
 
         try:
-            params = _parsed(service, action, method, path, headers, form, body)
+            params = parsed(service, action, method, path, headers, form, body)
         except Exception:
             params = {}
         request = Request(service, action, region, params, form, forward_to)
@@ -391,7 +367,7 @@ class FakeCloud:
             handler.cut()
             return
         if fault.error is not None:
-            self._finish(call, handler, _refused(service, AwsError(fault.error, fault.message)))
+            self._finish(call, handler, refused(service, AwsError(fault.error, fault.message)))
             return
         answer = self._handled(request, call)
         fault.pass_time("after", call)
@@ -401,7 +377,7 @@ class FakeCloud:
             return
         self._finish(call, handler, answer)
 
-    def _finish(self, call: Call, handler: _Handler, answer: Answer) -> None:
+    def _finish(self, call: Call, handler: Handler, answer: Answer) -> None:
         call.code = answer.code
         handler.send(answer)
 
@@ -410,10 +386,10 @@ class FakeCloud:
             try:
                 answer = self._result(request)
             except AwsError as error:
-                answer = _refused(request.service, error)
+                answer = refused(request.service, error)
             except Exception:
                 self.errors.append(f"{request.service} {request.action} {request.params}\n{traceback.format_exc()}")
-                answer = _refused(
+                answer = refused(
                     request.service, AwsError("FakeCloudCannot", f"the fake AWS cannot do {request.action} so")
                 )
             if call is not None:
@@ -422,8 +398,9 @@ class FakeCloud:
 
     def _result(self, request: Request) -> Answer:
         name = botocore.xform_name(request.action)
-        if request.service == "ec2" and hasattr(type(self.ec2), name):
-            result = getattr(self.ec2, name)(request.region, request.params, request)
+        ours = next((each for each in self._answering if hasattr(type(each), name)), None)
+        if request.service == "ec2" and ours is not None:
+            result = getattr(ours, name)(request.region, request.params, request)
         elif request.service in ("pricing", "service-quotas") or request.params.get("Name", "").startswith(
             "/aws/service/deeplearning/"
         ):
@@ -436,7 +413,7 @@ class FakeCloud:
             result = self._send_key(request)
         else:
             result = request.forward()
-        return result if isinstance(result, Answer) else _serialized(request, result)
+        return result if isinstance(result, Answer) else serialized(request, result)
 
     def _send_key(self, request: Request) -> Any:
         from fake_ec2 import Happened
@@ -451,111 +428,6 @@ class FakeCloud:
         detail = (params["InstanceOSUser"], params["SSHPublicKey"])
         self._tell(Happened("key", self.ec2.machine(instance.id), detail))
         return {"RequestId": "0f2c", "Success": True}
-
-
-class Clock:
-    """Makes things happen later, in a thread of its own, under the cloud's lock."""
-
-    def __init__(self, lock: threading.RLock) -> None:
-        self._changed = threading.Condition(lock)
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._number = itertools.count()
-        self._over = False
-        self._thread = threading.Thread(target=self._work, name="fake-cloud-clock", daemon=True)
-        self._thread.start()
-
-    def later(self, seconds: float, what: Callable[[], None]) -> None:
-        """After so many seconds, once."""
-        with self._changed:
-            heapq.heappush(self._due, (time.monotonic() + seconds, next(self._number), what))
-            self._changed.notify_all()
-
-    def stop(self) -> None:
-        """Nothing more happens."""
-        with self._changed:
-            self._over = True
-            self._changed.notify_all()
-        self._thread.join(10)
-
-    def _work(self) -> None:
-        with self._changed:
-            while not self._over:
-                now = time.monotonic()
-                if self._due and self._due[0][0] <= now:
-                    heapq.heappop(self._due)[2]()
-                else:
-                    self._changed.wait(self._due[0][0] - now if self._due else None)
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-    request_queue_size = 128
-
-    def __init__(self, cloud: FakeCloud) -> None:
-        self.cloud = cloud
-        self.open: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", 0), _Handler)
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that was killed in the middle of a call is what many tests are about.
-        return
-
-    def drop_all(self) -> None:
-        for connection in list(self.open):
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-
-
-class _Handler(BaseHTTPRequestHandler):
-    server: _Server
-    protocol_version = "HTTP/1.1"
-    # An answer is two writes; without this the second waits for the client's delayed acknowledgement, 40 ms.
-    disable_nagle_algorithm = True
-
-    def setup(self) -> None:
-        super().setup()
-        self.server.open.add(self.connection)
-
-    def finish(self) -> None:
-        self.server.open.discard(self.connection)
-        with contextlib.suppress(OSError):
-            super().finish()
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.server.cloud.answer(self.command, self.path, dict(self.headers.items()), body, self)
-
-    do_GET = do_PUT = do_DELETE = do_HEAD = do_POST  # noqa: N815 - http.server's names
-
-    def send(self, answer: Answer) -> None:
-        self.send_response(answer.status)
-        self.send_header("Content-Type", answer.content_type)
-        self.send_header("Content-Length", str(len(answer.body)))
-        self.end_headers()
-        self.wfile.write(answer.body)
-
-    def cut(self) -> None:
-        """Resets the connection: the client sees it break, not end."""
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close_connection = True
-        # The socket itself, not the buffered files on it: those would only say goodbye.
-        self.connection.close()
-        self.rfile.close()
-
-    def deserted(self) -> bool:
-        """Whether the caller has gone."""
-        self.connection.setblocking(False)
-        try:
-            return self.connection.recv(1, socket.MSG_PEEK) == b""
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        finally:
-            self.connection.setblocking(True)
-
-    def log_message(self, *args: Any) -> None:
-        return
 
 
 def _claimed() -> tuple[socket.socket, int]:
@@ -583,67 +455,3 @@ def _forget() -> None:
     from moto.moto_api._internal.models import moto_api_backend
 
     moto_api_backend.reset()
-
-
-def _model(service: str, action: str) -> tuple[Any, Any]:
-    from moto.core.utils import get_service_model
-
-    model = get_service_model(service)
-    return model, model.operation_model(action)
-
-
-def _parsed(
-    service: str,
-    action: str,
-    method: str,
-    path: str,
-    headers: Mapping[str, str],
-    form: dict[str, str],
-    body: bytes,
-) -> dict[str, Any]:
-    from moto.core.parse import PROTOCOL_PARSERS
-    from moto.core.request import determine_request_protocol
-
-    model, operation = _model(service, action)
-    protocol = determine_request_protocol(model, headers.get("Content-Type", ""))
-    parser = PROTOCOL_PARSERS[protocol](operation, map_type=dict)
-    return dict(
-        parser.parse(
-            {"method": method, "values": form, "headers": headers, "body": body, "url_path": path, "url_params": {}}
-        )
-    )
-
-
-def _serialized(request: Request, result: Any) -> Answer:
-    from moto.core.serialize import XFormedAttributePicker, get_serializer_class, return_if_not_empty
-
-    model, operation = _model(request.service, request.action)
-    picker = XFormedAttributePicker(response_transformers={"Instances.Instance.Tags": return_if_not_empty})
-    serializer = get_serializer_class(model.service_name, str(model.protocol))(operation, value_picker=picker)
-    made = serializer.serialize(result)
-    return Answer(made["status_code"], made["body"].encode(), made["headers"].get("Content-Type", "text/xml"))
-
-
-def _refused(service: str, error: AwsError) -> Answer:
-    code, message = xml.sax.saxutils.escape(error.code), xml.sax.saxutils.escape(error.message)
-    if service == "ec2":
-        inner = f"<Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>"
-        body = f'<?xml version="1.0" encoding="UTF-8"?>\n<Response>{inner}<RequestID>0f2c</RequestID></Response>'
-        return Answer(error.status, body.encode())
-    if service in ("sts", "iam"):
-        inner = f"<Error><Type>Sender</Type><Code>{code}</Code><Message>{message}</Message></Error>"
-        return Answer(error.status, f"<ErrorResponse>{inner}<RequestId>0f2c</RequestId></ErrorResponse>".encode())
-    body = json.dumps({"__type": error.code, "message": error.message})
-    return Answer(error.status, body.encode(), "application/x-amz-json-1.1")
-
-
-def _through(app: Any, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-    from werkzeug.test import EnvironBuilder, run_wsgi_app
-
-    kept = {name: value for name, value in headers.items() if name.lower() not in ("content-length", "host")}
-    builder = EnvironBuilder(path=path, method=method, headers=kept, data=body, base_url="http://127.0.0.1/")
-    try:
-        parts, status, answered = run_wsgi_app(app, builder.get_environ())
-        return Answer(int(status.split()[0]), b"".join(parts), answered.get("Content-Type", "text/xml"))
-    finally:
-        builder.close()
