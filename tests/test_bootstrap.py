@@ -246,6 +246,15 @@ async def test_a_swap_that_broke_off_is_done_to_its_end(launch: Launch) -> None:
     assert not host.folder.joinpath("ssh/fastconsole_host_key").exists()
 
 
+async def test_a_swap_that_broke_off_at_the_other_keys_is_done_to_its_end(launch: Launch) -> None:
+    host = launch.start()
+    address = launch.address(host.port)
+    there = await pinned(launch, address)
+    host.write_key("ssh_host_rsa_key", "-")
+    assert await pinned(launch, address, known=there.host_key) == there
+    assert not host.folder.joinpath("ssh/ssh_host_rsa_key").exists()
+
+
 async def test_an_sshd_that_does_not_read_its_new_key(launch: Launch) -> None:
     host = launch.start()
     host.inside("rm /run/sshd.pid")
@@ -268,16 +277,9 @@ async def test_a_host_without_ssh_keygen(launch: Launch) -> None:
 
 async def test_a_host_that_still_boots_is_waited_for(launch: Launch) -> None:
     port = machine.free_port()
-    said: list[str] = []
-    waiting = asyncio.Event()
-
-    def progress(text: str) -> None:
-        said.append(text)
-        waiting.set()
-
-    pinning = asyncio.create_task(pinned(launch, launch.address(port), progress=progress))
-    await waiting.wait()
-    assert "127.0.0.1" in said[0]
+    said: asyncio.Queue[str] = asyncio.Queue()
+    pinning = asyncio.create_task(pinned(launch, launch.address(port), progress=said.put_nowait))
+    assert "127.0.0.1" in await asyncio.wait_for(said.get(), 10)
     await asyncio.to_thread(launch.start, port=port)
     assert (await pinning).host_key
 
@@ -287,16 +289,9 @@ async def test_a_host_whose_user_is_made_late_is_waited_for(launch: Launch) -> N
     keys = host.folder / "ssh/authorized_keys"
     kept = keys.read_text()
     keys.write_text("")
-    said: list[str] = []
-    refused = asyncio.Event()
-
-    def progress(text: str) -> None:
-        said.append(text)
-        refused.set()
-
-    pinning = asyncio.create_task(pinned(launch, launch.address(host.port), progress=progress))
-    await refused.wait()
-    assert "refused the key of user" in said[0]
+    said: asyncio.Queue[str] = asyncio.Queue()
+    pinning = asyncio.create_task(pinned(launch, launch.address(host.port), progress=said.put_nowait))
+    assert "refused the key of user" in await asyncio.wait_for(said.get(), 10)
     keys.write_text(kept)
     assert (await pinning).host_key
 
