@@ -124,6 +124,8 @@ def _price(plan: Plan) -> Iterator[str]:
         at_most = "≤ " if price.billed is None and most is not None else ""
         rows.append(f"{'in all':24}{'':12}{at_most + money(most):>13}")
     yield from _labelled("price", rows)
+    if plan.simulated:
+        return
     quotes = [quote for quote in (price.billed, price.on_demand) if quote is not None]
     for source in dict.fromkeys(_source(quote) for quote in quotes):
         yield from _wrapped(" " * _LABEL, source)
