@@ -6,13 +6,16 @@ import heapq
 import itertools
 import threading
 import time
+import traceback
 from collections.abc import Callable
 
 
 class Clock:
     """Makes things happen later, in a thread of its own, under the cloud's lock."""
 
-    def __init__(self, lock: threading.RLock) -> None:
+    def __init__(self, lock: threading.RLock, failed: Callable[[str], None]) -> None:
+        """`failed` is told the traceback of what could not happen."""
+        self._failed = failed
         self._changed = threading.Condition(lock)
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._number = itertools.count()
@@ -38,6 +41,9 @@ class Clock:
             while not self._over:
                 now = time.monotonic()
                 if self._due and self._due[0][0] <= now:
-                    heapq.heappop(self._due)[2]()
+                    try:
+                        heapq.heappop(self._due)[2]()
+                    except Exception:
+                        self._failed(traceback.format_exc())
                 else:
                     self._changed.wait(self._due[0][0] - now if self._due else None)

@@ -13,6 +13,7 @@ Nothing here knows the code under test. moto's objects are global, so one FakeCl
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import re
 import socket
@@ -57,7 +58,9 @@ class FakeCloud:
         _forget()
         self._lock = threading.RLock()
         self._faults = Faults()
-        self._clock = Clock(self._lock)
+        self.errors: list[str] = []
+        """Tracebacks of what the fake itself could not do; a test that leaves any has tested nothing."""
+        self._clock = Clock(self._lock, self.errors.append)
         self._watchers: list[Callable[[Happened], None]] = []
         self.catalog = fake_catalog.Catalog()
         self.ec2 = fake_ec2.Ec2(self.catalog, self._clock.later, self._tell)
@@ -67,8 +70,6 @@ class FakeCloud:
         launches = fake_launch.Launches(self.ec2, self.groups, self.market)
         self._answering = (launches, self.ec2, self.groups, self.addresses, self.market)
         self._clients: dict[tuple[str, str], Any] = {}
-        self.errors: list[str] = []
-        """Tracebacks of what the fake itself could not do; a test that leaves any has tested nothing."""
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._claim, first = _claimed()
         second = {region: first + index for index, region in enumerate(fake_ec2.REGIONS)}
@@ -273,7 +274,13 @@ class FakeCloud:
             from fake_ec2 import Happened
 
             self._tell(Happened("notice", self.ec2.machine(instance_id), at))
-        self._clock.later(in_s, lambda: self.interrupt(instance_id))
+
+        def take() -> None:
+            # By then it may be gone and forgotten.
+            with contextlib.suppress(AwsError):
+                self.interrupt(instance_id)
+
+        self._clock.later(in_s, take)
         return at
 
     def rebalance(self, instance_id: str) -> None:

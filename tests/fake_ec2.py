@@ -159,6 +159,7 @@ class Ec2:
         return str(named) if named else None
 
     def run(self, ids: list[str]) -> None:
+        """From pending to running."""
         for instance_id in ids:
             _, instance = self.instance(instance_id)
             if instance.state == "pending":
@@ -255,6 +256,7 @@ class Ec2:
         return {}
 
     def chosen(self, region: str, params: dict[str, Any]) -> list[Any]:
+        """The instances that a call names. Raises AwsError where one is none, or is not visible yet."""
         ids = params.get("InstanceIds", [])
         if not ids:
             raise AwsError("MissingParameter", "The request must contain the parameter InstanceId")
@@ -359,6 +361,7 @@ def _text(given: str | bytes) -> str:
 
 
 def set_state(instance: Any, name: str) -> None:
+    """Of moto's instance."""
     instance._state.name, instance._state.code = name, _STATES[name]
 
 

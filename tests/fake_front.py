@@ -61,6 +61,8 @@ class Answering(Protocol):
 
 
 class Server(ThreadingHTTPServer):
+    """On a free port of 127.0.0.1; a thread for each connection."""
+
     daemon_threads = True
     request_queue_size = 128
 
@@ -74,12 +76,15 @@ class Server(ThreadingHTTPServer):
         return
 
     def drop_all(self) -> None:
+        """Ends all connections, idle ones too."""
         for connection in list(self.open):
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
 
 class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
     server: Server
     protocol_version = "HTTP/1.1"
     # An answer is two writes; without this the second waits for the client's delayed acknowledgement, 40 ms.
@@ -101,6 +106,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_PUT = do_DELETE = do_HEAD = do_POST  # noqa: N815 - http.server's names
 
     def send(self, answer: Answer) -> None:
+        """To the caller."""
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.body)))
@@ -140,6 +146,7 @@ def parsed(
     form: dict[str, str],
     body: bytes,
 ) -> dict[str, Any]:
+    """The parameters of a call, as its caller gave them to boto3."""
     from moto.core.parse import PROTOCOL_PARSERS
     from moto.core.request import determine_request_protocol
 
@@ -154,6 +161,7 @@ def parsed(
 
 
 def serialized(request: Request, result: Any) -> Answer:
+    """A result, a mapping or moto's objects, in the form of the action's answers."""
     from moto.core.serialize import XFormedAttributePicker, get_serializer_class, return_if_not_empty
 
     model, operation = _model(request.service, request.action)
@@ -164,6 +172,7 @@ def serialized(request: Request, result: Any) -> Answer:
 
 
 def refused(service: str, error: AwsError) -> Answer:
+    """An error in the form of the service's."""
     code, message = xml.sax.saxutils.escape(error.code), xml.sax.saxutils.escape(error.message)
     if service == "ec2":
         inner = f"<Errors><Error><Code>{code}</Code><Message>{message}</Message></Error></Errors>"
@@ -177,6 +186,7 @@ def refused(service: str, error: AwsError) -> Answer:
 
 
 def through(app: Any, method: str, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    """What a WSGI application answers, without a connection."""
     from werkzeug.test import EnvironBuilder, run_wsgi_app
 
     kept = {name: value for name, value in headers.items() if name.lower() not in ("content-length", "host")}

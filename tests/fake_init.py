@@ -218,7 +218,7 @@ class Boot:
 
     def wait_for_sshd(self) -> None:
         for address in self.addresses:
-            for _ in range(1000):
+            for _ in range(3000):
                 with socket.socket() as probe:
                     if probe.connect_ex((address, self.boot["port"])) == 0:
                         break

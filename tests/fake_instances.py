@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from fake_ec2 import Happened, Machine
 
 PORT = 22
-_WAIT_S = 30.0
+_WAIT_S = 60.0
 _REPOSITORY = Path(__file__).resolve().parent.parent
 
 
@@ -424,3 +424,26 @@ def _cloud_config(user_data: bytes) -> tuple[dict[str, Any], str | None]:
     if text.strip():
         raise ValueError(f"cloud-init would not know this user-data: {text[:60]!r}")
     return {}, None
+
+
+def main() -> None:
+    """A cloud with machines to try by hand, until Ctrl-C: `eval` what it prints, and AWS is here."""
+    from fake_cloud import FakeCloud
+
+    cloud = FakeCloud()
+    with tempfile.TemporaryDirectory() as folder:
+        machines = Machines(cloud, Path(folder, "machines"))
+        try:
+            for name, value in cloud.env.items():
+                print(f"export {name}={value}")
+            sys.stdout.flush()
+            signal.pause()
+        except KeyboardInterrupt:
+            pass
+        finally:
+            machines.stop()
+            cloud.stop()
+
+
+if __name__ == "__main__":
+    main()
