@@ -124,9 +124,13 @@ def decide(run: Run, now: float) -> list[Decision]:
     end = _launch_failed(run, now) or _stopped(run, now) or _gang_ended(run, now) or _gang_failed(run, now)
     if end:
         return [end]
+    money = _budget(run, now)
+    if any(isinstance(one, StopGang) for one in money):
+        # Before anything is started or asked for that the budget would end at once.
+        return money
     recovery = _recovery(run, now)
     if recovery:
-        return recovery
+        return [*recovery, *money]
     present = [node for node in run.nodes if node.status != "dropped"]
     waits = recovers(run) and any(_doomed(node) for node in present)
     if (
@@ -134,8 +138,8 @@ def decide(run: Run, now: float) -> list[Decision]:
         and not waits
         and all(node.agent is not None and node.status == "connected" for node in present)
     ):
-        return [StartGang()]
-    return _budget(run, now)
+        return [StartGang(), *money]
+    return money
 
 
 # --- a host that is lost, or soon will be ----------------------------------------------------------------------------
@@ -323,9 +327,10 @@ def _budget(run: Run, now: float) -> list[Decision]:
     # Early enough that checkpoint, fetch and the hosts' end still fit: what they will cost is on the bill to come.
     if (ledger.bill(run).billed(now + budget.closing_s(run))[0] or 0.0) >= usd:
         return [*decisions, StopGang(f"the budget of {money} would be passed")]
-    left_s = budget.stops_in_s(run, now)
-    if left_s is not None and left_s <= BUDGET_WARNING_S:
-        decisions += _warn_once(run, f"in {views.clock(BUDGET_WARNING_S)} at most the budget of {money} stops the run")
+    stops_in_s, left_s = budget.stops_in_s(run, now), views.schedule_left_s(run, now)
+    if stops_in_s is not None and stops_in_s <= BUDGET_WARNING_S and (left_s is None or left_s > stops_in_s):
+        minutes = f"{BUDGET_WARNING_S / 60:.0f} minutes"
+        decisions += _warn_once(run, f"the budget of {money} stops the run in {minutes} or less")
     return decisions
 
 

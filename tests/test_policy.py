@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from run_story import START_T, Story, created, launched, trained
 
-from console import events as ce
 from console import budget, policy, state
+from console import events as ce
 from console.exits import Exit
 from console.policy import EndRun, StartGang, StopGang, Warn, decide
 from console.state import Run
@@ -282,9 +284,17 @@ def spent(written: Story, dollars: float) -> float:
 
 
 def budgeted(**changes: object) -> Story:
-    """A run that trains under a budget of 20 dollars, warned of at 16."""
+    """A run with hours to train under a budget of 20 dollars, warned of at 16."""
     written = training()
     written.records[0] = story(**{"budget_usd": 20.0, "budget_warn_at": 0.8, **changes}).records[0]
+    return scheduled(written, total_steps=20_000)
+
+
+def scheduled(written: Story, *, total_steps: int) -> Story:
+    """The same run with so many steps in its schedule."""
+    for place, record in enumerate(written.records):
+        if isinstance(record.event, re.TrainingStarted):
+            written.records[place] = replace(record, event=replace(record.event, total_steps=total_steps))
     return written
 
 
@@ -303,14 +313,22 @@ def test_the_budget_warns_once_more_when_there_is_time_to_set_another() -> None:
     warn_usd = stop_usd - policy.BUDGET_WARNING_S / 250
     assert decide(written.run, spent(written, warn_usd - 0.02)) == []
     (warning,) = decide(written.run, spent(written, warn_usd + 0.02))
-    assert warning == Warn("budget", "in 05:00 at most the budget of $20.00 stops the run")
+    assert warning == Warn("budget", "the budget of $20.00 stops the run in 5 minutes or less")
     written.says(ce.AlertRaised(kind=warning.kind, text=warning.text))
     assert decide(written.run, spent(written, stop_usd - 0.02)) == []
 
 
+def test_a_budget_that_outlasts_the_schedule_needs_no_last_warning() -> None:
+    written = budgeted(budget_warn_at=None)
+    at = spent(written, 20 - (budget.closing_s(written.run) + 100) / 250)
+    # It stops the run in 100 s; the 12th step of a second each is done.
+    assert decide(scheduled(written, total_steps=100).run, at) == []
+    assert decide(scheduled(written, total_steps=130).run, at) != []
+
+
 def test_the_budget_stops_early_enough_for_the_end_to_fit() -> None:
     written = budgeted(budget_warn_at=None)
-    written.says(ce.AlertRaised(kind="budget", text="in 05:00 at most the budget of $20.00 stops the run"))
+    written.says(ce.AlertRaised(kind="budget", text="the budget of $20.00 stops the run in 5 minutes or less"))
     stop_usd = 20 - budget.closing_s(written.run) / 250
     assert decide(written.run, spent(written, stop_usd - 0.01)) == []
     (stop,) = decide(written.run, spent(written, stop_usd + 0.01))
@@ -319,6 +337,18 @@ def test_the_budget_stops_early_enough_for_the_end_to_fit() -> None:
     end = end_of(ended(written, "stopped", 0, 1))
     assert (end.status, end.exit_code) == (state.OVER_BUDGET, Exit.OVER_BUDGET)
     assert end.reason == "stopped after step 12; it can go on from there"
+
+
+def test_the_budget_stops_a_run_that_has_not_started_yet() -> None:
+    written = story(budget_warn_at=None, budget_usd=5.0)
+    for node in (0, 1):
+        began = ce.InstanceStarted(
+            instance_id=f"i-{node}", started_t=written.t, usd_per_h=7.2, usd_per_h_on_demand=24.0
+        )
+        written.says(began, node)
+    connected(written, 0, 1)
+    assert decide(written.run, spent(written, 1.0)) == [StartGang()]
+    assert decide(written.run, spent(written, 4.9)) == [StopGang("the budget of $5.00 would be passed")]
 
 
 def test_a_raised_budget_counts_at_once_and_warns_anew() -> None:
