@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from console import events as ce
-from console import views
+from console import spending, views
 from console.events import Record
 from console.exits import CUT_OFF, outcome
 from console.state import Run
@@ -92,6 +92,13 @@ def _how(run: Run, now: float) -> list[str]:
     both = _both(spent.billed_usd, spent.on_demand_usd)
     if both:
         lines += _labelled("cost", both + (f" ({plain(spent.note, 200)})" if spent.note else ""))
+    idle = spending.idle(run, now)
+    if idle:
+        parts = ", ".join(f"{cause} {money(usd)}" for cause, usd in idle.items())
+        lines += _labelled("no step ran", f"{money(sum(idle.values()))}: {parts}")
+    if run.budget_usd is not None:
+        moves = [run.created.budget_usd if run.created else None, *(move.max_usd for move in run.budget_moves)]
+        lines += _labelled("budget", ", then ".join(money(usd) for usd in moves[-6:]))
     for saved in run.checkpoints[-1:]:
         where = plain(saved.fetched, 60) if saved.fetched else f"on node {saved.node}"
         lines += _labelled("checkpoint", f"of step {count(saved.step)}, {saved.size_bytes / 1e6:,.1f} MB, {where}")
@@ -108,11 +115,11 @@ def _epochs(run: Run) -> list[str]:
     if not run.epochs:
         return []
     lines = ["epoch      time    px     top-1     top-5     loss       img/s     billed  on demand"]
-    for epoch, received in zip(run.epochs, run.epochs_received, strict=True):
+    for epoch, ended_t in zip(run.epochs, run.epochs_t, strict=True):
         lines.append(
             f"{epoch.epoch:5} {clock(epoch.elapsed_s):>9} {_cell(epoch.image_size):>5} {percent(epoch.top1, 3):>9}"
             f" {percent(epoch.top5, 3):>9} {_decimals(epoch.train_loss):>8} {_whole(epoch.img_per_s):>11}"
-            f" {money(views.cost_to(run, received)):>10} {money(views.cost_on_demand_to(run, received)):>10}"
+            f" {money(views.cost_to(run, ended_t)):>10} {money(views.cost_on_demand_to(run, ended_t)):>10}"
         )
     return lines
 
@@ -255,6 +262,8 @@ class Narrator:
                 yield f"paused after step {count(event.step)}"
             case re.Resumed() if event.rank == 0:
                 yield f"resumed after {event.paused_s:.1f} s"
+            case ce.BudgetMoved():
+                yield f"{plain(event.by, 20)}: the budget is now {money(event.max_usd)}"
             case ce.OperatorCommanded():
                 yield f"{plain(event.by, 20)}: {plain(event.command, 20)}"
             case re.TrainerRestarted():

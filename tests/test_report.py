@@ -37,12 +37,23 @@ def test_the_story_of_a_whole_run() -> None:
         "target         top-5 60.0 % after 0.17 minutes (00:10) of training",
         "cost to target $0.24 billed, $0.80 on demand",
         "cost           $0.24 billed, $0.80 on demand (simulated)",
+        # Two hosts at 0.002 a second: one of them 2.6 s and one 1.8 s until the first step, both 1.5 s in a pause.
+        "no step ran    $0.01: launch $0.0088, pause $0.0060",
+        "budget         $5.00",
         "checkpoint     of step 12, 0.0 MB, checkpoints/last.pt",
         "    1     00:10    32  30.000 %  60.000 %    0.625         100      $0.24      $0.80",
         "budget  half of the budget is spent",
     ):
         assert part in text
     assert "damaged" not in text
+
+
+def test_another_budget_is_told_as_it_comes_and_in_the_end() -> None:
+    moved = trained().says(ce.BudgetMoved(max_usd=60.0)).says(ce.BudgetMoved(max_usd=80.5, by="another terminal"))
+    said = "\n".join(spoken(moved.records))
+    assert "operator: the budget is now $60.00" in said
+    assert "another terminal: the budget is now $80.50" in said
+    assert "budget         $5.00, then $60.00, then $80.50" in story(moved.run)
 
 
 def test_the_same_log_tells_the_same_story() -> None:
