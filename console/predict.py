@@ -5,9 +5,9 @@ Pure: a checked profile in, a `Prediction` out. It knows ResNet-50 on ImageNet-l
 
 **A step** of b pictures of s px on each of n GPUs, g on each of N hosts::
 
-    compute    C = f + b * a(s)                    f, a(s): console.throughput
+    compute    C = max(l, f + b * a(s))            l, f, a(s): console.throughput
     all-reduce T = 2 (n-1)/n * G / w + k * (2 (N-1) * h_far + (2 (n-1) - 2 (N-1)) * h_near)
-    exposed    E = T - o * min(T, 2/3 * b * a(s))
+    exposed    E = T - o * min(T, 2/3 * max(l, b * a(s)))
     loader     D = b * g * d(s) * q / v
     step       max(C + E, D)
 
@@ -69,6 +69,7 @@ class PhasePrediction:
     """From 1."""
     start_epoch: int
     epochs: int
+    """That are begun."""
     image_size: int
     batch: int
     """Global."""
@@ -181,7 +182,7 @@ def predict(profile: Profile) -> Prediction | None:
 def _target_epoch(profile: Profile) -> tuple[int, str] | None:
     """How many epochs the target takes, and how that is known."""
     record, target, phases = profile.record, profile.run.target, profile.phases
-    if target is None:
+    if target is None or profile.run.max_steps is not None:
         return None
     if record is not None and record.epochs_to_target is not None:
         number = record.epochs_to_target
@@ -217,11 +218,20 @@ def _phases(setting: Setting) -> Iterator[PhasePrediction]:
     software = setting.software
     ring_s = allreduce_s(setting.gpus, setting.nodes, setting.nic_gb_s, setting.gpu.link_gb_s, software)
     tuned: set[tuple[int, int, str]] = set()
+    left = setting.profile.run.max_steps
     for number, phase in enumerate(setting.profile.phases, 1):
-        batch, epochs = phase.batch_size_per_gpu, phase.end_epoch - phase.start_epoch
+        batch = phase.batch_size_per_gpu
         steps = steps_per_epoch(setting.images, batch * setting.world_size)
-        work_s = batch * setting.image_s(phase.image_size)
-        compute_s = setting.step_s + work_s
+        taken = (phase.end_epoch - phase.start_epoch) * steps
+        if left is not None:
+            taken = min(taken, left)
+            left -= taken
+        if not taken:
+            return
+        # Only a whole epoch ends with an evaluation.
+        begun, whole = -(-taken // steps), taken // steps
+        work_s = setting.work_s(phase.image_size, batch)
+        compute_s = setting.compute_s(phase.image_size, batch)
         exposed_s = ring_s - software.overlap * min(ring_s, BACKWARD_SHARE * work_s)
         wait_s = max(0.0, setting.decoded_s(batch * setting.gpus, phase) - compute_s - exposed_s)
         step_s = compute_s + exposed_s + wait_s
@@ -233,12 +243,12 @@ def _phases(setting: Setting) -> Iterator[PhasePrediction]:
         yield PhasePrediction(
             number=number,
             start_epoch=phase.start_epoch,
-            epochs=epochs,
+            epochs=begun,
             image_size=phase.image_size,
             batch=batch * setting.world_size,
             batch_per_gpu=batch,
             steps_per_epoch=steps,
-            steps=epochs * steps,
+            steps=taken,
             img_per_s_per_gpu=batch / step_s,
             img_per_s=batch * setting.world_size / step_s,
             step_s=step_s,
@@ -246,9 +256,9 @@ def _phases(setting: Setting) -> Iterator[PhasePrediction]:
             allreduce_s=exposed_s,
             loader_s=wait_s,
             bound=bound,
-            train_s=epochs * (steps * step_s + epoch_start_s),
-            eval_s=epochs * (_evaluation_s(setting, phase) + software.epoch_end_s),
-            checkpoint_s=epochs / setting.profile.run.checkpoint_epochs * software.checkpoint_s,
+            train_s=taken * step_s + begun * epoch_start_s,
+            eval_s=whole * (_evaluation_s(setting, phase) + software.epoch_end_s),
+            checkpoint_s=whole / setting.profile.run.checkpoint_epochs * software.checkpoint_s,
             switch_s=_switch_s(setting, phase, steps, tuned),
         )
 
@@ -319,8 +329,9 @@ def _assumptions(setting: Setting, phases: tuple[PhasePrediction, ...], target: 
             yield "A record's clock may begin later: that of 2018 on 8 machines began after the loaders were built."
     else:
         yield (
-            f"A step has a fixed cost of {gpu.step_s * 1e3:.0f} ms, gradients travel in bf16, {software.overlap:.0%} "
-            "of the all-reduce runs beside the backward pass: assumed, not measured."
+            f"A step has a fixed cost of {gpu.step_s * 1e3:.0f} ms, {gpu.launch_s * 1e3:.0f} ms are the least that it "
+            f"takes, gradients travel in bf16, {software.overlap:.0%} of the all-reduce runs beside the backward pass: "
+            "assumed, not measured."
         )
         if setting.nodes > 1:
             share = f"{software.network_share:.0%} of the network's rate"
@@ -347,8 +358,6 @@ def _assumptions(setting: Setting, phases: tuple[PhasePrediction, ...], target: 
             f"At the best published rate of the chip ({gpu.best_img_per_s:,.0f} img/s at {throughput.REFERENCE_PX} px, "
             f"{gpu.best_source}) computing alone would take {floor_s / 60:.1f} minutes."
         )
-    if profile.run.max_steps is not None:
-        yield "All epochs are counted, also those that run.max_steps cuts off."
     if profile.fleet.provider == "aws":
         yield f"Before the trainer starts: about {BOOT_S / 60:.0f} minutes for the instances, and the data set's way."
 
@@ -358,7 +367,7 @@ def _sensitivity(setting: Setting) -> tuple[Sensitivity, ...]:
         "pictures a second of a GPU": ("image_cost", -1),
         "network bandwidth between hosts": ("nic_gb_s", 1),
         "decoding rate of a host": ("decode_cost", -1),
-        "fixed cost of a step": ("step_cost", 1),
+        "fixed cost and launch of a step": ("step_cost", 1),
         "search for kernels at a switch": ("tune_cost", 1),
         "start-up": ("startup_cost", 1),
     }

@@ -68,11 +68,6 @@ class Setting:
         return self.software.startup_s * self.startup_cost
 
     @property
-    def step_s(self) -> float:
-        """Fixed cost of a step."""
-        return self.gpu.step_s * self.step_cost
-
-    @property
     def workers(self) -> int:
         """Loader processes of a host."""
         asked = self.profile.data.loader_workers or self.software.workers_per_gpu
@@ -81,6 +76,15 @@ class Setting:
     def image_s(self, px: int) -> float:
         """Seconds a picture of a training step on one GPU."""
         return self.gpu.image_s(px) * self.image_cost
+
+    def work_s(self, px: int, batch: int) -> float:
+        """Of the passes forward and backward: what the GPU needs, or the CPU to launch them."""
+        return max(self.gpu.launch_s * self.step_cost, batch * self.image_s(px))
+
+    def compute_s(self, px: int, batch: int) -> float:
+        """Of a training step on one GPU; while kernels are launched the fixed part is hidden."""
+        least_s = self.gpu.launch_s * self.step_cost
+        return max(least_s, self.gpu.step_s * self.step_cost + batch * self.image_s(px))
 
     def decode_s(self, phase: Phase) -> float:
         """Of one picture, on one of the host's vCPUs with all of them at work."""
