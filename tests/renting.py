@@ -1,4 +1,4 @@
-"""Runs on the fake AWS for tests of the `aws` provider: a profile, short patience, and a launch in a process to kill."""
+"""The `aws` provider on the fake AWS, for tests: a profile, short patience, and a launch in a process to kill."""
 
 from __future__ import annotations
 

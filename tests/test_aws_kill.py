@@ -45,7 +45,7 @@ def first_zone_is_full(cloud: FakeCloud) -> None:
 
 
 def killed(cloud: FakeCloud, action: str, nth: int, when: str) -> AwsProvider:
-    """What comes after a console that was killed at its `nth` call of the action, before or after it was carried out."""
+    """What comes after a console that was killed at its `nth` call of the action, before or after it was done."""
     given = renting.profile(**FLEET)
     directory = RunDirectory.create(given.name)
     met = 0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from console.events import AlertRaised, InstanceStopped
@@ -18,76 +18,11 @@ from console.fleet import News
 from console.fleet.aws.claim import ACCEPTED, ASKED, ENDED, Order
 from console.fleet.aws.cloud import CloudError
 from console.fleet.aws.instances import GONE, RUN_TAG, Instance, of_run, of_tokens
+from console.fleet.aws.kinds import KINDS, Kind
 from console.fleet.aws.launch import drop_user_data
 from console.fleet.aws.rate import Rate
 from console.fleet.aws.rental import PASSING, Deadline, Rental
 from remote.events import StageProgressed
-
-
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """Something else than an instance that a run may have, and how it is found and deleted."""
-
-    name: str
-    describe: str
-    key: str
-    identity: str
-    delete: str
-    parameter: str
-    option: str
-    """Of the AWS CLI's command."""
-    only: tuple[str, str] | None = None
-    """A filter: what is not so goes with its instance."""
-
-    def command(self, region: str, identity: str) -> str:
-        """What deletes it by hand."""
-        return f"aws ec2 {self.delete.replace('_', '-')} --region {region} --{self.option} {identity}"
-
-
-_KINDS = (
-    _Kind(
-        "network-interface",
-        "describe_network_interfaces",
-        "NetworkInterfaces",
-        "NetworkInterfaceId",
-        "delete_network_interface",
-        "NetworkInterfaceId",
-        "network-interface-id",
-        ("status", "available"),
-    ),
-    _Kind(
-        "volume", "describe_volumes", "Volumes", "VolumeId", "delete_volume", "VolumeId", "volume-id",
-        ("status", "available"),
-    ),
-    _Kind(
-        "elastic-ip",
-        "describe_addresses",
-        "Addresses",
-        "AllocationId",
-        "release_address",
-        "AllocationId",
-        "allocation-id",
-    ),
-    _Kind(
-        "placement-group",
-        "describe_placement_groups",
-        "PlacementGroups",
-        "GroupName",
-        "delete_placement_group",
-        "GroupName",
-        "group-name",
-    ),
-    _Kind(
-        "security-group",
-        "describe_security_groups",
-        "SecurityGroups",
-        "GroupId",
-        "delete_security_group",
-        "GroupId",
-        "group-id",
-    ),
-)  # fmt: skip
-"""In the order in which they let go of each other."""
 
 
 async def given_back(rental: Rental) -> AsyncIterator[News]:
@@ -174,7 +109,7 @@ class _Ending:
         self._tokens = {order.token: order for order in orders}
         self._everything = everything
         self._states: dict[str, str] = {}
-        self._ran: set[str] = set()
+        self._ran: dict[str, bool] = {}
         self._told: set[str] = set()
         self._seen: dict[str, Instance] = {}
 
@@ -186,7 +121,9 @@ class _Ending:
         if not self._everything:
             found = {key: one for key, one in found.items() if one.token in self._tokens or key in self._ids()}
         self._seen |= found
-        self._ran |= {key for key, one in found.items() if one.state in ("running", "stopping", "stopped")}
+        for key, one in found.items():
+            # One that was seen pending and then ended by us has never run.
+            self._ran[key] = one.ran if one.state not in GONE or key not in self._ran else self._ran[key]
         for order in list(self._tokens.values()):
             ids = [key for key, one in found.items() if one.token == order.token]
             if order.outcome == ASKED and len(ids) == len(order.nodes):
@@ -240,9 +177,7 @@ class _Ending:
         self._told.add(key)
         order = self._rental.claim.by_instance(key)
         assert order is not None
-        # One that was never seen to run, and that EC2 names no end of, died at its launch: nobody bills it.
-        ran = key in self._ran or instance.ended_t is not None or instance.taken_back
-        if key not in self._rental.claim.told and ran:
+        if key not in self._rental.claim.told and self._ran[key]:
             yield node, await Rate(self._rental, order).started(instance, node)
             self._rental.remember(replace(self._rental.claim, told=(*self._rental.claim.told, key)))
         yield node, stopped(instance)
@@ -276,7 +211,7 @@ def stopped(instance: Instance) -> InstanceStopped:
 
 async def _rest(rental: Rental, region: str) -> AsyncIterator[News]:
     """Deletes what else the run has in the region."""
-    for kind in _KINDS:
+    for kind in KINDS:
         end, why, pause_s = Deadline(rental.patience.free_s), "EC2 still shows it", 0.0
         found: list[str] = []
         while True:
@@ -302,11 +237,11 @@ async def _rest(rental: Rental, region: str) -> AsyncIterator[News]:
             pause_s = rental.patience.poll_s
 
 
-def _of(kind: _Kind, identity: str) -> dict[str, Any]:
+def _of(kind: Kind, identity: str) -> dict[str, Any]:
     return {kind.parameter: identity}
 
 
-async def _tagged(rental: Rental, region: str, kind: _Kind) -> list[str]:
+async def _tagged(rental: Rental, region: str, kind: Kind) -> list[str]:
     filters: list[dict[str, Any]] = [{"Name": f"tag:{RUN_TAG}", "Values": [rental.run_id]}]
     if kind.only is not None:
         filters.append({"Name": kind.only[0], "Values": [kind.only[1]]})

@@ -20,6 +20,16 @@ GONE = ("shutting-down", "terminated")
 HALTED = (*GONE, "stopping", "stopped")
 """States in which the host is not there. Ours never stop, but somebody may stop one."""
 
+_AFTER_RUNNING = (
+    "Client.InstanceInitiatedShutdown",
+    "Client.InstanceTerminated",
+    "Client.UserInitiatedShutdown",
+    "Server.ScheduledStop",
+    "Server.SpotInstanceShutdown",
+    "Server.SpotInstanceTermination",
+)
+"""Of the reasons in docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StateReason.html those that are no launch's
+failure. A user can end a pending one, too: who has seen it pending knows better."""
 _ENDED_AT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
 
 
@@ -35,6 +45,8 @@ class Instance:
     """``pending``, ``running``, ``shutting-down``, ``terminated``, ``stopping`` or ``stopped``."""
     reason: str
     """Why it is in that state, as EC2 says; empty where it does not say."""
+    code: str
+    """The same as one word of EC2's (StateReason)."""
     launched_t: float
     """LaunchTime, epoch seconds."""
     ended_t: float | None
@@ -43,8 +55,6 @@ class Instance:
     """``spot``, ``capacity-block``, ``reservation`` or ``on-demand``."""
     token: str
     """The client token that it was asked for with."""
-    taken_back: bool = False
-    """EC2 itself ended it, which was a spot instance."""
     private_ip: str | None = None
     public_ip: str | None = None
     interface_id: str | None = None
@@ -55,6 +65,16 @@ class Instance:
     def run_id(self) -> str | None:
         """The run that it belongs to; None where it is not one of ours."""
         return self.tags.get(RUN_TAG)
+
+    @property
+    def taken_back(self) -> bool:
+        """EC2 itself ended it, which was a spot instance."""
+        return self.code == "Server.SpotInstanceTermination"
+
+    @property
+    def ran(self) -> bool:
+        """It runs, or ended in a way that an instance which never ran does not: it is, or was, billed."""
+        return self.state in ("running", "stopping", "stopped") or (self.state in GONE and self.code in _AFTER_RUNNING)
 
     @property
     def node(self) -> int | None:
@@ -84,11 +104,11 @@ def instance_of(said: Mapping[str, Any], region: str) -> Instance:
         instance_type=said.get("InstanceType", ""),
         state=said.get("State", {}).get("Name", ""),
         reason=_plain(why.get("Message") or why.get("Code") or transition),
+        code=why.get("Code") or "",
         launched_t=launched.timestamp() if isinstance(launched, datetime) else 0.0,
         ended_t=datetime.strptime(ended[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC).timestamp() if ended else None,
         market=market,
         token=said.get("ClientToken") or "",
-        taken_back=why.get("Code") == "Server.SpotInstanceTermination",
         private_ip=said.get("PrivateIpAddress") or None,
         public_ip=said.get("PublicIpAddress") or None,
         interface_id=interfaces[0].get("NetworkInterfaceId") if interfaces else None,

@@ -27,6 +27,9 @@ from console.fleet.aws.rental import PASSING, Deadline, Rental
 from console.fleet.aws.user_data import user_data
 from remote.events import StageProgressed
 
+_ATTEMPTS = 3
+"""How often a call is made at least before its silence is believed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -194,7 +197,7 @@ async def _asked(rental: Rental, order: Order, *, again: bool) -> AsyncIterator[
     for node in order.nodes:
         where = f"{order.zone}, {order.market}"
         yield node, StageProgressed(stage="instance", done=0, total=2, detail=where)
-    end = Deadline(rental.patience.visible_s)
+    end, silent = Deadline(rental.patience.visible_s), 0
     while True:
         try:
             found = (await _found(rental, order) if again else []) or await _run(rental, order)
@@ -202,7 +205,9 @@ async def _asked(rental: Rental, order: Order, *, again: bool) -> AsyncIterator[
         except CloudError as error:
             if error.kind not in PASSING:
                 raise _settled(rental, order, error) from None
-            if end.passed:
+            silent += 1
+            # One attempt may take most of the time by itself.
+            if end.passed and silent >= _ATTEMPTS:
                 raise _unsettled(rental, order, error) from None
             again = True
             said = "requests are limited" if error.kind == "throttled" else "no answer; asking what became of it"

@@ -227,13 +227,10 @@ class AwsProvider:
         return None
 
     def _instance_of(self, address: HostAddress) -> str | None:
-        """The instance behind the address: the one that holds the place, or the last that held it before."""
-        claim, node = self._rental.claim, address.node
-        present = self._rental.addresses.get(node)
-        if present is None or present.gang_address == address.gang_address:
-            return claim.holder(node)
-        places = claim.places()
-        return next((one for one in reversed(list(claim.retired)) if places.get(one) == node), None)
+        """The instance behind the address, by its key: another one may have had the same address before."""
+        claim = self._rental.claim
+        known = next((one for one, key in claim.host_keys.items() if key == address.host_key), None)
+        return known or claim.holder(address.node)
 
     async def remains(self) -> bool:
         """Any instance of the run lives. Raises CloudError where EC2 cannot be asked."""
