@@ -120,18 +120,21 @@ async def test_user_data_runs_in_cloud_init_s_order_and_touches_nothing_real(
     await asyncio.to_thread(machines.wait, name)
     await asyncio.to_thread(machines.wait_for_event, name, "finished")
     assert machines.path(name, mark).read_text().split() == ["bootcmd", "write_files", "runcmd"]
-    find = "pgrep -f /usr/local/sbin/fastconsole-test"
-    first = machines.run(name, "sh", "-c", f"{find} | head -1").stdout
+
+    def service() -> str:
+        return machines.run(name, "pgrep", "-xf", "/bin/sh /usr/local/sbin/fastconsole-test").stdout.strip()
+
+    first = service()
     assert first
-    machines.run(name, "kill", "-9", first.strip())
-    await until(lambda: machines.run(name, "sh", "-c", f"{find} | head -1").stdout not in ("", first))
+    machines.run(name, "kill", "-9", first)
+    await until(lambda: service() not in ("", first))
     # A power cycle: the disk stays, what is done once an instance is not done again, the service comes back.
     assert machines.run(name, "touch", "/run/gone", "/root/kept").returncode == 0
     await asyncio.to_thread(machines.reboot, name)
     await asyncio.to_thread(machines.wait_for_event, name, "finished")
     assert machines.path(name, mark).read_text().split() == ["bootcmd", "write_files", "runcmd", "bootcmd"]
     assert machines.run(name, "ls", "/root", "/run/gone").stdout.split() == ["/root:", "kept"]
-    await until(lambda: machines.run(name, "sh", "-c", find).stdout)
+    await until(service)
     assert await said(machines[name].machine.private_ip, "systemctl is-active fastconsole-test") == "active"
     for path in (mark, "/usr/local/sbin/fastconsole-test", "/usr/local/sbin/systemctl", "/root/kept"):
         assert not Path(path).exists()
