@@ -18,11 +18,13 @@ from fake_instances import Machines
 from small_rental import console
 
 from console import replay, state
+from console.events import Record
 from console.fleet import provider_of
 from console.live import LiveRun
 from console.profile import load
 from console.rundir import RunDirectory, all_runs
 from console.state import Run
+from remote.events import LeaseMoved
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -220,4 +222,40 @@ def test_no_secret_is_written_anywhere(
     for path in written:
         if b"PRIVATE KEY" in path.read_bytes():
             assert (path.name, path.stat().st_mode & 0o077) == ("key", 0), path
+    assert cloud.left_over() == []
+
+
+async def test_a_raised_budget_moves_the_hosts_own_timers(
+    cloud: FakeCloud, machines: Machines, tmp_path: Path, cache_home: Path
+) -> None:
+    """An attended lease ends no later than the budget; a raise reaches the timer that powers each host off."""
+    path = small_rental.profile(tmp_path, cache_home, max_steps=100_000, lease_minutes=60)
+    path.write_text(path.read_text().replace("[budget]\n", "[budget]\nmax_usd = 0.10\n"))
+    live = begun(path)
+    driving = asyncio.create_task(live.drive())
+    run = await small_run.until(live, lambda run: run.step is not None and run.step.step >= 2)
+    instances = [node.billing[-1].instance_id for node in run.nodes]
+
+    def lefts() -> list[float]:
+        """Seconds until each host powers itself off."""
+        uptime_s = float(Path("/proc/uptime").read_text().split()[0])
+        files = [machines.path(one, "/run/fastconsole/lease") for one in instances]
+        return [int(file.read_text()) - uptime_s for file in files]
+
+    rate = run.nodes[0].billing[-1].usd_per_h
+    assert rate is not None
+    assert max(lefts()) < 0.10 / (2 * rate) * 3600 + 300
+    moved = [asyncio.Event() for _ in instances]
+
+    def look(before: Run, after: Run, record: Record | None) -> None:
+        if record is not None and isinstance(record.event, LeaseMoved) and record.node is not None:
+            moved[record.node].set()
+
+    live.observe(look)
+    await live.command("budget", usd=50.0)
+    await asyncio.wait_for(asyncio.gather(*(one.wait() for one in moved)), 60)
+    assert min(lefts()) > 3500
+    await live.command("stop")
+    await asyncio.wait_for(driving, 120)
+    assert live.run.budget_usd == 50.0
     assert cloud.left_over() == []
