@@ -41,7 +41,6 @@ MINIMUM_BILLED_S: Final = 60.0
 HOUR_S: Final = 3600.0
 SPOT: Final = "spot"
 ON_DEMAND: Final = "on-demand"
-PREPAID: Final = ("capacity-block", "reservation")
 
 UNIT: Final = 10**9 * 3_600_000
 """A dollar, in the whole numbers that amounts are counted in: billionths of a dollar an hour, times milliseconds."""
@@ -56,14 +55,6 @@ def cents(usd: float) -> int:
     """Dollars in whole cents, half a cent up."""
     # The shortest decimal that means this float: 1.005 is a half cent, though its binary value lies just below.
     return int((Decimal(repr(usd)) * 100).to_integral_value(ROUND_HALF_UP))
-
-
-def one_minute_usd(nodes: int, usd_per_h: float) -> float:
-    """What the shortest life of a fleet costs: EC2 bills no less than a minute of each of its instances.
-
-    `usd_per_h`: of one instance, its volumes and addresses included.
-    """
-    return nodes * usd_per_h / 60
 
 
 # --- an instance -----------------------------------------------------------------------------------------------------

@@ -23,6 +23,8 @@ pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 USD_PER_S = 2 * 7.344 / 3600
 """Two hosts of `small_run`."""
+SLACK_S = 60.0
+"""A lease is a number of seconds from when its host hears of it, and a busy machine hears late."""
 ROOT = Path(__file__).parent.parent
 
 
@@ -67,7 +69,7 @@ async def test_another_budget_moves_the_leases_of_the_hosts_at_once(tmp_path: Pa
     await small_run.until(live, stepped)
     # Lower: the leases end where it ends, and not an hour from now.
     await live.command("budget", usd=2.0)
-    run = await small_run.until(live, lambda run: all(0 < t <= ends_t(run, 2.0) + 2 for t in deadlines(run)))
+    run = await small_run.until(live, lambda run: all(0 < t <= ends_t(run, 2.0) + SLACK_S for t in deadlines(run)))
     assert run.budget_usd == 2.0
     # Higher: they are prolonged before they end.
     await live.command("budget", usd=50.0)
@@ -110,7 +112,7 @@ async def test_a_budget_below_the_lease_bounds_it_from_the_first_moment(tmp_path
     for node in (0, 1):
         (job,) = live.directory.homes.rglob(f"runs/{run.run_id}/node-{node:02d}/job.json")
         assert json.loads(job.read_text())["lease_s"] < 3600
-    assert not any(t > first + 2 for t in deadlines(run))
+    assert not any(t > first + SLACK_S for t in deadlines(run))
     await live.command("terminate")
     await driving
     assert small_run.none_left(tmp_path, 10) == {}
@@ -151,8 +153,8 @@ async def test_a_run_without_a_console_gets_its_budget_by_a_visit(tmp_path: Path
         left = [deadline_t for place, reason, deadline_t in told if place == node and reason == "the console left"]
         # First to where 3 dollars end, then to where 40 do, which is hours away.
         assert len(left) == 2, told
-        assert left[0] <= ends_t(run, 3.0) + 2
-        assert ends_t(run, 3.0) + 3600 < left[1] <= ends_t(run, 40.0) + 2
+        assert left[0] <= ends_t(run, 3.0) + SLACK_S
+        assert ends_t(run, 3.0) + 3600 < left[1] <= ends_t(run, 40.0) + SLACK_S
     assert small_run.none_left(tmp_path, 10) == {}
 
 
