@@ -7,15 +7,18 @@ Nothing else in the house imports boto3 or botocore. The endpoint is what the us
 from __future__ import annotations
 
 import asyncio
+import copy
 import difflib
 import os
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from console.fleet import ProviderError
 
 _CONNECT_TIMEOUT_S = 5
 _READ_TIMEOUT_S = 30
+_REGIONS_AT_ONCE = 32
 _ATTEMPTS = 5
 """botocore's standard mode: throttling and lost connections again, after up to 20 s, with the same client token."""
 
@@ -67,12 +70,21 @@ class CloudError(ProviderError):
 class Cloud:
     """AWS in one region, as the user's credentials see it."""
 
-    def __init__(self, region: str | None = None) -> None:
-        """`region`: None for that of the user's AWS set-up."""
+    def __init__(self, region: str | None = None, *, patience_s: float | None = None) -> None:
+        """`region`: None for that of the user's AWS set-up. `patience_s`: for somebody who waits for the answers of
+        many regions: they are asked at once, no call takes longer than this, and none is made again by itself."""
         self._given = region
-        self._session: Any = None
+        self._patience_s = patience_s
+        self._session: list[Any] = []
         self._clients: dict[tuple[str, str, int], Any] = {}
         self._lock = asyncio.Lock()
+        self._threads = ThreadPoolExecutor(_REGIONS_AT_ONCE, "aws") if patience_s is not None else None
+
+    def at(self, region: str) -> Cloud:
+        """The same user's AWS in another region; credentials are looked for once."""
+        other = copy.copy(self)
+        other._given = region
+        return other
 
     async def region(self) -> str:
         """The region's name. Raises CloudError where neither the profile nor the AWS set-up says one."""
@@ -94,15 +106,18 @@ class Cloud:
             CloudError
         """
         region = in_region or await self.region()
-        attempts = 1 if once else _ATTEMPTS
+        attempts = 1 if once or self._patience_s is not None else _ATTEMPTS
         async with self._lock:
             client = self._clients.get((service, region, attempts))
             if client is None:
-                if self._session is None:
-                    self._session = await asyncio.to_thread(_session)
-                client = await asyncio.to_thread(_client, self._session, service, region, attempts)
+                if not self._session:
+                    self._session.append(await asyncio.to_thread(_session))
+                client = await asyncio.to_thread(
+                    _client, self._session[0], service, region, attempts, self._patience_s
+                )
                 self._clients[service, region, attempts] = client
-        return await asyncio.to_thread(_call, client, service, operation, region, params)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, _call, client, service, operation, region, params)
 
     async def pages(self, service: str, operation: str, key: str, /, **params: Any) -> list[Any]:
         """All items under `key` of an operation that answers in pages. Raises CloudError."""
@@ -159,7 +174,7 @@ def _session() -> Any:
     return session
 
 
-def _client(session: Any, service: str, region: str, attempts: int) -> Any:
+def _client(session: Any, service: str, region: str, attempts: int, patience_s: float | None) -> Any:
     import botocore.config
     import botocore.exceptions
 
@@ -168,8 +183,8 @@ def _client(session: Any, service: str, region: str, attempts: int) -> Any:
             service,
             region_name=region,
             config=botocore.config.Config(
-                connect_timeout=_CONNECT_TIMEOUT_S,
-                read_timeout=_READ_TIMEOUT_S,
+                connect_timeout=_CONNECT_TIMEOUT_S if patience_s is None else patience_s / 3,
+                read_timeout=_READ_TIMEOUT_S if patience_s is None else patience_s * 2 / 3,
                 retries={"mode": "standard", "total_max_attempts": attempts},
                 max_pool_connections=32,
             ),

@@ -1,0 +1,155 @@
+"""Runs as EC2 shows them to any laptop with the account's credentials: their instances, by tag, in every region."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from console.fleet.aws.cloud import Cloud, CloudError
+from console.fleet.aws.instances import GONE, OWNER_TAG, PROFILE_TAG, Instance, ours, regions
+from console.fleet.aws.rental import PASSING
+
+PATIENCE_S = 10.0
+"""How long the regions have to answer. The slowest takes a second or two; one that takes longer has a fault."""
+_AGAIN_S = 0.5
+_SOMEWHERE = "us-east-1"
+"""Any region can say which regions there are."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A run's instances, the ended ones of the last hour among them."""
+
+    run_id: str
+    instances: tuple[Instance, ...]
+    """Sorted by region, node and id."""
+
+    @property
+    def living(self) -> tuple[Instance, ...]:
+        """Those that are not ended, nor about to be."""
+        return tuple(one for one in self.instances if one.state not in GONE)
+
+    @property
+    def profile(self) -> str:
+        """The profile's name, as the tags say."""
+        return self.instances[0].tags.get(PROFILE_TAG, "")
+
+    @property
+    def owner(self) -> str:
+        """Who launched it, and where, as the tags say."""
+        return self.instances[0].tags.get(OWNER_TAG, "")
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        return tuple(sorted({one.region for one in self.instances}))
+
+    @property
+    def zones(self) -> tuple[str, ...]:
+        """Of the living."""
+        return tuple(sorted({one.zone for one in self.living}))
+
+    @property
+    def types(self) -> tuple[tuple[str, int], ...]:
+        """Of the living: each type and how many there are of it."""
+        return tuple(sorted(Counter(one.instance_type for one in self.living).items()))
+
+    @property
+    def markets(self) -> tuple[str, ...]:
+        """Of the living."""
+        return tuple(sorted({one.market for one in self.living}))
+
+    @property
+    def since_t(self) -> float:
+        """When the first of them was launched, epoch seconds."""
+        return min(one.launched_t for one in self.instances)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What the regions answered in one look."""
+
+    runs: tuple[Sighting, ...]
+    """The oldest first."""
+    regions: tuple[str, ...]
+    """Those that answered."""
+    silent: tuple[tuple[str, str], ...]
+    """Those that did not, each with why: what is there is not known."""
+
+
+async def look(cloud: Cloud, region: str | None = None, *, patience_s: float = PATIENCE_S) -> Look:
+    """Looks for all instances of ours, in one region or in all of them.
+
+    Raises:
+        CloudError: no region could be asked at all.
+    """
+    answers, silent = await everywhere(cloud, ours, region, patience_s=patience_s)
+    found = [instance for instances in answers.values() for instance in instances]
+    return Look(sightings(found), tuple(sorted(answers)), silent)
+
+
+def sightings(found: Iterable[Instance]) -> tuple[Sighting, ...]:
+    """The runs of the instances, the oldest first."""
+    by_run: dict[str, list[Instance]] = {}
+    for instance in found:
+        if instance.run_id is not None:
+            by_run.setdefault(instance.run_id, []).append(instance)
+
+    def order(one: Instance) -> tuple[str, int, str]:
+        return (one.region, -1 if one.node is None else one.node, one.instance_id)
+
+    runs = [Sighting(run_id, tuple(sorted(some, key=order))) for run_id, some in by_run.items()]
+    return tuple(sorted(runs, key=lambda run: (run.since_t, run.run_id)))
+
+
+async def everywhere(
+    cloud: Cloud, ask: Callable[[Cloud], Awaitable[T]], region: str | None = None, *, patience_s: float = PATIENCE_S
+) -> tuple[dict[str, T], tuple[tuple[str, str], ...]]:
+    """Asks one region, or every one at once: the answers by region, and the regions without one, each with why.
+
+    Raises:
+        CloudError: which regions there are could not be asked, or none of them answered.
+    """
+    end = time.monotonic() + patience_s
+    names = [region] if region else await regions(await _home(cloud))
+    answers: dict[str, T] = {}
+    silent: dict[str, CloudError] = {}
+
+    async def one(name: str) -> None:
+        while True:
+            try:
+                answers[name] = await ask(cloud.at(name))
+                return
+            except CloudError as error:
+                # Again only where that fits: a thread that waits cannot be called back.
+                if error.kind not in PASSING or time.monotonic() + _AGAIN_S > end - patience_s / 2:
+                    silent[name] = error
+                    return
+            await asyncio.sleep(_AGAIN_S)
+
+    tasks = {name: asyncio.create_task(one(name)) for name in names}
+    await asyncio.wait(tasks.values(), timeout=max(0.0, end - time.monotonic()))
+    for name, task in tasks.items():
+        if not task.done():
+            task.cancel()
+            silent[name] = CloudError("unreachable", f"no answer within {patience_s:.0f} s")
+        elif (bug := task.exception()) is not None:
+            raise bug
+    if not answers and silent:
+        raise next(iter(silent.values()))
+    return answers, tuple(sorted((name, str(error)) for name, error in silent.items()))
+
+
+async def _home(cloud: Cloud) -> Cloud:
+    try:
+        await cloud.region()
+    except CloudError as error:
+        if error.kind != "region":
+            raise
+        return cloud.at(_SOMEWHERE)
+    return cloud
