@@ -51,6 +51,7 @@ class AwsProvider:
         if gone is not None:
             raise ProviderError(f"profile {profile.name}: {gone}")
         self.profile = profile
+        self.directory = directory
         self._patience = patience or Patience()
         self._rental = Rental(profile, directory, self._patience)
         self._seen: dict[str, tuple[float, dict[str, Instance]]] = {}
