@@ -206,8 +206,10 @@ class Host:
         self.channel.stdin.flush()
 
     def until(self, event: str) -> dict[str, object]:
-        """Waits for an event of its agent."""
+        """Waits for an event of its agent, which says something every second."""
+        end = time.monotonic() + 90
         for line in self._lines:
+            assert time.monotonic() < end, f"no {event}"
             said: dict[str, object] = json.loads(line)
             if said["event"] == event:
                 return said
@@ -277,7 +279,11 @@ def test_commands_in_the_same_packet_as_the_job_are_not_lost(
         assert channel.stdout is not None
         channel.stdin.write(text.encode())
         channel.stdin.flush()
-        told = [json.loads(line) for line in channel.stdout]
+        told = []
+        end = time.monotonic() + 60
+        for line in channel.stdout:
+            told.append(json.loads(line))
+            assert time.monotonic() < end, "the agent was not told to end"
     assert [said["id"] for said in told if said["event"] == "CommandDone"] == ["1", "2"]
     folder = own_home / host_folder(one.run_id, 0)
     assert len((folder / COMMANDS).read_text().splitlines()) == 2
