@@ -67,6 +67,23 @@ def killed(cloud: FakeCloud, action: str, nth: int, when: str) -> AwsProvider:
     return renting.provider(given, directory)
 
 
+@pytest.mark.parametrize("action", ["CreateSecurityGroup", "CreatePlacementGroup", "RunInstances"])
+async def test_a_call_that_is_on_its_way_when_its_console_is_killed(cloud: FakeCloud, action: str) -> None:
+    given = renting.profile()
+    directory = RunDirectory.create(given.name)
+    fault = cloud.misbehave(action, delay_s=0.7)
+    console = renting.begin(cloud.env, given, directory)
+    try:
+        fault.wait(60)
+    finally:
+        console.kill()
+        console.join(10)
+    seen = await renting.all_of(renting.provider(given, directory).give_back())
+    assert renting.alerts(seen, "left over") == []
+    assert [call.code for call in cloud.calls(action)] == ["OK"]
+    assert cloud.left_over() == []
+
+
 async def test_the_calls_of_a_launch_are_those_that_are_tried_here(cloud: FakeCloud) -> None:
     first_zone_is_full(cloud)
     await renting.launched(renting.provider(renting.profile(**FLEET)))

@@ -83,9 +83,9 @@ class AwsProvider:
             if rental.claim.open:
                 raise ProviderError(f"run {rental.run_id} still has instances that could not be given back")
         rental.addresses.clear()
-        # Instances of earlier attempts are shown for an hour, and told of no second time.
         number = rental.claim.launch + 1
-        rental.remember(Claim(orders=rental.claim.orders, told=rental.claim.told, base=number))
+        # EC2 shows the instances of earlier attempts for an hour yet: their orders say that they are ended.
+        rental.remember(Claim(orders=rental.claim.orders, base=number))
         key = asyncssh.generate_private_key("ssh-ed25519", comment="fastconsole")
         write_secret(rental, rental.directory.key.name, key.export_private_key())
         async for one in self._launched(range(self.profile.fleet.nodes), number):
