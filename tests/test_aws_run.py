@@ -259,3 +259,11 @@ async def test_a_raised_budget_moves_the_hosts_own_timers(
     await asyncio.wait_for(driving, 120)
     assert live.run.budget_usd == 50.0
     assert cloud.left_over() == []
+
+
+def test_a_budget_below_the_first_minute_rents_nothing(cloud: FakeCloud, tmp_path: Path, cache_home: Path) -> None:
+    refused = console(str(small_rental.profile(tmp_path, cache_home)), "--headless", "--budget", "0.005")
+    assert refused.returncode == 6, refused.stdout + refused.stderr
+    assert "budget.max_usd is $0.005" in refused.stdout
+    assert cloud.calls("RunInstances") == []
+    assert cloud.left_over() == []

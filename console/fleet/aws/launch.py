@@ -17,14 +17,19 @@ from dataclasses import dataclass, replace
 import asyncssh
 
 from console import instance_types
+from console.budget import closing_s
 from console.events import AlertRaised
 from console.fleet import News, ProviderError
 from console.fleet.aws.claim import ACCEPTED, ASKED, ENDED, REFUSED, Order
 from console.fleet.aws.cloud import CloudError
 from console.fleet.aws.ground import STEPS, Ground, prepare
 from console.fleet.aws.instances import of_tokens
+from console.fleet.aws.rate import Rate
 from console.fleet.aws.rental import PASSING, Deadline, Rental
 from console.fleet.aws.user_data import user_data
+from console.ledger import MINIMUM_BILLED_S
+from console.state import Run
+from console.views import money
 from remote.events import StageProgressed
 
 _ATTEMPTS = 3
@@ -106,6 +111,7 @@ async def ordered(
                     how = f", {market}" if len(markets(rental.profile.fleet.market)) > 1 else ""
                     yield None, AlertRaised(kind="launch", text=f"{tried[-1]}; trying {zone}{how}")
                 order = _written(rental, ground, place, nodes, number)
+                await _affordable(rental, order)
                 try:
                     async for one in _asked(rental, order, again=False):
                         yield one
@@ -168,6 +174,24 @@ def _written(rental: Rental, ground: Ground, place: Place, nodes: Sequence[int],
     write_secret(rental, order.user_data, text.encode())
     rental.remember(rental.claim.order(order))
     return order
+
+
+async def _affordable(rental: Rental, order: Order) -> None:
+    """Raises ProviderError where the budget would end the run as soon as its instances run."""
+    budget_usd = rental.profile.budget.max_usd
+    if budget_usd is None or len(order.nodes) < rental.profile.fleet.nodes:
+        # Another host for a place is the policy's to decide, which knows what is spent.
+        return
+    usd_per_h = await Rate(rental, order).usd_per_h()
+    seconds = MINIMUM_BILLED_S + closing_s(Run())
+    if usd_per_h is not None and usd_per_h * seconds / 3600 >= budget_usd:
+        rental.remember(rental.claim.order(replace(order, outcome=REFUSED)))
+        drop_user_data(rental, order)
+        raise ProviderError(
+            f"budget.max_usd is {money(budget_usd)}: {len(order.nodes)} × {order.instance_type} in {order.zone} "
+            f"({order.market}) cost {money(usd_per_h)} an hour, and the first minute with an end in order "
+            f"{money(usd_per_h * seconds / 3600)}; allow more, or take fewer nodes"
+        )
 
 
 def write_secret(rental: Rental, name: str, content: bytes) -> None:

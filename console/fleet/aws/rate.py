@@ -21,6 +21,13 @@ class Rate:
         self._order = order
         self._asked: asyncio.Future[tuple[float | None, float | None]] | None = None
 
+    async def usd_per_h(self) -> float | None:
+        """What all instances of the order cost an hour, with what hangs on them; None where no price is known."""
+        billed, _ = await self._ask()
+        volumes = [mapping["Ebs"]["VolumeSize"] for mapping in self._order.params["BlockDeviceMappings"]]
+        each = None if billed is None else billed + prices.storage_usd_per_h(sum(volumes))
+        return None if each is None else each * len(self._order.nodes)
+
     async def started(self, instance: Instance, node: int) -> InstanceStarted:
         """The event that puts the instance on the bill."""
         if self._asked is None:
