@@ -15,7 +15,8 @@ from fake_instances import Machines
 
 from console.fleet import ProviderError, provider_of
 from console.fleet.aws.machine import Machine, machine_of
-from console.fleet.aws.network import interfaces
+from console.fleet.aws.network import interfaces, readmit
+from console.fleet.aws.rental import Rental
 from console.hosts import connect
 from console.profile import Profile
 from console.rundir import RunDirectory
@@ -403,6 +404,26 @@ async def test_by_private_addresses(cloud: FakeCloud, machines: Machines) -> Non
     assert cloud.calls("CreatePlacementGroup") == []
     await renting.all_of(rented.give_back())
     assert cloud.left_over() == []
+
+
+async def test_a_laptop_that_cannot_find_out_its_own_address(cloud: FakeCloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A proxy that nobody keeps.
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    said = await refusal(renting.profile(ssh_from=None))
+    assert said.startswith("this laptop's public address could not be found out (https://checkip.amazonaws.com: ")
+    assert "say who may reach port 22 with fleet.ssh_from" in said
+    assert cloud.left_over() == []
+
+
+async def test_a_laptop_that_moved_is_let_in_from_its_new_address_alone(cloud: FakeCloud) -> None:
+    rented = renting.provider(renting.profile(ssh_from='"198.51.100.1/32"'))
+    await renting.launched(rented)
+    rental = Rental(rented.profile, rented.directory, renting.PATIENCE)
+    # Twice: a console may die between the two rules.
+    for _ in range(2):
+        await readmit(rental, "us-east-1", "198.51.100.1/32", "203.0.113.7/32")
+    rules = [rule for rule in security_group(cloud)["IpPermissions"] if rule["IpProtocol"] == "tcp"]
+    assert [each["CidrIp"] for rule in rules for each in rule["IpRanges"]] == ["203.0.113.7/32"]
 
 
 # --- a console that comes back ---------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -129,12 +129,6 @@ async def of_tokens(cloud: Cloud, tokens: Iterable[str]) -> list[Instance]:
 async def ours(cloud: Cloud) -> list[Instance]:
     """All instances of fastconsole's in the cloud's region. Raises CloudError."""
     return await _found(cloud, [{"Name": "tag-key", "Values": [RUN_TAG]}])
-
-
-async def ours_everywhere(cloud: Cloud) -> AsyncIterator[tuple[str, list[Instance]]]:
-    """Every region that the account may use, with fastconsole's instances there. Raises CloudError."""
-    for region in await regions(cloud):
-        yield region, await ours(Cloud(region))
 
 
 async def regions(cloud: Cloud) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from console.fleet import ProviderError
 from console.fleet.aws.cloud import Cloud, CloudError
+from console.fleet.aws.instances import RUN_TAG
 from console.fleet.aws.machine import Machine
 from console.fleet.aws.rental import Rental
 from console.profile import Fleet
@@ -74,8 +75,13 @@ async def admitted(cloud: Cloud, fleet: Fleet, vpc_id: str) -> tuple[list[str], 
         # Whoever comes this way has an address of the VPC, or of a network that fleet.ssh_from has to name.
         answer = await cloud.call("ec2", "describe_vpcs", VpcIds=[vpc_id])
         return [answer["Vpcs"][0]["CidrBlock"]], None
-    own = await asyncio.to_thread(_own_address)
+    own = await own_address()
     return [own], own
+
+
+async def own_address() -> str:
+    """This laptop's public address (CIDR). Raises ProviderError where it cannot be found out."""
+    return await asyncio.to_thread(_own_address)
 
 
 def _own_address() -> str:
@@ -130,23 +136,11 @@ def ssh_rule(port: int, cidr: str) -> dict[str, Any]:
     return {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [{"CidrIp": cidr}]}
 
 
-async def readmit(rental: Rental, region: str) -> str | None:
-    """Lets this laptop in from the address that it has now; the address where it is another than before.
-
-    Raises:
-        CloudError, ProviderError
-    """
-    before = rental.claim.admitted
-    if before is None:
-        return None
-    own = await asyncio.to_thread(_own_address)
-    if own == before:
-        return None
-    groups = await rental.cloud(region).pages(
-        "ec2", "describe_security_groups", "SecurityGroups", Filters=[{"Name": "group-name", "Values": [rental.name]}]
-    )
-    port = rental.profile.fleet.ssh_port
-    for group in groups:
+async def readmit(rental: Rental, region: str, before: str, own: str) -> None:
+    """Lets this laptop in from `own` (CIDR) in place of `before`. Raises CloudError."""
+    filters = [{"Name": f"tag:{RUN_TAG}", "Values": [rental.run_id]}]
+    cloud, port = rental.cloud(region), rental.profile.fleet.ssh_port
+    for group in await cloud.pages("ec2", "describe_security_groups", "SecurityGroups", Filters=filters):
         await _allow(rental, region, "ingress", group["GroupId"], ssh_rule(port, own))
         try:
             rule = ssh_rule(port, before)
@@ -154,7 +148,6 @@ async def readmit(rental: Rental, region: str) -> str | None:
         except CloudError as error:
             if error.kind != "missing":
                 raise
-    return own
 
 
 async def _allow(rental: Rental, region: str, way: str, group: str, rule: dict[str, Any]) -> None:

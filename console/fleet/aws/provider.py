@@ -21,7 +21,7 @@ from console.fleet.aws.give_back import ended, given_back, stopped
 from console.fleet.aws.instances import GONE, HALTED, Instance, of_run, of_tokens, why_gone
 from console.fleet.aws.launch import Place, markets, ordered, write_secret
 from console.fleet.aws.machine import retired
-from console.fleet.aws.network import readmit
+from console.fleet.aws.network import own_address, readmit
 from console.fleet.aws.rental import PASSING, Patience, Rental
 from console.fleet.aws.user_data import DATA_DIR, LEASE_FILE
 from console.profile import Data, Profile
@@ -196,15 +196,19 @@ class AwsProvider:
 
     async def _let_in(self) -> AsyncIterator[News]:
         """A laptop that came back from another network is let in from there."""
-        for region in self._rental.claim.regions:
-            try:
-                own = await readmit(self._rental, region)
-            except ProviderError as error:
-                text = f"whether this laptop may reach the hosts is not known: {error}"
-                yield None, AlertRaised(kind="host", text=text)
+        before = self._rental.claim.admitted
+        if before is None:
+            return
+        try:
+            own = await own_address()
+            if own == before:
                 return
-            if own is not None:
-                self._rental.remember(replace(self._rental.claim, admitted=own))
+            for region in self._rental.claim.regions:
+                await readmit(self._rental, region, before, own)
+            self._rental.remember(replace(self._rental.claim, admitted=own))
+        except ProviderError as error:
+            text = f"whether this laptop may reach the hosts is not known: {error}"
+            yield None, AlertRaised(kind="host", text=text)
 
     # --- what EC2 says ---
 
