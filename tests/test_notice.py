@@ -205,13 +205,13 @@ class Host:
         self.channel.stdin.write(json.dumps({"id": command, "command": command, **arguments}).encode() + b"\n")
         self.channel.stdin.flush()
 
-    def until(self, event: str) -> dict[str, object]:
-        """Waits for an event of its agent, which says something every second."""
+    def until(self, event: str, **fields: object) -> dict[str, object]:
+        """Waits for an event with these fields of its agent, which says something every second."""
         end = time.monotonic() + 90
         for line in self._lines:
             assert time.monotonic() < end, f"no {event}"
             said: dict[str, object] = json.loads(line)
-            if said["event"] == event:
+            if {"event": event, **fields}.items() <= said.items():
                 return said
         raise AssertionError(f"the agent ended without {event}")
 
@@ -255,8 +255,7 @@ def test_a_notice_ends_in_one_checkpoint_whoever_asks_for_it(
     if console == "answers":
         host.tell("checkpoint")
     # Those of epochs come as well.
-    while host.until("CheckpointSaved")["reason"] != "operator":
-        continue
+    host.until("CheckpointSaved", reason="operator")
     if console == "answers":
         # Longer than the agent would have waited for an answer: it samples once a second.
         for _ in range(14):
