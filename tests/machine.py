@@ -156,8 +156,10 @@ class Machine:
         folder.joinpath("bootcmd.sh").write_text("".join(f"{shlex.join(words)}\n" for words in config["bootcmd"]))
         folder.joinpath("boot.sh").write_text(_BOOT.format(machine=shlex.quote(str(folder))))
         # A test run that is killed takes its machines along.
-        alone = "setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child=KILL --mount-proc".split()
-        self._process = subprocess.Popen([*alone, "sh", str(self.folder / "boot.sh")], start_new_session=True)
+        bound = ["setpriv", "--pdeathsig", "KILL"]
+        alone = ["unshare", "--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc"]
+        command = [*bound, *alone, "sh", str(folder / "boot.sh")]
+        self._process = subprocess.Popen(command, start_new_session=True)
         try:
             self._until(lambda: "Server listening" in self.log("sshd.log"), "sshd")
         except BaseException:
