@@ -30,8 +30,9 @@ fastconsole: train on a gang of hosts from one terminal
   fastconsole budget RUN USD        another budget for a run that goes on
   fastconsole stop RUN              checkpoint, collect, end the hosts
   fastconsole terminate RUN         end the hosts at once
-  fastconsole ps                    runs that go on
+  fastconsole ps                    runs that go on: of this laptop, and in all regions of the AWS account
   fastconsole runs                  all runs on this laptop
+  fastconsole clean                 what runs have left behind at AWS: lists it, and ends it once confirmed
   fastconsole profiles [NAME]       the built-in profiles; one in full
   fastconsole --help | --version
 
@@ -41,6 +42,19 @@ options of a run:
   --nodes N             fewer or more nodes than the profile says
   --budget USD          stop before this is passed (resume: instead of the budget that it had)
   --set KEY=VALUE       any key of the profile, for example --set run.seed=7 (may be repeated)
+
+attach, stop and terminate find a run that this laptop does not know by the tags of its instances, in all regions:
+  --region REGION       look in this one only
+
+options of ps:
+  --json                one object instead of lines
+  --aws                 ask AWS although no AWS set-up is seen here (on an instance with a role)
+  --region REGION       look in this one only
+
+options of clean:
+  --run RUN             only this run, also where it may still train
+  --yes                 end it without asking; where nobody can be asked, it is only listed
+  --region REGION       look in this one only
 
 options of a plan:
   --json                one object instead of text
@@ -55,7 +69,8 @@ Ctrl-C once: checkpoint, collect, end the hosts. Twice: end them at once. Closin
 
 exit codes: 0 target reached, or finished where there is none; or detached. 1 a bug of ours. 2 wrong usage or profile.
 3 the run failed. 4 stopped by the budget. 5 finished without reaching the target. 6 no hosts. 130 interrupted.
-A replay exits as the run that it replays did. A plan exits with 6 where what it asks for cannot be had.
+A replay exits as the run that it replays did. A plan exits with 6 where what it asks for cannot be had. clean exits
+with 3 where something is left, and with 6 where a region did not answer; ps --aws likewise.
 """
 
 FORMATS = ("text", "json", "jsonl", "tsv", "csv")
@@ -311,11 +326,43 @@ def _budget(words: list[str]) -> int:
     return commands.set_budget(options.run, usd)
 
 
-def _list(words: list[str], *, going_on: bool) -> int:
+def _runs(words: list[str]) -> int:
     _nothing_more(words)
-    from console import commands
+    from console import lists
 
-    return commands.list_runs(going_on=going_on)
+    return lists.runs()
+
+
+def ps_parser() -> argparse.ArgumentParser:
+    """The options of ``ps``."""
+    parser = _Parser(prog="fastconsole", add_help=False, allow_abbrev=False)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--aws", action="store_true")
+    parser.add_argument("--region")
+    return parser
+
+
+def _ps(words: list[str]) -> int:
+    options = ps_parser().parse_args(words)
+    from console import lists
+
+    return lists.ps(as_json=options.json, ask_aws=options.aws, region=options.region)
+
+
+def clean_parser() -> argparse.ArgumentParser:
+    """The options of ``clean``."""
+    parser = _Parser(prog="fastconsole", add_help=False, allow_abbrev=False)
+    parser.add_argument("--run")
+    parser.add_argument("--yes", action="store_true")
+    parser.add_argument("--region")
+    return parser
+
+
+def _clean(words: list[str]) -> int:
+    options = clean_parser().parse_args(words)
+    from console import cleaning
+
+    return cleaning.clean(run_id=options.run, yes=options.yes, region=options.region)
 
 
 def _profiles(words: list[str]) -> int:
@@ -345,8 +392,9 @@ def _nothing_more(words: list[str]) -> None:
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     **{name: _on_run(name) for name in ("attach", "resume", "stop", "terminate")},
     "budget": _budget,
-    "ps": lambda words: _list(words, going_on=True),
-    "runs": lambda words: _list(words, going_on=False),
+    "ps": _ps,
+    "runs": _runs,
+    "clean": _clean,
     "plan": _plan,
     "profiles": _profiles,
 }

@@ -13,11 +13,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console import budget, orders, replay, report, state, views
+from console import budget, orders, replay, state, views
+from console.driving import drive
 from console.exits import Exit, exit_of
 from console.fleet import ProviderError, provider_of
 from console.profile import REDACTED, Profile, ProfileError, load, parse, safe_env
 from console.rundir import RunDirectory, all_runs
+from console.sentences import CommandError, said, talk
 from console.state import Run
 
 if TYPE_CHECKING:
@@ -32,49 +34,10 @@ _VISIT_S = 60.0
 """How long a visit waits for hosts that cannot be reached."""
 
 
-class CommandError(Exception):
-    """What was asked for cannot be done, in one sentence."""
-
-    def __init__(self, sentence: str, code: Exit = Exit.USAGE) -> None:
-        super().__init__(sentence)
-        self.code = code
-
-
-def _said(command: Callable[..., int]) -> Callable[..., int]:
-    """Errors of a command as a sentence and an exit code."""
-
-    def wrapped(*arguments: object, **keywords: object) -> int:
-        try:
-            return command(*arguments, **keywords)
-        except CommandError as error:
-            _talk(str(error))
-            return error.code
-        except ProfileError as error:
-            _talk(str(error))
-            return Exit.USAGE
-        except replay.LogError as error:
-            _talk(str(error))
-            return Exit.USAGE
-        except ProviderError as error:
-            _talk(str(error))
-            return Exit.UNREACHABLE
-        except OSError as error:
-            if isinstance(error, BrokenPipeError):
-                raise
-            _talk(f"{error.filename or 'this machine'}: {error.strerror or error}")
-            return Exit.FAILED
-
-    return wrapped
-
-
-def _talk(sentence: str) -> None:
-    print(f"fastconsole: {sentence}", file=sys.stderr, flush=True)
-
-
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
-@_said
+@said
 def run(profile: Profile, *, headless: bool, read_only: bool) -> int:
     """Starts a run and drives it to its end."""
     _tell_of_orphans()
@@ -92,10 +55,10 @@ def run(profile: Profile, *, headless: bool, read_only: bool) -> int:
     if profile.fleet.provider == "aws":
         # Says so before there is a run directory.
         provider_of(profile, RunDirectory(Path()))
-    return _drive(make, headless=headless, read_only=read_only)
+    return drive(make, headless=headless, read_only=read_only)
 
 
-@_said
+@said
 def plan(profile: Profile, *, as_json: bool) -> int:
     """Prints what the profile would rent, how long it would take and what it would cost."""
     from console import plan_report, preflight
@@ -103,7 +66,7 @@ def plan(profile: Profile, *, as_json: bool) -> int:
     from console.predict import predict
 
     if profile.fleet.provider == "aws" and sys.stderr.isatty():
-        _talk("asking AWS for prices, zones and quotas …")
+        talk("asking AWS for prices, zones and quotas …")
     planned = make(profile, preflight.ask(profile), predict(profile))
     if as_json:
         print(json.dumps(plan_report.as_json(planned), indent=1, ensure_ascii=False))
@@ -112,7 +75,7 @@ def plan(profile: Profile, *, as_json: bool) -> int:
     return Exit.UNREACHABLE if planned.problems else Exit.DONE
 
 
-@_said
+@said
 def resume(run_id: str | None, *, headless: bool, read_only: bool, budget_usd: float | None = None) -> int:
     """Goes on with a run that has ended, from its last checkpoint, with new hosts and, where given, another budget."""
     _tell_of_orphans()
@@ -140,10 +103,10 @@ def resume(run_id: str | None, *, headless: bool, read_only: bool, budget_usd: f
         live.resume(budget_usd)
         return live
 
-    return _drive(make, headless=headless, read_only=read_only)
+    return drive(make, headless=headless, read_only=read_only)
 
 
-@_said
+@said
 def attach(run_id: str | None, *, headless: bool, read_only: bool) -> int:
     """Comes back to a run that goes on without a console."""
     directory = _find(run_id, "that goes on", lambda one: not one.ended())
@@ -157,7 +120,7 @@ def attach(run_id: str | None, *, headless: bool, read_only: bool) -> int:
         raise CommandError(f"another console (pid {directory.console_pid()}) drives run {directory.run_id}")
     if not _still_there(directory):
         past = replay.fold(directory.journal)
-        _talk(f"run {directory.run_id}: {past.status}: {past.reason}")
+        talk(f"run {directory.run_id}: {past.status}: {past.reason}")
         return exit_of(past)
 
     def make() -> LiveRun:
@@ -169,10 +132,10 @@ def attach(run_id: str | None, *, headless: bool, read_only: bool) -> int:
         live.attach()
         return live
 
-    return _drive(make, headless=headless, read_only=read_only)
+    return drive(make, headless=headless, read_only=read_only)
 
 
-@_said
+@said
 def end(run_id: str, *, at_once: bool) -> int:
     """Stops a run from another terminal, through the console that drives it or, where there is none, as one."""
     directory = _find(run_id, "at all", lambda one: True)
@@ -184,14 +147,14 @@ def end(run_id: str, *, at_once: bool) -> int:
         while not directory.ended() and directory.console_pid() is not None:
             time.sleep(0.2)
         past = replay.fold(directory.journal)
-        _talk(f"run {directory.run_id}: {past.status}: {past.reason}")
+        talk(f"run {directory.run_id}: {past.status}: {past.reason}")
         return Exit.DONE if not past.live else Exit.FAILED
     if not directory.take() or not _still_there(directory):
         past = replay.fold(directory.journal)
-        _talk(f"run {directory.run_id}: {past.status}: {past.reason}")
+        talk(f"run {directory.run_id}: {past.status}: {past.reason}")
         return Exit.DONE
 
-    async def drive() -> Run:
+    async def ending() -> Run:
         from console.live import LiveRun
 
         past = replay.fold(directory.journal)
@@ -202,12 +165,12 @@ def end(run_id: str, *, at_once: bool) -> int:
         await live.drive()
         return live.run
 
-    ended = asyncio.run(drive())
-    _talk(f"run {directory.run_id}: {ended.status}: {ended.reason}")
+    ended = asyncio.run(ending())
+    talk(f"run {directory.run_id}: {ended.status}: {ended.reason}")
     return Exit.DONE
 
 
-@_said
+@said
 def set_budget(run_id: str, usd: float) -> int:
     """Sets another budget for a run that goes on: by an order to the console that drives it or, where there is none,
     as one that comes for the moment that it takes to tell the hosts."""
@@ -237,10 +200,10 @@ def set_budget(run_id: str, usd: float) -> int:
     run, now = replay.fold(directory.journal), time.time()
     left_s = budget.lasts_s(run, now)
     lasts = "" if left_s is None else f"; at the present price it lasts until {views.time_of_day(now + left_s, now)}"
-    _talk(f"run {name}: the budget is now {views.money(run.budget_usd)}{lasts}")
+    talk(f"run {name}: the budget is now {views.money(run.budget_usd)}{lasts}")
     if silent:
         nodes = ", ".join(str(node) for node in silent)
-        _talk(f"run {name}: not reached, so their leases stand as they were: node {nodes}")
+        talk(f"run {name}: not reached, so their leases stand as they were: node {nodes}")
     return Exit.DONE
 
 
@@ -291,35 +254,6 @@ def replay_on_screen(path: str, speed: float) -> int:
     if app.failure is not None:
         raise app.failure
     return exit_of(made[0].whole) if made else Exit.DONE
-
-
-@_said
-def list_runs(*, going_on: bool) -> int:
-    """Prints the runs on this laptop: a line each, tab-separated."""
-    print("run\tstatus\ttop-5\tsteps\ttime\tbilled\treason")
-    for directory in all_runs():
-        if going_on and directory.ended():
-            continue
-        try:
-            past = replay.fold(directory.journal)
-        except replay.LogError as error:
-            print(f"{directory.run_id}\tunreadable\t—\t—\t—\t—\t{error}")
-            continue
-        now = time.time() if past.live else past.ended or time.time()
-        status = past.status
-        if past.live and directory.console_pid() is None:
-            status += " (no console)"
-        cells = [
-            directory.run_id,
-            status,
-            views.percent(views.best(past, "top5")),
-            views.count(past.step.step if past.step else None),
-            views.clock(views.elapsed_s(past, now)),
-            views.money(views.cost(past, now).billed_usd),
-            past.reason,
-        ]
-        print("\t".join(cells))
-    return Exit.DONE
 
 
 # --- how -------------------------------------------------------------------------------------------------------------
@@ -379,98 +313,12 @@ def _tell_of_orphans() -> None:
             continue
         try:
             if _still_there(directory):
-                _talk(f"run {directory.run_id} goes on without a console: fastconsole attach {directory.run_id}")
+                talk(f"run {directory.run_id} goes on without a console: fastconsole attach {directory.run_id}")
             else:
                 past = replay.fold(directory.journal)
                 again = f" Go on with it: fastconsole resume {directory.run_id}" if past.exit_code else ""
-                _talk(f"run {directory.run_id}: {past.status}: {past.reason}.{again}")
+                talk(f"run {directory.run_id}: {past.status}: {past.reason}.{again}")
         except (CommandError, ProfileError, ProviderError, replay.LogError) as error:
-            _talk(f"run {directory.run_id} was left behind: {error}")
+            talk(f"run {directory.run_id} was left behind: {error}")
         finally:
             directory.leave()
-
-
-def _drive(make: Callable[[], LiveRun], *, headless: bool, read_only: bool) -> int:
-    return asyncio.run(_headless(make())) if headless else _on_screen(make, read_only)
-
-
-def _on_screen(make: Callable[[], LiveRun], read_only: bool) -> int:
-    from console.tui.app import ConsoleApp
-
-    made: list[LiveRun] = []
-
-    def factory() -> LiveRun:
-        made.append(make())
-        return made[0]
-
-    app = ConsoleApp(factory, read_only=read_only)
-    app.run()
-    if app.failure is not None:
-        raise app.failure
-    return _closing(made[0]) if made else Exit.INTERRUPTED
-
-
-def _closing(live: LiveRun) -> int:
-    ended = live.run
-    if ended.live:
-        _talk(f"the run goes on; fastconsole attach {ended.run_id} comes back to it")
-        return Exit.DONE
-    print(report.story(ended), flush=True)
-    _talk(f"the run's journal is {live.directory.journal}")
-    return exit_of(ended)
-
-
-async def _headless(live: LiveRun) -> int:
-    """Drives a run and prints what happens: a line for every event that matters, and one a second for the rest."""
-    narrator = report.Narrator()
-    loop = asyncio.get_running_loop()
-    reader_left = False
-    orders: set[asyncio.Task[None]] = set()
-
-    def order(command: str) -> None:
-        orders.add(loop.create_task(live.command(command)))
-
-    def write(*lines: str) -> None:
-        nonlocal reader_left
-        if reader_left:
-            return
-        try:
-            for line in lines:
-                print(line)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # Whoever read the progress is gone: that is an operator who left without a word.
-            reader_left = True
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            order("stop")
-
-    def tell(before: Run, after: Run, record: Record | None) -> None:
-        if record is not None:
-            write(*narrator.narrate(before, after, record))
-
-    live.observe(tell)
-
-    def interrupted() -> None:
-        if "stop" in live.controls:
-            _talk("stopping: checkpoint, collect, end the hosts (Ctrl-C again: end them at once)")
-            order("stop")
-        else:
-            order("terminate")
-
-    loop.add_signal_handler(signal.SIGINT, interrupted)
-    loop.add_signal_handler(signal.SIGTERM, order, "terminate")
-    loop.add_signal_handler(signal.SIGHUP, order, "detach")
-
-    async def beat() -> None:
-        while True:
-            # A sign of life at least every second, on a machine that is busy with sixteen ranks too.
-            await asyncio.sleep(0.8)
-            if live.run.live:
-                write(narrator.heartbeat(live.run, live.now()))
-
-    heart = loop.create_task(beat())
-    try:
-        await live.drive()
-    finally:
-        heart.cancel()
-    return _closing(live)

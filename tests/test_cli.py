@@ -174,7 +174,8 @@ def test_the_help_is_whole(fastconsole: Fastconsole) -> None:
     assert fastconsole("-h").stdout == done.stdout
     for command in entry._COMMANDS:
         assert f"  fastconsole {command}" in done.stdout, f"--help does not tell of {command}"
-    for parser in (entry.replay_parser(), entry.plan_parser(), entry.run_parser("profile"), entry.run_parser("run")):
+    runs = (entry.run_parser("profile"), entry.run_parser("run"))
+    for parser in (entry.replay_parser(), entry.plan_parser(), entry.ps_parser(), entry.clean_parser(), *runs):
         for action in parser._actions:
             for option in action.option_strings:
                 assert option in done.stdout, f"--help does not tell of {option}"
@@ -199,7 +200,8 @@ def test_the_profiles(fastconsole: Fastconsole) -> None:
 def test_no_runs(command: str, fastconsole: Fastconsole) -> None:
     done = fastconsole(command)
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == "run\tstatus\ttop-5\tsteps\ttime\tbilled\treason\n"
+    assert done.stdout.startswith("run\tstatus\ttop-5\tsteps\ttime\tbilled\treason")
+    assert done.stdout.count("\n") == 1
 
 
 @pytest.fixture

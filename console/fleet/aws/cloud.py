@@ -112,9 +112,7 @@ class Cloud:
             if client is None:
                 if not self._session:
                     self._session.append(await asyncio.to_thread(_session))
-                client = await asyncio.to_thread(
-                    _client, self._session[0], service, region, attempts, self._patience_s
-                )
+                client = await asyncio.to_thread(_client, self._session[0], service, region, attempts, self._patience_s)
                 self._clients[service, region, attempts] = client
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._threads, _call, client, service, operation, region, params)

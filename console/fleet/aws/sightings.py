@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from console.fleet.aws.cloud import Cloud, CloudError
+from console.fleet.aws.cloud import Cloud, CloudError, unknown_region
 from console.fleet.aws.instances import GONE, OWNER_TAG, PROFILE_TAG, Instance, ours, regions
 from console.fleet.aws.rental import PASSING
 
@@ -116,6 +116,8 @@ async def everywhere(
         CloudError: which regions there are could not be asked, or none of them answered.
     """
     end = time.monotonic() + patience_s
+    if region and (wrong := await asyncio.to_thread(unknown_region, region)):
+        raise CloudError("region", wrong)
     names = [region] if region else await regions(await _home(cloud))
     answers: dict[str, T] = {}
     silent: dict[str, CloudError] = {}

@@ -18,9 +18,7 @@ from console.fleet.aws.kinds import KINDS, Kind
 from console.fleet.aws.rental import PASSING, Deadline, Patience
 from console.fleet.aws.sightings import Sighting, everywhere, sightings
 
-KEY_PAIR = Kind(
-    "key-pair", "describe_key_pairs", "KeyPairs", "KeyPairId", "delete_key_pair", "KeyPairId", "key-pair-id"
-)
+KEY_PAIR = Kind("key-pair", "describe_key_pairs", "KeyPairs", "KeyName", "delete_key_pair", "KeyName", "key-name")
 """No run of ours makes one; one that bears our tag was made by hand for a run."""
 _ALL = (*KINDS, KEY_PAIR)
 _INSTANCE = "instance"

@@ -36,6 +36,10 @@ class Tariff:
         """The run's bill, as far as EC2 still shows its instances."""
         return Bill([(one.node or 0, self._billing(one, now)) for one in run.instances if one.ran], self.spot)
 
+    def usd_per_h(self, one: Instance, now: float) -> float | None:
+        """What an instance costs now, with its volumes and addresses."""
+        return Bill([(0, self._billing(one, now))], self.spot).billed(now)[1] if one.ran else 0.0
+
     def notes(self, runs: Iterable[Sighting]) -> tuple[str, ...]:
         """Where prices of these runs are from that are not AWS's own of this moment."""
         used = {(one.instance_type, one.region) for run in runs for one in run.instances if one.market == ON_DEMAND}

@@ -1,0 +1,107 @@
+"""A live run driven to its end, on the screen or as text, and what is said when it is over."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from console import report
+from console.exits import Exit, exit_of
+from console.sentences import talk
+from console.state import Run
+
+if TYPE_CHECKING:
+    # asyncssh comes with it; the screen paints before that is imported.
+    from console.events import Record
+    from console.live import LiveRun
+
+
+def drive(make: Callable[[], LiveRun], *, headless: bool, read_only: bool) -> int:
+    """Drives the run that `make` makes, once there is a loop for it; its exit code."""
+    return asyncio.run(_headless(make())) if headless else _on_screen(make, read_only)
+
+
+def _on_screen(make: Callable[[], LiveRun], read_only: bool) -> int:
+    from console.tui.app import ConsoleApp
+
+    made: list[LiveRun] = []
+
+    def factory() -> LiveRun:
+        made.append(make())
+        return made[0]
+
+    app = ConsoleApp(factory, read_only=read_only)
+    app.run()
+    if app.failure is not None:
+        raise app.failure
+    return _closing(made[0]) if made else Exit.INTERRUPTED
+
+
+def _closing(live: LiveRun) -> int:
+    ended = live.run
+    if ended.live:
+        talk(f"the run goes on; fastconsole attach {ended.run_id} comes back to it")
+        return Exit.DONE
+    print(report.story(ended), flush=True)
+    talk(f"the run's journal is {live.directory.journal}")
+    return exit_of(ended)
+
+
+async def _headless(live: LiveRun) -> int:
+    """Drives a run and prints what happens: a line for every event that matters, and one a second for the rest."""
+    narrator = report.Narrator()
+    loop = asyncio.get_running_loop()
+    reader_left = False
+    orders: set[asyncio.Task[None]] = set()
+
+    def order(command: str) -> None:
+        orders.add(loop.create_task(live.command(command)))
+
+    def write(*lines: str) -> None:
+        nonlocal reader_left
+        if reader_left:
+            return
+        try:
+            for line in lines:
+                print(line)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read the progress is gone: that is an operator who left without a word.
+            reader_left = True
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            order("stop")
+
+    def tell(before: Run, after: Run, record: Record | None) -> None:
+        if record is not None:
+            write(*narrator.narrate(before, after, record))
+
+    live.observe(tell)
+
+    def interrupted() -> None:
+        if "stop" in live.controls:
+            talk("stopping: checkpoint, collect, end the hosts (Ctrl-C again: end them at once)")
+            order("stop")
+        else:
+            order("terminate")
+
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    loop.add_signal_handler(signal.SIGTERM, order, "terminate")
+    loop.add_signal_handler(signal.SIGHUP, order, "detach")
+
+    async def beat() -> None:
+        while True:
+            # A sign of life at least every second, on a machine that is busy with sixteen ranks too.
+            await asyncio.sleep(0.8)
+            if live.run.live:
+                write(narrator.heartbeat(live.run, live.now()))
+
+    heart = loop.create_task(beat())
+    try:
+        await live.drive()
+    finally:
+        heart.cancel()
+    return _closing(live)

@@ -1,0 +1,71 @@
+"""Errors of commands: one sentence on stderr and an exit code, never a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, ParamSpec, TypeVar
+
+from console import replay
+from console.exits import Exit
+from console.fleet import ProviderError
+from console.profile import ProfileError
+
+_SILENT_S: Final = 1.0
+"""Who waits longer is told for what."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class CommandError(Exception):
+    """What was asked for cannot be done, in one sentence."""
+
+    def __init__(self, sentence: str, code: Exit = Exit.USAGE) -> None:
+        super().__init__(sentence)
+        self.code = code
+
+
+def said(command: Callable[P, int]) -> Callable[P, int]:
+    """Errors of a command as a sentence and an exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*arguments: P.args, **keywords: P.kwargs) -> int:
+        try:
+            return command(*arguments, **keywords)
+        except CommandError as error:
+            talk(str(error))
+            return error.code
+        except ProfileError as error:
+            talk(str(error))
+            return Exit.USAGE
+        except replay.LogError as error:
+            talk(str(error))
+            return Exit.USAGE
+        except ProviderError as error:
+            talk(str(error))
+            return Exit.UNREACHABLE
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            talk(f"{error.filename or 'this machine'}: {error.strerror or error}")
+            return Exit.FAILED
+
+    return wrapped
+
+
+def talk(sentence: str) -> None:
+    """A sentence for the person at the terminal; what a script reads is on stdout."""
+    print(f"fastconsole: {sentence}", file=sys.stderr, flush=True)
+
+
+async def waiting(work: Coroutine[Any, Any, T], sentence: str) -> T:
+    """What the work comes to; a person at a terminal who waits for it is told for what."""
+    task = asyncio.ensure_future(work)
+    if sys.stderr.isatty():
+        await asyncio.wait([task], timeout=_SILENT_S)
+        if not task.done():
+            talk(sentence)
+    return await task
