@@ -19,6 +19,7 @@ import asyncssh
 from console import VERSION, budget, orders, policy, state
 from console.address import HostAddress
 from console.book import Book, Observer
+from console.charter import Charter
 from console.checkpoints import Keeper, hand_over, newest, newest_kept
 from console.events import (
     SCHEMA,
@@ -97,6 +98,7 @@ class LiveRun:
         self._book = Book(directory.journal, run)
         self._links = Links(self._book, directory.run_id, self._prepare, provider.lost)
         self._keeper = Keeper(self._book, directory)
+        self._charter = Charter(directory.run_id, wanted=provider.gives_back and not provider.embedded)
         self._replacements = Replacements(self._book, provider, self._move)
         self._starting: asyncio.Task[None] | None = None
         self._addresses: dict[int, HostAddress] = {}
@@ -107,6 +109,7 @@ class LiveRun:
         self._attaching = False
         self._lease = _Lease()
         self._book.observe(lambda before, after, record: self._changed.set())
+        self._book.observe(self._charter.observe)
 
     # --- what a screen sees (console.source.Source) ---
 
@@ -194,6 +197,7 @@ class LiveRun:
         """A run that has ended: it goes on from its last checkpoint, with hosts of its own and maybe another budget."""
         kept = newest_kept(self.run, self.directory)
         self._attaching = False
+        self._charter.recall(self.directory.journal)
         step = kept.step if kept else None
         self._book.witness(RunContinued(attempt=self.run.attempt + 1, step=step))
         if budget_usd is not None:
@@ -202,6 +206,7 @@ class LiveRun:
     def attach(self) -> None:
         """A run that goes on on its hosts: the console comes back to it."""
         self._attaching = True
+        self._charter.recall(self.directory.journal)
         self._book.witness(ConsoleAttached(pid=os.getpid()))
 
     # --- the run ---
@@ -235,6 +240,7 @@ class LiveRun:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
             await self._replacements.cancel()
+            self._charter.cancel()
             if end is not None:
                 await self._close(end)
             elif self._detach:
@@ -261,6 +267,7 @@ class LiveRun:
                     return decision
                 self._carry_out(decision)
             self._keeper.look(self._links.connections)
+            self._charter.look(self._links.connections)
             self._hold_leases()
             await asyncio.sleep(_SETTLE_S)
             try:
@@ -325,6 +332,7 @@ class LiveRun:
     async def _prepare(self, connection: asyncssh.SSHClientConnection, address: HostAddress) -> str | None:
         peer = connection.get_extra_info("peername")
         self._gang_addresses[address.node] = address.gang_address or (peer[0] if peer else address.host)
+        await self._charter.leave(connection, address.node)
         if self.run.nodes[address.node].agent is not None:
             return None
         return self._job(address.node).to_json()
@@ -433,6 +441,7 @@ class LiveRun:
         """Lets the run go on without this console, until its budget is used up at the latest."""
         self._move_leases(budget.lease_s(self.run, self.now(), _UNATTENDED_MINUTES), attended=False)
         # The words must be on the hosts before the channels close.
+        await self._charter.finish(self._links.connections, _LAST_WORDS_S)
         await asyncio.sleep(0.5)
         await self._links.hang_up()
         self._book.witness(ConsoleDetached(pid=os.getpid()))

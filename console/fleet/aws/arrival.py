@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
+from console import charter
 from console.address import HostAddress
 from console.events import AlertRaised, InstanceStarted
 from console.fleet import News, ProviderError
@@ -17,12 +17,12 @@ from console.fleet.aws.claim import Order
 from console.fleet.aws.cloud import CloudError
 from console.fleet.aws.instances import NODE_TAG, Instance, of_run, why_gone
 from console.fleet.aws.launch import drop_user_data
+from console.fleet.aws.passport import Passport
 from console.fleet.aws.rate import Rate
-from console.fleet.aws.rental import PASSING, Deadline, Rental
+from console.fleet.aws.rental import PASSING, Deadline, Rental, tag_list
+from console.fleet.aws.route import Route
 from console.hosts import HostRefused, HostUnreachable
 from remote.events import StageProgressed
-
-_BASTION = re.compile(r"(?:(?P<user>[^@]+)@)?(?:\[(?P<v6>[^\]]+)\]|(?P<name>[^:]+))(?::(?P<port>\d+))?")
 
 
 class Arrival:
@@ -32,6 +32,7 @@ class Arrival:
         self._rental = rental
         self._order = order
         self._fleet = rental.profile.fleet
+        self._route = Route.of(rental.profile.fleet)
         self._places = order.places()
         self._rate = Rate(rental, order)
         self._news: asyncio.Queue[News | HostAddress | BaseException] = asyncio.Queue()
@@ -91,7 +92,7 @@ class Arrival:
                 gone = why_gone(instance)
                 if gone is not None:
                     raise ProviderError(f"node {node}: {gone}" + ("" if instance_id in seen else " before it ran"))
-                state = "running" if instance.state == "running" and self._host_of(instance) else "pending"
+                state = "running" if instance.state == "running" and self._route.host_of(instance) else "pending"
                 if seen.get(instance_id) == state:
                     continue
                 seen[instance_id] = state
@@ -121,7 +122,8 @@ class Arrival:
     async def _welcome(self, instance: Instance, node: int) -> None:
         """Brings one instance from `running` to a host that is pinned to its own key."""
         rental = self._rental
-        await self._tag(instance, node)
+        # For who looks from another laptop.
+        await self._tag(instance, node, {NODE_TAG: str(node)})
         address = await self._address(instance, node)
         self._stage(node, "host", 0, 1, "boots")
 
@@ -140,6 +142,10 @@ class Arrival:
             )
         except (HostRefused, HostUnreachable) as error:
             raise ProviderError(f"node {node}: {error}") from None
+        assert pinned.host_key is not None
+        record = charter.first_line(rental.directory.journal)
+        papers = Passport(host_key=pinned.host_key, route=self._route, charter=charter.digest(record))
+        await self._tag(instance, node, papers.tags())
         rental.addresses[node] = pinned
         claim = rental.claim
         rental.remember(replace(claim, served=(*claim.served, instance.instance_id)))
@@ -148,20 +154,20 @@ class Arrival:
         self._stage(node, "host", 1, 1)
         self._news.put_nowait(pinned)
 
-    async def _tag(self, instance: Instance, node: int) -> None:
-        """Writes the node's number on the instance, for who looks from another laptop."""
-        if instance.node == node:
+    async def _tag(self, instance: Instance, node: int, tags: Mapping[str, str]) -> None:
+        """Writes tags on the instance that it does not bear yet."""
+        if tags.items() <= instance.tags.items():
             return
         end = Deadline(self._rental.patience.visible_s)
-        tags = [{"Key": NODE_TAG, "Value": str(node)}]
         while True:
             try:
                 ids = [instance.instance_id]
-                await self._rental.make(instance.region, "create_tags", Resources=ids, Tags=tags)
+                await self._rental.make(instance.region, "create_tags", Resources=ids, Tags=tag_list(tags))
                 return
             except CloudError as error:
                 if error.kind == "permission":
-                    self._news.put_nowait((node, AlertRaised(kind="launch", text=f"it has no tag {NODE_TAG}: {error}")))
+                    text = f"it has no tag {', '.join(tags)}: {error}"
+                    self._news.put_nowait((node, AlertRaised(kind="launch", text=text)))
                     return
                 if error.kind not in (*PASSING, "missing") or end.passed:
                     raise
@@ -169,7 +175,7 @@ class Arrival:
 
     async def _address(self, instance: Instance, node: int) -> HostAddress:
         fleet, rental = self._fleet, self._rental
-        host = self._host_of(instance)
+        host = self._route.host_of(instance)
         assert host is not None
         assert instance.private_ip is not None
         jump: HostAddress | None = None
@@ -178,7 +184,7 @@ class Arrival:
         elif fleet.connect == "elastic-ip":
             jump = await asyncio.shield(self._gateway)
         elif fleet.connect == "bastion":
-            jump = self._bastion()
+            jump = self._route.bastion_address()
         return HostAddress(
             node=node,
             host=host,
@@ -188,24 +194,6 @@ class Arrival:
             python=rental.profile.run.python,
             gang_address=instance.private_ip,
             jump=jump,
-        )
-
-    def _host_of(self, instance: Instance) -> str | None:
-        """Where the laptop reaches the instance; None while it has no such address."""
-        return instance.public_ip if self._fleet.connect == "public" else instance.private_ip
-
-    def _bastion(self) -> HostAddress:
-        """The user's own host on the way: ~/.ssh/config and known_hosts know it."""
-        fleet = self._fleet
-        match = _BASTION.fullmatch(fleet.bastion or "")
-        assert match is not None, fleet.bastion
-        return HostAddress(
-            node=0,
-            host=match["v6"] or match["name"],
-            port=int(match["port"]) if match["port"] else None,
-            username=match["user"],
-            known_hosts=fleet.known_hosts,
-            ssh_config=fleet.ssh_config,
         )
 
     # --- how ---
