@@ -349,6 +349,7 @@ class Agent:
 
     def _watch_lease(self) -> None:
         if self._expired is None:
+            self._lease.keep()
             if self._lease.passed:
                 self._expired = time.monotonic()
                 self._journal.emit(LeaseExpired(deadline_t=self._lease.deadline_t))

@@ -18,14 +18,20 @@ GRACE_S = 30.0
 """Between the agent's deadline and the timer's: ten seconds for a checkpoint, four for the gang's end (`remote.agent`),
 five until the timer looks, and as many again on a host that is short of breath."""
 
+HORIZON_S = 12 * 3600.0
+"""The timer is told of no later deadline: it takes none beyond thirteen hours. A longer lease is told bit by bit."""
+
 
 class Lease:
     """The deadline, on a clock that no correction moves."""
 
-    def __init__(self, timer: str) -> None:
+    def __init__(self, timer: str, horizon_s: float = HORIZON_S) -> None:
         """No deadline yet. `timer`: the timer's file, empty where there is none."""
         self._timer = Path(timer) if timer else None
+        self._horizon_s = horizon_s
         self._deadline: float | None = None
+        self._told = float("-inf")
+        """When the timer was last told, whether or not it could be."""
 
     @property
     def left_s(self) -> float | None:
@@ -45,7 +51,19 @@ class Lease:
     def move(self, seconds: float) -> bool:
         """Sets the deadline to so long from now; False where the host's timer could not be told."""
         self._deadline = time.monotonic() + seconds
-        return self._timer is None or self._tell(seconds + GRACE_S)
+        return self._tell_deadline()
+
+    def keep(self) -> None:
+        """To be called now and then: tells the timer the next bit of a long lease."""
+        cut = self._deadline is not None and self._deadline > self._told + self._horizon_s
+        if cut and time.monotonic() > self._told + self._horizon_s / 12:
+            self._tell_deadline()
+
+    def _tell_deadline(self) -> bool:
+        left_s = self.left_s
+        assert left_s is not None
+        self._told = time.monotonic()
+        return self._timer is None or self._tell(min(left_s, self._horizon_s) + GRACE_S)
 
     def end_now(self) -> bool:
         """Has the host's timer power it off at once; False where there is none, or it cannot be told."""

@@ -216,6 +216,20 @@ def test_a_deadline_too_far_off_is_cut_once(timer: Timer) -> None:
     assert timer.deadline == cut
 
 
+def test_a_long_lease_is_told_bit_by_bit(timer: Timer) -> None:
+    timer.start(3600)
+    lease = Lease(str(timer.file), horizon_s=6)
+    assert lease.move(100_000)
+    told = int(timer.file.read_text())
+    assert told <= uptime() + 6 + GRACE_S + 1
+
+    def later() -> bool:
+        lease.keep()
+        return int(timer.file.read_text()) >= told + 2
+
+    timer.until(later, "next bit")
+
+
 def test_a_host_that_is_still_up_is_powered_off_harder(timer: Timer) -> None:
     timer.start(1)
     timer.until(lambda: timer.calls.exists() and len(timer.calls.read_text().splitlines()) >= 3, "insisting")
