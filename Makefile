@@ -13,7 +13,8 @@ demo: $(READY)
 
 test: $(READY)
 	@./tests/system-packages.sh
-	$(BIN)/python -m pytest -q
+	@# Two files at a time: much of the suite waits for leases, notices and hosts that boot.
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .

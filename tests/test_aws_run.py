@@ -89,7 +89,7 @@ def test_sixteen_hosts_from_the_plan_to_the_receipt(
 async def test_a_spot_notice_moves_the_run_to_another_instance(
     cloud: FakeCloud, machines: Machines, tmp_path: Path, cache_home: Path
 ) -> None:
-    live = begun(small_rental.profile(tmp_path, cache_home, max_steps=400, on_loss="replace"))
+    live = begun(small_rental.profile(tmp_path, cache_home, max_steps=2500, on_loss="replace"))
     driving = asyncio.create_task(live.drive())
     run = await small_run.until(live, lambda run: run.step is not None and run.step.step >= 3)
     old = run.nodes[1].billing[-1].instance_id
@@ -102,7 +102,7 @@ async def test_a_spot_notice_moves_the_run_to_another_instance(
     await asyncio.to_thread(cloud.interrupt, old)
     await asyncio.wait_for(driving, 200)
     assert live.run.status == state.FINISHED, live.run.reason
-    assert [point.step for point in live.run.points] == list(range(1, 401))
+    assert [point.step for point in live.run.points] == list(range(1, 2501))
     assert small_run.differences(live.run, replay.fold(live.directory.journal)) == []
     assert all(one.stopped_t is not None for node in live.run.nodes for one in node.billing)
     assert cloud.left_over() == []
@@ -111,7 +111,7 @@ async def test_a_spot_notice_moves_the_run_to_another_instance(
 async def test_an_instance_that_ec2_takes_without_a_word_is_replaced_on_demand(
     cloud: FakeCloud, machines: Machines, tmp_path: Path, cache_home: Path
 ) -> None:
-    live = begun(small_rental.profile(tmp_path, cache_home, max_steps=150, on_loss="replace-on-demand"))
+    live = begun(small_rental.profile(tmp_path, cache_home, max_steps=600, on_loss="replace-on-demand"))
     driving = asyncio.create_task(live.drive())
     await small_run.until(live, lambda run: run.step is not None and run.step.step >= 2)
     await live.command("checkpoint")
@@ -119,7 +119,7 @@ async def test_an_instance_that_ec2_takes_without_a_word_is_replaced_on_demand(
     await asyncio.to_thread(cloud.interrupt, run.nodes[0].billing[-1].instance_id)
     await asyncio.wait_for(driving, 200)
     assert live.run.status == state.FINISHED, live.run.reason
-    assert [point.step for point in live.run.points] == list(range(1, 151))
+    assert [point.step for point in live.run.points] == list(range(1, 601))
     assert [one.market for one in live.run.nodes[0].billing] == ["spot", "on-demand"]
     assert "EC2: " in " ".join(alert.text for alert in live.run.alerts)
     assert cloud.left_over() == []

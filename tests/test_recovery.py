@@ -21,7 +21,7 @@ from remote.journal import JOURNAL
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 
-def begun(on_loss: str, *, nodes: int = 2, max_steps: int = 150) -> LiveRun:
+def begun(on_loss: str, *, nodes: int = 2, max_steps: int = 500) -> LiveRun:
     fleet = f'provider = "local"\nnodes = {nodes}\non_loss = "{on_loss}"\n'
     return small_run.start(small_run.profile(fleet=fleet, max_steps=max_steps))
 
@@ -57,7 +57,7 @@ async def test_another_host_takes_the_place_of_one_that_died(node: int, tmp_path
     assert len(run.nodes[node].billing) == 2
     assert [billing.stopped_t is None for billing in run.nodes[node].billing] == [False, True]
     await asyncio.wait_for(driving, 120)
-    whole(live, 150)
+    whole(live, 500)
     assert live.run.nodes[node].replacement == ""
     assert small_run.none_left(tmp_path, 10) == {}
 
@@ -73,14 +73,14 @@ async def test_the_gang_goes_on_with_fewer(tmp_path: Path) -> None:
     assert run.training.start_step >= kept
     assert run.nodes[0].status == "dropped"
     await asyncio.wait_for(driving, 120)
-    whole(live, 150)
+    whole(live, 500)
     assert any("goes on without it" in alert.text and alert.node == 0 for alert in live.run.alerts)
     assert small_run.none_left(tmp_path, 10) == {}
 
 
 async def test_a_doomed_host_is_drained_before_it_goes(tmp_path: Path) -> None:
     """A spot notice: a checkpoint at once, another host beside the training, then the change."""
-    live = begun("replace", max_steps=400)
+    live = begun("replace", max_steps=1500)
     driving = asyncio.create_task(live.drive())
     await small_run.until(live, lambda run: run.step is not None and run.step.step >= 2)
     notice = encode(SpotNoticed(action="terminate", deadline_t=time.time() + 120), time.time())
@@ -94,7 +94,7 @@ async def test_a_doomed_host_is_drained_before_it_goes(tmp_path: Path) -> None:
     orders = [alert.text for alert in run.alerts]
     assert any("another host is asked for" in text for text in orders)
     await asyncio.wait_for(driving, 120)
-    whole(live, 400)
+    whole(live, 1500)
     assert small_run.none_left(tmp_path, 10) == {}
 
 
