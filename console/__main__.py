@@ -160,6 +160,7 @@ def run_parser(positional: str) -> argparse.ArgumentParser:
     parser.add_argument("--read-only", action="store_true")
     if positional == "run":
         parser.add_argument("--budget", type=_dollars)
+        parser.add_argument("--region")
     if positional == "profile":
         _profile_options(parser)
     return parser
@@ -298,13 +299,17 @@ def _on_run(name: str) -> Callable[[list[str]], int]:
 
         if options.budget is not None and name != "resume":
             raise UsageError("--budget is for resume; fastconsole budget RUN USD sets that of a run that goes on")
+        if options.region is not None and name == "resume":
+            raise UsageError("--region is for attach, stop and terminate; a run that has ended has no instances")
         if name == "attach":
-            return commands.attach(options.run, headless=options.headless, read_only=options.read_only)
+            return commands.attach(
+                options.run, headless=options.headless, read_only=options.read_only, region=options.region
+            )
         if name == "resume":
             return commands.resume(
                 options.run, headless=options.headless, read_only=options.read_only, budget_usd=options.budget
             )
-        return commands.end(options.run, at_once=name == "terminate")
+        return commands.end(options.run, at_once=name == "terminate", region=options.region)
 
     return command
 

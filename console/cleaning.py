@@ -101,7 +101,7 @@ def clean(*, run_id: str | None, yes: bool, region: str | None) -> int:
     everywhere = Exit.UNREACHABLE if found.silent else Exit.DONE
     if not chosen:
         what = f"of run {run_id} " if run_id else "behind "
-        talk(f"nothing is left {what}in {_regions(found)}")
+        talk(f"nothing is left {what}in {regions(found)}")
         return everywhere
     things = sum(len(lot.things) for lot in chosen)
     known = [usd for usd in usd_per_h if usd is not None]
@@ -168,7 +168,8 @@ def _spared(lot: Lot) -> str:
     return f"run {name}{owner} may still train: fastconsole attach {name}, or clean --run {name} ends it"
 
 
-def _regions(found: Leftovers) -> str:
+def regions(found: Leftovers) -> str:
+    """Where was looked, in words."""
     return found.regions[0] if len(found.regions) == 1 else f"{len(found.regions)} regions"
 
 
@@ -188,7 +189,7 @@ def _confirmed(chosen: Sequence[Lot]) -> bool:
     return False
 
 
-async def end(lots: Sequence[Lot], regions: Sequence[str]) -> Exit:
+async def end(lots: Sequence[Lot], everywhere: Sequence[str]) -> Exit:
     """Ends all of it and tells of each thing; 0 once all is gone."""
     from console.fleet.aws.cloud import Cloud
     from console.fleet.aws.rental import Patience
@@ -201,7 +202,7 @@ async def end(lots: Sequence[Lot], regions: Sequence[str]) -> Exit:
         if directory is not None and not directory.take():
             raise CommandError(f"another console (pid {directory.console_pid()}) drives run {lot.run_id}")
         try:
-            where = sorted({thing.region for thing in lot.things}) or regions
+            where = sorted({thing.region for thing in lot.things}) or everywhere
             async for one in swept(Cloud(), lot.run_id, where, Patience()):
                 if isinstance(one, Left):
                     whole = False

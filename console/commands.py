@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console import budget, orders, replay, state, views
+from console import budget, elsewhere, orders, replay, state, views
 from console.driving import drive
 from console.exits import Exit, exit_of
 from console.fleet import ProviderError, provider_of
@@ -107,9 +107,9 @@ def resume(run_id: str | None, *, headless: bool, read_only: bool, budget_usd: f
 
 
 @said
-def attach(run_id: str | None, *, headless: bool, read_only: bool) -> int:
-    """Comes back to a run that goes on without a console."""
-    directory = _find(run_id, "that goes on", lambda one: not one.ended())
+def attach(run_id: str | None, *, headless: bool, read_only: bool, region: str | None = None) -> int:
+    """Comes back to a run that goes on without a console, or to one of another laptop."""
+    directory = _find(run_id, "that goes on", lambda one: not one.ended(), anywhere=True, region=region)
     if directory.ended():
         past = replay.fold(directory.journal)
         hint = ""
@@ -136,9 +136,11 @@ def attach(run_id: str | None, *, headless: bool, read_only: bool) -> int:
 
 
 @said
-def end(run_id: str, *, at_once: bool) -> int:
+def end(run_id: str, *, at_once: bool, region: str | None = None) -> int:
     """Stops a run from another terminal, through the console that drives it or, where there is none, as one."""
-    directory = _find(run_id, "at all", lambda one: True)
+    if at_once and not _named(run_id):
+        return elsewhere.terminate(run_id, region)
+    directory = _find(run_id, "at all", lambda one: True, anywhere=True, region=region)
     if directory.ended():
         raise CommandError(f"run {directory.run_id} has ended already")
     pid = directory.console_pid()
@@ -174,7 +176,7 @@ def end(run_id: str, *, at_once: bool) -> int:
 def set_budget(run_id: str, usd: float) -> int:
     """Sets another budget for a run that goes on: by an order to the console that drives it or, where there is none,
     as one that comes for the moment that it takes to tell the hosts."""
-    directory = _find(run_id, "at all", lambda one: True)
+    directory = _find(run_id, "at all", lambda one: True, anywhere=True)
     name = directory.run_id
     if directory.ended():
         raise CommandError(f"run {name} has ended; fastconsole resume {name} --budget {usd:g} goes on with it")
@@ -259,19 +261,36 @@ def replay_on_screen(path: str, speed: float) -> int:
 # --- how -------------------------------------------------------------------------------------------------------------
 
 
-def _find(run_id: str | None, wanted: str, fits: Callable[[RunDirectory], bool]) -> RunDirectory:
-    """The run that is named, or the newest that `fits`; `wanted` says what that would be."""
-    runs = all_runs()
+def _find(
+    run_id: str | None,
+    wanted: str,
+    fits: Callable[[RunDirectory], bool],
+    *,
+    anywhere: bool = False,
+    region: str | None = None,
+) -> RunDirectory:
+    """The run that is named, or the newest that `fits`; `wanted` says what that would be.
+
+    `anywhere`: a run that this laptop does not know is looked for at AWS, in all regions or in one.
+    """
     if run_id is None:
-        fitting = [one for one in runs if fits(one)]
+        fitting = [one for one in all_runs() if fits(one)]
         if not fitting:
             raise CommandError(f"there is no run {wanted} on this laptop; fastconsole runs lists them")
         return fitting[-1]
-    named = [one for one in runs if one.run_id == run_id] or [one for one in runs if one.run_id.startswith(run_id)]
+    named = _named(run_id)
+    if anywhere and not named:
+        return elsewhere.come_to(run_id, region)
     if len(named) != 1:
         what = "there is no run" if not named else f"{len(named)} runs begin with"
         raise CommandError(f"{what} {run_id}; fastconsole runs lists them")
     return named[0]
+
+
+def _named(run_id: str) -> list[RunDirectory]:
+    """The runs of this laptop that may be meant."""
+    runs = all_runs()
+    return [one for one in runs if one.run_id == run_id] or [one for one in runs if one.run_id.startswith(run_id)]
 
 
 def _profile_of(directory: RunDirectory, past: Run) -> Profile:
@@ -281,16 +300,16 @@ def _profile_of(directory: RunDirectory, past: Run) -> Profile:
     profile = parse(created.profile_text, path=Path(f"{created.profile}.toml"), overrides=created.overrides)
     if all(safe_env(name) for name in profile.run.env):
         return profile
-    # Values that may be secret are not in the journal; they are where the operator keeps them.
-    origin = directory.read_origin()
-    if origin is None or not origin.is_file():
-        raise CommandError(f"run {directory.run_id} needs its profile for run.env, and {origin} is gone")
-    kept = tuple(one for one in created.overrides if REDACTED not in one)
-    again = load(str(origin), kept)
-    if set(again.run.env) != set(profile.run.env):
+    # Values that may be secret are not in the journal; they are where the operator keeps them, or were on the hosts.
+    origin, env = directory.read_origin(), directory.read_env()
+    if env is None:
+        if origin is None or not origin.is_file():
+            raise CommandError(f"run {directory.run_id} needs its profile for run.env, and {origin} is gone")
+        env = dict(load(str(origin), tuple(one for one in created.overrides if REDACTED not in one)).run.env)
+    if set(env) != set(profile.run.env):
         raise CommandError(f"run.env of {origin} names other variables than run {directory.run_id} started with")
     # All else is as the run began, whatever has become of the file since.
-    return dataclasses.replace(profile, run=dataclasses.replace(profile.run, env=again.run.env))
+    return dataclasses.replace(profile, run=dataclasses.replace(profile.run, env=env))
 
 
 def _still_there(directory: RunDirectory) -> bool:

@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -135,14 +136,29 @@ class RunDirectory:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def write_env(self, env: Mapping[str, str]) -> None:
+        """Keeps a run's environment, secret values too, where no profile on this laptop has it."""
+        self._write_json("env.json", dict(env))
+
+    def read_env(self) -> dict[str, str] | None:
+        """What `write_env` kept."""
+        try:
+            return dict(json.loads((self.path / "env.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
     def write_receipt(self, receipt: dict[str, Any]) -> None:
         """Writes ``receipt.json``."""
         self._write_json("receipt.json", receipt)
 
     def _write_json(self, name: str, value: dict[str, Any]) -> None:
+        self.write_private(name, json.dumps(value, indent=1).encode())
+
+    def write_private(self, name: str, content: bytes) -> None:
+        """Writes a file that only its owner may read, whole or not at all."""
         beside = self.path / f"{name}.part"
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-            json.dump(value, file, indent=1)
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(self.path / name)

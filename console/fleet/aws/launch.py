@@ -8,7 +8,6 @@ else is tried; a call made again with its token launches nothing twice.
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -196,13 +195,7 @@ async def _affordable(rental: Rental, order: Order) -> None:
 
 def write_secret(rental: Rental, name: str, content: bytes) -> None:
     """Writes a file of the run directory that only its owner may read, whole or not at all."""
-    path = rental.directory.path / name
-    beside = path.with_name(f"{name}.part")
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    rental.directory.write_private(name, content)
 
 
 def drop_user_data(rental: Rental, order: Order) -> None:

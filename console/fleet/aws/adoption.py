@@ -1,0 +1,239 @@
+"""A run directory for a run that another laptop launched, made from the instances that bear its tag.
+
+Theory. The instances' tags say how each host proves itself, how it is reached, and which first record the run has
+(`console.fleet.aws.passport`); whoever can write tags in the account is trusted, and no host on first use. EC2 Instance
+Connect lets this laptop's new key in for a minute, in which it is added to those that may log in. The hosts then give
+the charter and their journals, from which the run's journal is told again; what there is at AWS becomes a claim as if
+it had been launched from here. The directory is a run's only once its journal stands in it: it is written last.
+
+The console before may live on, and is not told: both hold the leases, and an order of either is an order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from console import charter, retelling
+from console.events import AlertRaised, InstanceStarted, InstanceStopped, NodeReplaced, Record, RunCreated
+from console.fleet import ProviderError
+from console.fleet.aws.claim import ACCEPTED, ENDED, Claim, Order
+from console.fleet.aws.cloud import Cloud
+from console.fleet.aws.give_back import stopped
+from console.fleet.aws.instances import GONE, Instance
+from console.fleet.aws.introduction import Introduction, guests_of
+from console.fleet.aws.passport import CHARTER_TAG, passport_of
+from console.fleet.aws.rate import Rate
+from console.fleet.aws.rental import Patience, Rental
+from console.fleet.aws.sightings import Look, Sighting
+from console.profile import Profile, ProfileError, parse, safe_env
+from console.rundir import RunDirectory, runs_home
+
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}")
+"""A run's id becomes a folder's name here, and a tag may hold anything."""
+
+
+class NoSuchRun(ProviderError):
+    """Nothing at AWS bears the run's name, or nothing of it lives."""
+
+
+def named(run_id: str, seen: Look) -> Sighting:
+    """The run that is named, by its id or by how it begins.
+
+    Raises:
+        NoSuchRun
+        ProviderError: a region in which it may be did not answer.
+    """
+    found = [run for run in seen.runs if run.run_id == run_id]
+    found = found or [run for run in seen.runs if run.run_id.startswith(run_id)]
+    living = [run for run in found if run.living]
+    if len(living) > 1:
+        raise NoSuchRun(f"{len(living)} runs begin with {run_id}: {', '.join(run.run_id for run in living)}")
+    if living:
+        return living[0]
+    if seen.silent:
+        names = ", ".join(name for name, _ in seen.silent)
+        raise ProviderError(f"there is no run {run_id} on this laptop, and {names} did not answer: {seen.silent[0][1]}")
+    where = seen.regions[0] if len(seen.regions) == 1 else f"the {len(seen.regions)} regions of this AWS account"
+    if found:
+        raise NoSuchRun(f"run {found[0].run_id} has ended: EC2 shows its instances as terminated")
+    raise NoSuchRun(f"there is no run {run_id}, neither on this laptop nor in {where}")
+
+
+async def adopt(cloud: Cloud, run: Sighting, tell: Callable[[str], None], *, patience_s: float = 60.0) -> RunDirectory:
+    """The run's directory on this laptop, made; `tell` says how far it is, `patience_s` is for hosts that are silent.
+
+    Raises:
+        CloudError
+        ProviderError: its hosts cannot be told from impostors, or not be reached, or not be logged in to.
+        OSError: the directory cannot be written.
+    """
+    if not _NAME.fullmatch(run.run_id):
+        raise ProviderError(f"{run.run_id!r:.80} is no name of a run of ours")
+    guests = guests_of(run)
+    directory = RunDirectory(runs_home() / run.run_id)
+    directory.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not directory.take():
+        raise ProviderError(f"another console (pid {directory.console_pid()}) comes to run {run.run_id} just now")
+    try:
+        if directory.journal.is_file():
+            return directory
+        await _Adoption(run, directory, tell, Introduction(cloud, run, guests, directory.path, tell, patience_s)).work()
+        tell(f"run {run.run_id}: {_not_alone(run)}")
+    except BaseException:
+        shutil.rmtree(directory.path, ignore_errors=True)
+        raise
+    finally:
+        directory.leave()
+    return directory
+
+
+class _Adoption:
+    """One run on its way to a directory."""
+
+    def __init__(
+        self, run: Sighting, directory: RunDirectory, tell: Callable[[str], None], introduction: Introduction
+    ) -> None:
+        self._run = run
+        self._guests = introduction.guests
+        self._directory = directory
+        self._tell = tell
+        self._introduction = introduction
+
+    async def work(self) -> None:
+        """Makes the directory whole."""
+        directory, introduction = self._directory, self._introduction
+        directory.path.chmod(0o700)
+        directory.checkpoints.mkdir(exist_ok=True, mode=0o700)
+        directory.write_private(directory.key.name, introduction.private_key)
+        await introduction.be_let_in()
+        count = len(self._guests)
+        self._tell(f"run {self._run.run_id}: {count} instances in {', '.join(self._run.regions)}; asking their hosts")
+        heard = await introduction.ask_all()
+        # It only ever grows: the longest is the one that was brought up to date last.
+        records = self._charter(max((one.charter for one in heard), key=len))
+        created = records[0].event
+        assert isinstance(created, RunCreated)
+        profile = self._profile(created)
+        addresses = [replace(one.address, python=profile.run.python) for one in heard]
+        self._check_places(records)
+        claim = self._claim(profile, records)
+        directory.write_fleet("aws", addresses, {"claim": claim.to_json()})
+        if not all(safe_env(name) for name in profile.run.env):
+            directory.write_env(introduction.env)
+        last = await self._news(Rental(profile, directory, Patience()), records)
+        await asyncio.to_thread(
+            retelling.tell, directory.journal, records, [one.tale for one in heard], time.time(), last
+        )
+        for one in heard:
+            if one.tale.journal is not None:
+                one.tale.journal.unlink(missing_ok=True)
+
+    # --- what the run is ---
+
+    def _charter(self, words: str) -> list[Record]:
+        """The charter's records, if the first is the one that the tags name."""
+        first = words.partition("\n")[0]
+        if not first:
+            raise ProviderError(
+                f"the hosts of run {self._run.run_id} hold no {charter.FILE}: its console has not got so far as to "
+                "start their agents; try again in a minute"
+            )
+        records = charter.read(words)
+        event = records[0].event if records else None
+        genuine = charter.digest(first) == self._guests[0].passport.charter
+        if not genuine or not isinstance(event, RunCreated) or event.run_id != self._run.run_id:
+            raise ProviderError(
+                f"the hosts of run {self._run.run_id} hold another first record than the tag {CHARTER_TAG} names: "
+                "somebody has changed it there, and nothing of it is believed"
+            )
+        return records
+
+    def _check_places(self, records: Sequence[Record]) -> None:
+        """Raises ProviderError where a place is between two hosts."""
+        for guest in self._guests:
+            old = [one for one in self._run.living if one.node == guest.node and one != guest.instance]
+            took = [
+                record.received
+                for record in records
+                if isinstance(record.event, NodeReplaced) and record.node == guest.node
+            ]
+            if old and max(took, default=0.0) < guest.instance.launched_t:
+                raise ProviderError(
+                    f"run {self._run.run_id}: another host is about to take the place of node {guest.node}, which the "
+                    "console that asked for it has to do; try again when it has, or when the old one is gone"
+                )
+
+    def _profile(self, created: RunCreated) -> Profile:
+        try:
+            return parse(created.profile_text, path=Path(f"{created.profile}.toml"), overrides=created.overrides)
+        except ProfileError as error:
+            what = f"run {self._run.run_id} was started with fastconsole {created.version}"
+            raise ProviderError(f"{what}, and this version cannot read its profile: {error}") from None
+
+    def _claim(self, profile: Profile, records: Sequence[Record]) -> Claim:
+        """What the run has at AWS, as if it had been launched from here."""
+        by_token: dict[str, list[Instance]] = {}
+        for instance in sorted(self._run.instances, key=lambda one: one.launched_t):
+            if instance.node is not None:
+                by_token.setdefault(instance.token, []).append(instance)
+        volume = {"DeviceName": "root", "Ebs": {"VolumeSize": profile.fleet.volume_gib}}
+        orders: list[Order] = []
+        for launch, (token, some) in enumerate(by_token.items(), 1):
+            some.sort(key=lambda one: (one.node or 0, one.instance_id))
+            orders.append(
+                Order(
+                    token=token,
+                    launch=launch,
+                    region=some[0].region,
+                    zone=some[0].zone,
+                    market=some[0].market,
+                    instance_type=some[0].instance_type,
+                    nodes=tuple(one.node or 0 for one in some),
+                    params={"BlockDeviceMappings": [volume]},
+                    user_data=f"user-data-{token[-8:]}",
+                    bootstrap_key="",
+                    asked_t=some[0].launched_t,
+                    outcome=ENDED if all(one.state in GONE for one in some) else ACCEPTED,
+                    instance_ids=tuple(one.instance_id for one in some),
+                )
+            )
+        instances = [one for some in by_token.values() for one in some]
+        papers = {one.instance_id: passport_of(one) for one in instances}
+        hold = {guest.instance.instance_id for guest in self._guests}
+        started = {record.event.instance_id for record in records if isinstance(record.event, InstanceStarted)}
+        return Claim(
+            regions=self._run.regions,
+            orders=tuple(orders),
+            base=next((order.launch for order in orders if order.outcome == ACCEPTED), 1),
+            told=tuple(sorted(started | {one.instance_id for one in instances if one.ran})),
+            host_keys={one: paper.host_key for one, paper in papers.items() if paper is not None},
+            served=tuple(one.instance_id for one in instances),
+            retired={one.instance_id: time.time() for one in self._run.living if one.instance_id not in hold},
+            admitted=self._introduction.admitted,
+        )
+
+    async def _news(self, rental: Rental, records: Sequence[Record]) -> list[Record]:
+        """What EC2 knows and the charter does not, and that this console is not the only one."""
+        now = time.time()
+        started = {record.event.instance_id for record in records if isinstance(record.event, InstanceStarted)}
+        ended = {record.event.instance_id for record in records if isinstance(record.event, InstanceStopped)}
+        news: list[Record] = []
+        for order in rental.claim.orders:
+            rate = Rate(rental, order)
+            for instance_id, node in order.places().items():
+                instance = next(one for one in self._run.instances if one.instance_id == instance_id)
+                if instance_id not in started and instance.ran:
+                    news.append(Record(now, now, await rate.started(instance, node), node))
+                if instance_id not in ended and instance.state in GONE:
+                    news.append(Record(now, now, stopped(instance), node))
+        return [*news, Record(now, now, AlertRaised(kind="console", text=_not_alone(self._run)))]
+
+
+def _not_alone(run: Sighting) -> str:
+    return f"{run.owner or 'another laptop'} launched it, whose console may be attached too and is not told of this one"

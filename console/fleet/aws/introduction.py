@@ -1,0 +1,287 @@
+"""How a laptop that hosts do not know comes to be let in to them, and what they then tell.
+
+The tags of an instance say how its host proves itself and how it is reached (`console.fleet.aws.passport`). EC2
+Instance Connect lets this laptop's new key in for a minute, in which it is added to those that may log in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+
+from console import charter
+from console.address import HostAddress
+from console.events import HostFound
+from console.fleet import ProviderError
+from console.fleet.aws.cloud import Cloud, CloudError
+from console.fleet.aws.instances import RUN_TAG, Instance
+from console.fleet.aws.network import own_address, ssh_rule
+from console.fleet.aws.passport import CHARTER_TAG, HOST_KEY_TAG, LOGIN_TAG, Passport, passport_of
+from console.fleet.aws.rental import PASSING
+from console.fleet.aws.route import OWN
+from console.fleet.aws.sightings import Sighting
+from console.hosts import HostRefused, HostUnreachable, LoginRefused, connect, fingerprint
+from console.retelling import HostTale
+from remote.agent import JOB
+from remote.job import host_folder
+from remote.journal import JOURNAL
+
+_AGAIN_S = 2.0
+_AT_ONCE = 16
+"""Hosts that are asked for their journals at the same time."""
+_CHARTER_BYTES = 16 << 20
+
+# The key of a run's console is one line of the file; a file that was written by hand may lack its last newline.
+_LET_IN = """\
+umask 077
+mkdir -p ~/.ssh
+file=~/.ssh/authorized_keys
+grep -qxF {key} "$file" 2>/dev/null && exit 0
+[ ! -s "$file" ] || [ -z "$(tail -c 1 "$file")" ] || echo >>"$file"
+printf '%s\\n' {key} >>"$file"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """A living instance of the run."""
+
+    instance: Instance
+    node: int
+    passport: Passport
+
+
+def guests_of(run: Sighting) -> list[Guest]:
+    """The instances that hold a place, in the order of nodes. Raises ProviderError where one has no papers."""
+    found: list[Guest] = []
+    without: list[str] = []
+    for instance in run.living:
+        passport = passport_of(instance)
+        if instance.state != "running":
+            name = instance.instance_id
+            raise ProviderError(f"{name} of run {run.run_id} is {instance.state}; try again when it runs")
+        if passport is None or instance.node is None:
+            without.append(instance.instance_id)
+        else:
+            found.append(Guest(instance, instance.node, passport))
+    if without:
+        tags = ", ".join((HOST_KEY_TAG, LOGIN_TAG, CHARTER_TAG))
+        raise ProviderError(
+            f"{', '.join(without)} of run {run.run_id} lack the tags {tags}, so nobody but the console that launched "
+            "them can tell their hosts from impostors: they may still boot, or that console may not write tags; "
+            f"fastconsole terminate {run.run_id} ends them"
+        )
+    if len({guest.passport.charter for guest in found}) > 1:
+        raise ProviderError(f"the instances of run {run.run_id} do not agree on its first record (tag {CHARTER_TAG})")
+    # Of two that hold one place, the newer one took it from the other.
+    latest: dict[int, Guest] = {}
+    for guest in sorted(found, key=lambda one: one.instance.launched_t):
+        latest[guest.node] = guest
+    return [latest[node] for node in sorted(latest)]
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A host's answer."""
+
+    address: HostAddress
+    charter: str
+    tale: HostTale
+
+
+class Introduction:
+    """A laptop's way to all hosts of a run."""
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        run: Sighting,
+        guests: Sequence[Guest],
+        folder: Path,
+        tell: Callable[[str], None],
+        patience_s: float,
+    ) -> None:
+        """`folder`: where copies of the hosts' journals go, and where this laptop's new key stands as ``key``."""
+        self._cloud = cloud
+        self._run = run
+        self.guests = tuple(guests)
+        self._patience_s = patience_s
+        self._folder = folder
+        self._tell = tell
+        self._key = asyncssh.generate_private_key("ssh-ed25519", comment=f"fastconsole {run.run_id}")
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self.admitted: str | None = None
+        """This laptop's address (CIDR), where the security group was told to let it in."""
+        self.env: dict[str, str] = {}
+        """The run's, as its hosts have it."""
+
+    @property
+    def private_key(self) -> bytes:
+        """This laptop's new key."""
+        return self._key.export_private_key()
+
+    async def be_let_in(self) -> None:
+        """Has the run's security group let this laptop in, where it lets in laptops by their own addresses."""
+        route = self.guests[0].passport.route
+        if route.admits != OWN:
+            return
+        try:
+            self.admitted = await own_address()
+        except ProviderError as error:
+            # It may be let in already: another console of this network may be attached.
+            self._tell(str(error))
+            return
+        filters = [{"Name": f"tag:{RUN_TAG}", "Values": [self._run.run_id]}]
+        for region in self._run.regions:
+            there = self._cloud.at(region)
+            for group in await there.pages("ec2", "describe_security_groups", "SecurityGroups", Filters=filters):
+                try:
+                    await there.call(
+                        "ec2",
+                        "authorize_security_group_ingress",
+                        GroupId=group["GroupId"],
+                        IpPermissions=[ssh_rule(route.port, self.admitted)],
+                    )
+                except CloudError as error:
+                    if error.kind != "duplicate":
+                        raise
+
+    async def ask_all(self) -> list[Heard]:
+        """What every host tells, in the order of nodes.
+
+        Raises:
+            ProviderError: one of them cannot be reached, or be told from an impostor, or be logged in to.
+        """
+        heard: dict[int, Heard] = {}
+        done = 0
+
+        async def ask(guest: Guest, jump: HostAddress | None) -> None:
+            nonlocal done
+            async with self._slots:
+                heard[guest.node] = await self._ask(guest, jump)
+            done, count = done + 1, len(self.guests)
+            if count > 1 and (done == count or done % max(1, count // 4) == 0):
+                self._tell(f"run {self._run.run_id}: {done} of {count} hosts")
+
+        rest = list(self.guests)
+        jump: HostAddress | None = None
+        route = rest[0].passport.route
+        if route.connect == "bastion":
+            jump = route.bastion_address()
+        elif route.connect == "elastic-ip":
+            if rest[0].node != 0:
+                raise ProviderError(f"run {self._run.run_id}: node 0, through which the others are reached, is gone")
+            await ask(rest.pop(0), None)
+            jump = heard[0].address
+        tasks = [asyncio.create_task(ask(guest, jump)) for guest in rest]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return [heard[node] for node in sorted(heard)]
+
+    async def _ask(self, guest: Guest, jump: HostAddress | None) -> Heard:
+        instance, route = guest.instance, guest.passport.route
+        public = route.connect == "elastic-ip" and guest.node == 0
+        host = instance.public_ip if public else route.host_of(instance)
+        if host is None or instance.private_ip is None:
+            raise ProviderError(f"node {guest.node}: {instance.instance_id} has no address (connect {route.connect})")
+        address = HostAddress(
+            node=guest.node,
+            host=host,
+            port=route.port,
+            username=route.user,
+            host_key=guest.passport.host_key,
+            client_key=str(self._folder / "key"),
+            gang_address=instance.private_ip,
+            jump=None if public else jump,
+        )
+        end = time.monotonic() + self._patience_s
+        while True:
+            try:
+                await self._send_key(guest)
+                return await self._hear(guest, address)
+            except LoginRefused as error:
+                raise ProviderError(
+                    f"node {guest.node}: {error}; EC2 Instance Connect is not on its image, so only the console that "
+                    f"launched it can log in: fastconsole terminate {self._run.run_id} ends it"
+                ) from None
+            except HostRefused as error:
+                raise ProviderError(f"node {guest.node}: {error}") from None
+            except HostUnreachable as error:
+                if time.monotonic() > end:
+                    others = "" if route.admits in (OWN, "") else f" (only {route.admits} may: fleet.ssh_from)"
+                    raise ProviderError(f"node {guest.node} cannot be reached{others}: {error}") from None
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _send_key(self, guest: Guest) -> None:
+        instance = guest.instance
+        try:
+            await self._cloud.at(instance.region).call(
+                "ec2-instance-connect",
+                "send_ssh_public_key",
+                InstanceId=instance.instance_id,
+                InstanceOSUser=guest.passport.route.user,
+                SSHPublicKey=self._key.export_public_key().decode(),
+                AvailabilityZone=instance.zone,
+            )
+        except CloudError as error:
+            if error.kind in PASSING:
+                raise HostUnreachable(str(error)) from None
+            raise ProviderError(f"node {guest.node}: this laptop's key could not be let in: {error}") from None
+
+    async def _hear(self, guest: Guest, address: HostAddress) -> Heard:
+        """Makes this laptop's key one that may log in, and takes what the host has to tell."""
+        folder = host_folder(self._run.run_id, guest.node)
+        copy = self._folder / f"journal-{guest.node:02d}.part"
+        connection = await connect(address)
+        try:
+            key = shlex.quote(self._key.export_public_key().decode().strip())
+            done = await connection.run("sh -s", input=_LET_IN.format(key=key), errors="replace")
+            if done.exit_status != 0:
+                why = " ".join(str(done.stderr).split())[:200]
+                raise HostRefused(f"{address}: this laptop's key could not be added to authorized_keys: {why}")
+            async with connection.start_sftp_client() as sftp:
+                words = await _text(sftp, f"{folder}/{charter.FILE}")
+                journal = None
+                if await sftp.isfile(f"{folder}/{JOURNAL}"):
+                    await sftp.get(f"{folder}/{JOURNAL}", str(copy))
+                    journal = copy
+                if not self.env:
+                    self.env = _env(await _text(sftp, f"{folder}/{JOB}"))
+            peer = connection.get_extra_info("peername") or (address.host, address.port or 22)
+            found = HostFound(address=peer[0], port=peer[1], fingerprint=fingerprint(connection))
+        except (asyncssh.Error, OSError) as error:
+            raise HostUnreachable(f"{address}: the connection broke: {error}") from None
+        finally:
+            connection.abort()
+        return Heard(address, words, HostTale(node=guest.node, found=found, journal=journal))
+
+
+async def _text(sftp: asyncssh.SFTPClient, path: str) -> str:
+    """A small file of the host's; empty where there is none."""
+    try:
+        async with sftp.open(path, "rb") as file:
+            content: Any = await file.read(_CHARTER_BYTES)
+    except asyncssh.SFTPError:
+        return ""
+    return bytes(content).decode("utf-8", "replace")
+
+
+def _env(job: str) -> dict[str, str]:
+    """The run's environment, of which the journal names the secret values only by name."""
+    try:
+        env = json.loads(job)["env"]
+        return {str(name): str(value) for name, value in env.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
