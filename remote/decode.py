@@ -1,0 +1,172 @@
+"""Bytes to pixels: a JPEG decoded where a crop needs it and at no more than the size that it needs.
+
+JPEGs are read by simplejpeg where it is installed (libjpeg-turbo with a thin binding: 0.8 of Pillow's time, and the
+pixels come as an array) and by Pillow where it is not, and in any case where a file is odd: CMYK, stray bytes, no JPEG
+at all. Both are libjpeg-turbo and give the same pixels. What was chosen and why: bench/loader.py.
+
+No torch here.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import math
+from importlib import metadata
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import PIL
+from PIL import Image, UnidentifiedImageError
+
+from remote import tiles
+
+Pixels = npt.NDArray[np.uint8]
+"""[height, width, 3]."""
+Box = tuple[int, int, int, int]
+"""Left, upper, right, lower, in whole pixels of the whole picture."""
+
+SHRINKS = (8, 4, 2, 1)
+"""A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size for less than the whole's time."""
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF", "GIF")
+"""What is opened. Pillow knows more, some of which run other programs."""
+MAX_PIXELS = 2**26
+"""A picture of more (8,192 x 8,192) is not decoded whole: it would take 200 MB and a second."""
+
+
+class Unusable(ValueError):
+    """A picture that cannot be read, in a few words."""
+
+
+class Decoded(NamedTuple):
+    """A part of a picture, perhaps at a fraction of its size."""
+
+    pixels: Pixels
+    left: int
+    """Where the part begins, in pixels of the decoded size."""
+    upper: int
+
+
+class Encoded:
+    """A picture that is not decoded yet."""
+
+    def __init__(self, data: bytes, size: tuple[int, int] | None = None) -> None:
+        """`size`: where it is known without the file's head. Raises Unusable where that cannot be read."""
+        self._data = data
+        self._jpeg = data[:3] == b"\xff\xd8\xff"
+        self._image: Image.Image | None = None
+        known = size or (_jpeg_size(data) if self._jpeg else None)
+        if known is None:
+            self._image = opened(data)
+            known = self._image.size
+        self.width, self.height = known
+        if self.width * self.height > MAX_PIXELS * (64 if self._jpeg else 1):
+            raise Unusable(f"{self.width:,} x {self.height:,} pixels are too many")
+
+    def decode(self, box: Box, shrink: int) -> Decoded:
+        """What covers `box`, at 1/`shrink` of the size where the picture is a JPEG (its box then has to be a multiple
+        of `shrink`) — which is what `can_shrink` says. Raises Unusable."""
+        data, left, upper = self._data, 0, 0
+        if self._jpeg:
+            part = tiles.cut(data, box)
+            width, height = self.width, self.height
+            if part is not None:
+                data, left, upper, width, height = part.data, part.left, part.upper, part.width, part.height
+            pixels = _decode_jpeg(data, width, height, shrink)
+            if pixels is not None:
+                return Decoded(pixels, left // shrink, upper // shrink)
+        image = opened(data) if self._image is None or data is not self._data else self._image
+        if self._jpeg and shrink > 1:
+            # Pillow takes the biggest shrink that leaves at least this size.
+            image.draft("RGB", (max(1, image.width // shrink), max(1, image.height // shrink)))
+        return Decoded(np.asarray(as_rgb(image)[0]), left // shrink, upper // shrink)
+
+    @property
+    def can_shrink(self) -> bool:
+        """True where it can be decoded at a fraction of its size."""
+        return self._jpeg
+
+
+def opened(data: bytes) -> Image.Image:
+    """The picture as Pillow sees it, not decoded yet. Raises Unusable."""
+    if not data:
+        raise Unusable("the file is empty")
+    # Pillow's own limit would be an error at open; ours is one of pixels decoded.
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except UnidentifiedImageError:
+        raise Unusable("it is no picture that can be read") from None
+    except (OSError, SyntaxError, ValueError) as error:
+        raise Unusable(str(error)) from None
+
+
+def as_rgb(image: Image.Image) -> tuple[Image.Image, str]:
+    """The picture in RGB with 8 bits, and what had to be done for that beyond the ordinary, if anything.
+
+    Raises Unusable where it is truncated or its pixels are no colours.
+    """
+    try:
+        mode = image.mode
+        if mode == "RGB":
+            image.load()
+            return image, ""
+        if mode in ("I", "F") or mode.startswith("I;"):
+            values = np.asarray(image, np.float64)
+            if not np.isfinite(values).all() or values.min() < 0 or values.max() >= 2**16:
+                raise Unusable(f"its pixels are no colours of 8 or 16 bits (mode {mode})")
+            eight = (values / (257 if mode != "F" or values.max() > 255 else 1)).round().astype(np.uint8)
+            return Image.fromarray(eight).convert("RGB"), "16 bits"
+        note = {"CMYK": "CMYK", "YCCK": "CMYK", "LAB": "LAB"}.get(mode, "")
+        if mode == "P" and "transparency" in image.info:
+            image = image.convert("RGBA")  # Pillow warns of a palette's transparency that is dropped in one go
+        return image.convert("RGB"), note
+    except Unusable:
+        raise
+    except (OSError, SyntaxError, ValueError, MemoryError, Image.DecompressionBombError) as error:
+        raise Unusable(str(error) or type(error).__name__) from None
+
+
+def decoder_name() -> str:
+    """Which decoder this host has for JPEGs, with what is to be said about it."""
+    if _simplejpeg is not None:
+        return f"simplejpeg {metadata.version('simplejpeg')}"
+    return f"Pillow {PIL.__version__} (simplejpeg, which is faster, is not installed)"
+
+
+def _optional(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+_simplejpeg: Any = _optional("simplejpeg")
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    if _simplejpeg is None:
+        return None
+    try:
+        height, width, _, _ = _simplejpeg.decode_jpeg_header(data)
+    except ValueError:
+        return None
+    return width, height
+
+
+def _decode_jpeg(data: bytes, width: int, height: int, shrink: int) -> Pixels | None:
+    """None where simplejpeg does not read it: Pillow may, and says what is wrong where it does not either."""
+    if _simplejpeg is None:
+        return None
+    try:
+        if shrink == 1:
+            pixels: Pixels = _simplejpeg.decode_jpeg(data)
+        else:
+            pixels = _simplejpeg.decode_jpeg(
+                data, min_width=math.ceil(width / shrink), min_height=math.ceil(height / shrink), min_factor=shrink
+            )
+    except ValueError:
+        return None
+    expected = math.ceil(height / shrink), math.ceil(width / shrink)
+    return pixels if pixels.shape[:2] == expected else None
