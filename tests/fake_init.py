@@ -30,6 +30,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from fake_services import Children, Services, unit_name
 
+HOME = "/root"
+"""Of the login user."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LAYERED = ("etc", "usr", "var", "opt")
 OWN = {"root": 0o700, "home": 0o755, "tmp": 0o1777}
@@ -105,10 +107,10 @@ class Boot:
             os.makedirs(held, exist_ok=True)
             _mount(path, held, flags=_MS_BIND | _MS_REC)
         for name in LAYERED:
-            for part in ("up", "work"):
+            for part in ("up", "aside"):
                 os.makedirs(f"{self.disk}/{part}/{name}", exist_ok=True)
             os.chmod(f"{self.disk}/up/{name}", 0o755)
-            data = f"lowerdir=/{name},upperdir={self.disk}/up/{name},workdir={self.disk}/work/{name}"
+            data = f"lowerdir=/{name},upperdir={self.disk}/up/{name},workdir={self.disk}/aside/{name}"
             _mount("overlay", f"/{name}", "overlay", data=data)
         for name, mode in OWN.items():
             os.makedirs(f"{self.disk}/own/{name}", exist_ok=True)
@@ -181,8 +183,8 @@ class Boot:
         for user in config.get("users", []):  # type: ignore[attr-defined]
             if isinstance(user, dict) and user.get("name") in (None, "root", "default"):
                 keys += user.get("ssh_authorized_keys", [])
-        os.makedirs("/root/.ssh", mode=0o700, exist_ok=True)
-        _write("/root/.ssh/authorized_keys", "".join(key.strip() + "\n" for key in keys), 0o600)
+        os.makedirs(f"{HOME}/.ssh", mode=0o700, exist_ok=True)
+        _write(f"{HOME}/.ssh/authorized_keys", "".join(key.strip() + "\n" for key in keys), 0o600)
 
     def host_keys(self, config: dict[str, object], log: str) -> None:
         """Those of the user-data, or one of the machine's own."""

@@ -16,6 +16,7 @@ import asyncssh
 import fake_catalog
 import pytest
 from fake_cloud import FakeCloud
+from fake_init import HOME
 from fake_instances import Machines
 
 IMAGE = next(iter(fake_catalog.IMAGES))
@@ -129,14 +130,14 @@ async def test_user_data_runs_in_cloud_init_s_order_and_touches_nothing_real(
     machines.run(name, "kill", "-9", first)
     await until(lambda: service() not in ("", first))
     # A power cycle: the disk stays, what is done once an instance is not done again, the service comes back.
-    assert machines.run(name, "touch", "/run/gone", "/root/kept").returncode == 0
+    assert machines.run(name, "touch", "/run/gone", f"{HOME}/kept").returncode == 0
     await asyncio.to_thread(machines.reboot, name)
     await asyncio.to_thread(machines.wait_for_event, name, "finished")
     assert machines.path(name, mark).read_text().split() == ["bootcmd", "write_files", "runcmd", "bootcmd"]
     assert machines.run(name, "ls", "/root", "/run/gone").stdout.split() == ["/root:", "kept"]
     await until(service)
     assert await said(machines[name].machine.private_ip, "systemctl is-active fastconsole-test") == "active"
-    for path in (mark, "/usr/local/sbin/fastconsole-test", "/usr/local/sbin/systemctl", "/root/kept"):
+    for path in (mark, "/usr/local/sbin/fastconsole-test", "/usr/local/sbin/systemctl", f"{HOME}/kept"):
         assert not Path(path).exists()
 
 
@@ -169,10 +170,10 @@ async def test_a_spot_notice_comes_through_the_metadata_service_and_the_end_on_i
         "try: print(r.urlopen(r.Request(base + '/latest/meta-data/' + sys.argv[1], headers=token)).read().decode())\n"
         "except urllib.error.HTTPError as error: print(error.code)\n"
     )
-    (machines.path(name, "/root/ask.py")).write_text(ask)
+    (machines.path(name, f"{HOME}/ask.py")).write_text(ask)
 
     async def told(path: str) -> str:
-        return await said(machines[name].machine.private_ip, f"{sys.executable} -I /root/ask.py {path}")
+        return await said(machines[name].machine.private_ip, f"{sys.executable} -I {HOME}/ask.py {path}")
 
     assert await told("instance-id") == name
     assert await told("placement/availability-zone") == "us-east-1a"
