@@ -30,7 +30,6 @@ SERVICES = {
 NEEDS_NONE = {"sts:GetCallerIdentity"}
 """Who one is, one may always ask."""
 NOT_CALLED = {
-    "ec2-instance-connect:SendSSHPublicKey",  # for who comes to a run without its key, with ssh or AWS's own tools
     "iam:CreateServiceLinkedRole",  # EC2 does it in the user's name, for the first spot instance of an account
 }
 

@@ -115,10 +115,11 @@ async def everywhere(
     Raises:
         CloudError: which regions there are could not be asked, or none of them answered.
     """
-    end = time.monotonic() + patience_s
     if region and (wrong := await asyncio.to_thread(unknown_region, region)):
         raise CloudError("region", wrong)
     names = [region] if region else await regions(await _home(cloud))
+    # From here on: boto3 has been read, which on a busy laptop takes seconds.
+    end = time.monotonic() + patience_s
     answers: dict[str, T] = {}
     silent: dict[str, CloudError] = {}
 
