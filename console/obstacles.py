@@ -46,11 +46,6 @@ def warnings(plan: Plan) -> Iterator[str]:
         yield from _price_warnings(plan)
         if limits.budget_usd is None:
             yield "there is no budget (budget.max_usd): nothing but the lease bounds what the run may cost"
-    if plan.prediction is not None and plan.profile.run.max_steps is not None:
-        steps = sum(phase.steps for phase in plan.prediction.phases)
-        if plan.profile.run.max_steps < steps:
-            most = count(plan.profile.run.max_steps)
-            yield f"run.max_steps ends the run after {most} of the {count(steps)} steps that are predicted"
     goal, what = (plan.to_target, "target") if plan.to_target is not None else (plan.whole, "end")
     if limits.stop_after_s is not None and goal is not None and limits.stop_after_s < goal.seconds:
         sure = "" if plan.price.billed is not None else " (at on-demand prices)"

@@ -38,7 +38,7 @@ async def test_sixteen_hosts_train_and_leave_nothing(tmp_path: Path) -> None:
 
 
 async def test_pause_stop_and_going_on_lose_no_step(tmp_path: Path) -> None:
-    given = small_run.profile(max_steps=30)
+    given = small_run.profile(max_steps=300)
     straight = small_run.start(given)
     await straight.drive()
     assert straight.run.status == state.FINISHED, straight.run.reason
@@ -62,7 +62,7 @@ async def test_pause_stop_and_going_on_lose_no_step(tmp_path: Path) -> None:
     stopped = live.run
     assert (stopped.status, stopped.exit_code) == (state.STOPPED, 130), stopped.reason
     assert stopped.step is not None
-    assert stopped.step.step < 30
+    assert stopped.step.step < 300
     assert small_run.none_left(tmp_path, 10) == {}
 
     # In a new process one would begin with the journal alone; so here.
@@ -72,7 +72,7 @@ async def test_pause_stop_and_going_on_lose_no_step(tmp_path: Path) -> None:
     await again.drive()
     assert again.run.status == state.FINISHED, again.run.reason
     # No step lost, none repeated, and each loss bit for bit as if nothing had happened.
-    assert [point.step for point in again.run.points] == list(range(1, 31))
+    assert [point.step for point in again.run.points] == list(range(1, 301))
     assert small_run.losses(again.run) == small_run.losses(straight.run)
     assert small_run.differences(again.run, replay.fold(live.directory.journal)) == []
 

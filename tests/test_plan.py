@@ -345,7 +345,6 @@ def test_a_budget_that_ends_the_run_before_its_target() -> None:
         ("run.nproc_per_node=6", "2 of 8 GPUs of each instance stay idle (run.nproc_per_node is 6)"),
         ("run.accelerator=H100", "run.accelerator is H100, and p4d.24xlarge has A100"),
         ("fleet.efa=false", "through one network card of 4, 100 of 400 Gbit/s"),
-        ("run.max_steps=100", "run.max_steps ends the run after 100 of the "),
     ],
 )
 def test_what_else_should_be_known(override: str, words: str) -> None:
