@@ -154,6 +154,8 @@ def test_what_cannot_be_deleted_is_named_with_the_command_that_does_it(cloud: Fa
 def test_a_rate_limit_and_a_broken_connection_are_got_over(cloud: FakeCloud) -> None:
     known("over", told().records)
     tagged.launch(cloud, "over", groups=(tagged.group(cloud, "over"),))
+    # Once more than boto3 tries by itself.
+    cloud.misbehave("TerminateInstances", error="RequestLimitExceeded", times=6)
     cloud.misbehave("TerminateInstances", cut="after")
     cloud.misbehave("DeleteSecurityGroup", error="RequestLimitExceeded", times=2)
     done = small_rental.console("clean", "--yes")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -178,8 +177,8 @@ async def test_the_bill_of_a_run_from_elsewhere_follows_the_spot_price(cloud: Fa
     aws = Cloud(patience_s=10.0)
     seen = await look(aws)
     (run,) = seen.runs
-    prices = await tariff(aws, seen.runs, time.time(), patience_s=10.0)
     launched_t = run.since_t
+    prices = await tariff(aws, seen.runs, launched_t + 5400, patience_s=10.0)
     billed, per_h = prices.bill(run, launched_t).billed(launched_t + 5400)
     assert billed == pytest.approx(2 * (0.40 + 0.50 * 0.5 + BESIDE * 1.5))
     assert per_h == pytest.approx(2 * (0.50 + BESIDE))
