@@ -118,6 +118,7 @@ def attach(run_id: str | None, *, headless: bool, read_only: bool, region: str |
         raise CommandError(f"run {directory.run_id} has ended ({past.status}: {past.reason}){hint}")
     if not directory.take():
         raise CommandError(f"another console (pid {directory.console_pid()}) drives run {directory.run_id}")
+    elsewhere.catch_up(directory)
     if not _still_there(directory):
         past = replay.fold(directory.journal)
         talk(f"run {directory.run_id}: {past.status}: {past.reason}")
@@ -151,7 +152,10 @@ def end(run_id: str, *, at_once: bool, region: str | None = None) -> int:
         past = replay.fold(directory.journal)
         talk(f"run {directory.run_id}: {past.status}: {past.reason}")
         return Exit.DONE if not past.live else Exit.FAILED
-    if not directory.take() or not _still_there(directory):
+    taken = directory.take()
+    if taken and not at_once:
+        elsewhere.catch_up(directory)
+    if not taken or not _still_there(directory):
         past = replay.fold(directory.journal)
         talk(f"run {directory.run_id}: {past.status}: {past.reason}")
         return Exit.DONE
@@ -182,6 +186,7 @@ def set_budget(run_id: str, usd: float) -> int:
         raise CommandError(f"run {name} has ended; fastconsole resume {name} --budget {usd:g} goes on with it")
     if directory.take():
         try:
+            elsewhere.catch_up(directory)
             if not _still_there(directory):
                 past = replay.fold(directory.journal)
                 raise CommandError(f"run {name}: {past.status}: {past.reason}", Exit.FAILED)

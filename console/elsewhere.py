@@ -41,6 +41,36 @@ def come_to(run_id: str, region: str | None) -> RunDirectory:
         raise CommandError(f"{error}; fastconsole ps lists those that go on") from None
 
 
+def catch_up(directory: RunDirectory) -> None:
+    """Has a run's directory tell what consoles on other laptops did since; hosts that are not rented are nobody else's.
+
+    Raises:
+        ProviderError: AWS could not be asked, or the hosts could not be come to.
+    """
+    fleet = directory.read_fleet()[1]
+    if fleet.get("provider") != "aws":
+        return
+    from console.fleet.aws.adoption import adopt, moved_on
+    from console.fleet.aws.claim import claim_of
+    from console.fleet.aws.cloud import Cloud
+    from console.fleet.aws.instances import of_run
+    from console.fleet.aws.sightings import sightings
+
+    async def catching_up() -> None:
+        cloud = Cloud()
+        found = [
+            one
+            for region in claim_of(fleet.get("claim", {})).regions
+            for one in await of_run(cloud.at(region), directory.run_id)
+        ]
+        for run in sightings(found):
+            if run.living and moved_on(directory, run):
+                talk(f"run {directory.run_id}: a console on another laptop has driven it since; coming to it anew")
+                await adopt(cloud, run, talk)
+
+    asyncio.run(catching_up())
+
+
 def terminate(run_id: str, region: str | None) -> int:
     """Ends all that a run of another laptop has at AWS, without coming to its hosts.
 

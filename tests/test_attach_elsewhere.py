@@ -202,6 +202,38 @@ def test_stop_and_terminate_from_another_laptop(
     assert f"there is no run {run_id}, neither on this laptop nor in " in again.stderr
 
 
+def test_laptops_that_take_turns(
+    cloud: FakeCloud, machines: Machines, tmp_path: Path, cache_home: Path, laptops: tuple[Laptop, Laptop]
+) -> None:
+    """Who comes back to a run that another laptop has driven since knows what was done there."""
+    first, second = laptops
+    launching = first.starts(profile(tmp_path, cache_home), "--headless", "--budget", "40")
+    until_line(launching, "first step")
+    run_id = first.run().run_id
+    launching.send_signal(signal.SIGHUP)
+    launching.communicate(timeout=60)
+    # Nobody else has come to it: what is here is enough.
+    journal = first.run().journal
+    inode = journal.stat().st_ino
+    there = first.starts("attach", run_id, "--headless")
+    until_line(there, "step")
+    there.send_signal(signal.SIGHUP)
+    there.communicate(timeout=60)
+    assert journal.stat().st_ino == inode
+
+    moved = second.types("budget", run_id, "77")
+    assert moved.returncode == 0, moved.stderr
+    assert f"run {run_id}: the budget is now $77.00" in moved.stderr
+
+    stopped = first.types("stop", run_id)
+    assert stopped.returncode == 0, stopped.stderr
+    assert "a console on another laptop has driven it since; coming to it anew" in stopped.stderr
+    run = replay.fold(first.run().journal)
+    assert (run.status, run.budget_usd) == (state.STOPPED, 77)
+    assert len(list(first.run().path.glob("run-until-*.jsonl"))) == 1
+    assert cloud.left_over() == []
+
+
 async def test_whoever_cannot_be_told_from_an_impostor_is_not_connected_to(
     cloud: FakeCloud, machines: Machines, tmp_path: Path, cache_home: Path, laptops: tuple[Laptop, Laptop]
 ) -> None:
@@ -228,7 +260,7 @@ async def test_whoever_cannot_be_told_from_an_impostor_is_not_connected_to(
             with pytest.raises(ProviderError) as caught:
                 await adopt(Cloud(), named(run_id, seen), lambda said: None, patience_s=0.5)
             # Nothing is left half done.
-            assert list(runs_home().glob("*")) == []
+            assert list(runs_home().glob("*")) == list((runs_home().parent / "coming").glob("*")) == []
         text = str(caught.value)
         assert "\n" not in text
         return text

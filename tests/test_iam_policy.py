@@ -14,7 +14,7 @@ import botocore.session
 import pytest
 
 from console.fleet.aws.instances import NODE_TAG, RUN_TAG
-from console.fleet.aws.passport import CHARTER_TAG, HOST_KEY_TAG, LOGIN_TAG
+from console.fleet.aws.passport import CHARTER_TAG, HOST_KEY_TAG, LOGIN_TAG, MARK_TAG
 
 ROOT = Path(__file__).parent.parent
 POLICY = ROOT / "profiles" / "aws-iam-policy.json"
@@ -162,6 +162,6 @@ def test_tags_are_put_on_what_is_made_and_a_number_on_our_instances() -> None:
         {"StringEquals": {"ec2:CreateAction": sorted(action.removeprefix("ec2:") for action in made)}},
         {
             "Null": {f"aws:ResourceTag/{RUN_TAG}": "false"},
-            "ForAllValues:StringEquals": {"aws:TagKeys": [CHARTER_TAG, HOST_KEY_TAG, LOGIN_TAG, NODE_TAG]},
+            "ForAllValues:StringEquals": {"aws:TagKeys": [CHARTER_TAG, MARK_TAG, HOST_KEY_TAG, LOGIN_TAG, NODE_TAG]},
         },
     ]

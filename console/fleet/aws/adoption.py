@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -20,19 +21,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from console import charter, retelling
+from console.address import HostAddress
 from console.events import AlertRaised, InstanceStarted, InstanceStopped, NodeReplaced, Record, RunCreated
 from console.fleet import ProviderError
-from console.fleet.aws.claim import ACCEPTED, ENDED, Claim, Order
-from console.fleet.aws.cloud import Cloud
+from console.fleet.aws.claim import ACCEPTED, ASKED, ENDED, Claim, Order, claim_of
+from console.fleet.aws.cloud import Cloud, CloudError
 from console.fleet.aws.give_back import stopped
 from console.fleet.aws.instances import GONE, Instance
 from console.fleet.aws.introduction import Introduction, guests_of
-from console.fleet.aws.passport import CHARTER_TAG, passport_of
+from console.fleet.aws.passport import CHARTER_TAG, MARK_TAG, passport_of
 from console.fleet.aws.rate import Rate
-from console.fleet.aws.rental import Patience, Rental
+from console.fleet.aws.rental import Patience, Rental, tag_list
 from console.fleet.aws.sightings import Look, Sighting
 from console.profile import Profile, ProfileError, parse, safe_env
-from console.rundir import RunDirectory, runs_home
+from console.rundir import RunDirectory, runs_home, state_home
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}")
 """A run's id becomes a folder's name here, and a tag may hold anything."""
@@ -77,40 +79,71 @@ async def adopt(cloud: Cloud, run: Sighting, tell: Callable[[str], None], *, pat
         raise ProviderError(f"{run.run_id!r:.80} is no name of a run of ours")
     guests = guests_of(run)
     directory = RunDirectory(runs_home() / run.run_id)
-    directory.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if not directory.take():
-        raise ProviderError(f"another console (pid {directory.console_pid()}) comes to run {run.run_id} just now")
+    # Made beside, so that whatever goes wrong leaves a directory that is there already as it was.
+    stage = RunDirectory(state_home() / "coming" / run.run_id)
+    stage.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if not stage.take():
+        raise ProviderError(f"another console (pid {stage.console_pid()}) comes to run {run.run_id} just now")
     try:
-        if directory.journal.is_file():
-            return directory
-        await _Adoption(run, directory, tell, Introduction(cloud, run, guests, directory.path, tell, patience_s)).work()
-        tell(f"run {run.run_id}: {_not_alone(run)}")
-    except BaseException:
-        shutil.rmtree(directory.path, ignore_errors=True)
-        raise
+        introduction = Introduction(cloud, run, guests, stage.path, tell, patience_s)
+        adoption = _Adoption(run, stage, directory, tell, introduction)
+        await adoption.work()
+        _move(stage, directory)
+        await adoption.mark(cloud)
     finally:
-        directory.leave()
+        shutil.rmtree(stage.path, ignore_errors=True)
+        stage.leave()
+    tell(f"run {run.run_id}: {_not_alone(run)}")
     return directory
+
+
+def _move(stage: RunDirectory, directory: RunDirectory) -> None:
+    """Has the directory hold what was made, the journal last; an older journal stays beside it."""
+    directory.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    directory.checkpoints.mkdir(exist_ok=True, mode=0o700)
+    if directory.journal.is_file():
+        directory.journal.rename(directory.path / f"run-until-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}.jsonl")
+    for path in stage.path.glob("*"):
+        if path not in (stage.journal, stage.path / "console.lock"):
+            path.replace(directory.path / path.name)
+    stage.journal.replace(directory.journal)
+
+
+def moved_on(directory: RunDirectory, run: Sighting) -> bool:
+    """True if another laptop has come to the run since this one drove it, or the run has instances unknown here."""
+    claim = claim_of(directory.read_fleet()[1].get("claim", {}))
+    asked = {order.token for order in claim.orders if order.outcome == ASKED}
+    return any(
+        one.tags.get(MARK_TAG, claim.mark) != claim.mark
+        or (one.instance_id not in claim.places() and one.token not in asked)
+        for one in run.living
+    )
 
 
 class _Adoption:
     """One run on its way to a directory."""
 
     def __init__(
-        self, run: Sighting, directory: RunDirectory, tell: Callable[[str], None], introduction: Introduction
+        self,
+        run: Sighting,
+        stage: RunDirectory,
+        directory: RunDirectory,
+        tell: Callable[[str], None],
+        introduction: Introduction,
     ) -> None:
+        """`stage`: where it is made; `directory`: where it will be."""
         self._run = run
         self._guests = introduction.guests
+        self._stage = stage
         self._directory = directory
         self._tell = tell
         self._introduction = introduction
+        self._mark = secrets.token_hex(8)
 
     async def work(self) -> None:
         """Makes the directory whole."""
-        directory, introduction = self._directory, self._introduction
-        directory.path.chmod(0o700)
-        directory.checkpoints.mkdir(exist_ok=True, mode=0o700)
-        directory.write_private(directory.key.name, introduction.private_key)
+        stage, introduction = self._stage, self._introduction
+        stage.write_private(stage.key.name, introduction.private_key)
         await introduction.be_let_in()
         count = len(self._guests)
         self._tell(f"run {self._run.run_id}: {count} instances in {', '.join(self._run.regions)}; asking their hosts")
@@ -120,19 +153,38 @@ class _Adoption:
         created = records[0].event
         assert isinstance(created, RunCreated)
         profile = self._profile(created)
-        addresses = [replace(one.address, python=profile.run.python) for one in heard]
         self._check_places(records)
         claim = self._claim(profile, records)
-        directory.write_fleet("aws", addresses, {"claim": claim.to_json()})
+        addresses = [self._settled(one.address, profile) for one in heard]
+        stage.write_fleet("aws", addresses, {"claim": claim.to_json()})
         if not all(safe_env(name) for name in profile.run.env):
-            directory.write_env(introduction.env)
-        last = await self._news(Rental(profile, directory, Patience()), records)
-        await asyncio.to_thread(
-            retelling.tell, directory.journal, records, [one.tale for one in heard], time.time(), last
-        )
+            stage.write_env(introduction.env)
+        last = await self._news(Rental(profile, stage, Patience()), records)
+        await asyncio.to_thread(retelling.tell, stage.journal, records, [one.tale for one in heard], time.time(), last)
         for one in heard:
             if one.tale.journal is not None:
-                one.tale.journal.unlink(missing_ok=True)
+                one.tale.journal.unlink()
+
+    def _settled(self, address: HostAddress, profile: Profile) -> HostAddress:
+        """The address as it is from the directory's place on."""
+        jump = address.jump
+        return replace(
+            address,
+            python=profile.run.python,
+            client_key=str(self._directory.key) if address.client_key else None,
+            jump=self._settled(jump, profile) if jump is not None and jump.client_key else jump,
+        )
+
+    async def mark(self, cloud: Cloud) -> None:
+        """Tells the laptops that came before that this one has come."""
+        for region in self._run.regions:
+            ids = [one.instance_id for one in self._run.living if one.region == region]
+            try:
+                if ids:
+                    tags = tag_list({MARK_TAG: self._mark})
+                    await cloud.at(region).call("ec2", "create_tags", Resources=ids, Tags=tags)
+            except CloudError as error:
+                self._tell(f"other laptops will not see that this one has come to the run: {error}")
 
     # --- what the run is ---
 
@@ -216,6 +268,7 @@ class _Adoption:
             served=tuple(one.instance_id for one in instances),
             retired={one.instance_id: time.time() for one in self._run.living if one.instance_id not in hold},
             admitted=self._introduction.admitted,
+            mark=self._mark,
         )
 
     async def _news(self, rental: Rental, records: Sequence[Record]) -> list[Record]:

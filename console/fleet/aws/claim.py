@@ -84,6 +84,8 @@ class Claim:
     """Instances whose place another one took while they lived, with when it did."""
     admitted: str | None = None
     """The addresses (CIDR) that the security group lets in, where they are this laptop's own."""
+    mark: str = ""
+    """By which the instances' tags name this laptop as the last that came to the run; empty: it launched them."""
 
     def order(self, order: Order) -> Claim:
         """The claim with the order in it, in place of the one with its token."""

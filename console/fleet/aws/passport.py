@@ -15,6 +15,8 @@ HOST_KEY_TAG = "fastconsole:host-key"
 LOGIN_TAG = "fastconsole:login"
 CHARTER_TAG = "fastconsole:charter"
 """SHA-256 of the run's first record: see `console.charter`."""
+MARK_TAG = "fastconsole:console"
+"""A mark of the laptop that came to the run last; none while that is the one that launched it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
