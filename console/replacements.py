@@ -30,10 +30,12 @@ class Replacements:
         self._tasks[node] = asyncio.create_task(self._bring(node))
 
     async def _bring(self, node: int) -> None:
+        came = False
         async for one in self._provider.replace(node):
             if isinstance(one, HostAddress) and one.node != node:
                 self._moved(one)
             elif isinstance(one, HostAddress):
+                came = True
                 self._ready[one.node] = one
                 self._book.witness(ReplacementReady(address=str(one)), one.node)
             else:
@@ -42,7 +44,8 @@ class Replacements:
                     self._found[concerned] = event
                     continue
                 self._book.witness(event, concerned)
-        if node not in self._ready:
+        # Not `_ready`: the host may have taken the place while the provider still had something to do.
+        if not came:
             raise ProviderError(f"node {node}: no other host came up")
 
     def check(self) -> None:

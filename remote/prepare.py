@@ -97,6 +97,10 @@ def main(arguments: list[str]) -> int:
             val_classes=options.val_classes,
             say=say,
         )
+    except ConnectionError:
+        # One that was killed in the middle of a word to this one.
+        sys.stderr.write(("\n" if screen else "") + "a process that prepared pictures was ended; say the same again\n")
+        return 1
     except (ValueError, OSError) as error:
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         where = f"{error.filename}: " if isinstance(error, OSError) and error.filename else ""
