@@ -6,31 +6,25 @@ import asyncio
 import gc
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
 from canned_source import MOMENTS, T0, CannedPlayer, CannedSource, created, scene, tick
-from textual.binding import Binding
-from textual.pilot import Pilot
-from textual.widgets import Button, Input
+from desk import Desk, desk, nodes_pane, printed, rare_collections
+from textual.widgets import Input
 
 from console import events as ce
 from console.events import Record
 from console.source import Player, Source
-from console.tui import ink, keys
+from console.tui import ink
 from console.tui.app import ConsoleApp
-from console.tui.screens.dialog import Dialog
-from console.tui.screens.help import HelpScreen
 from console.tui.screens.node import NodeScreen
-from console.tui.screens.prompt import Prompt
 from console.tui.screens.questions import parse_place
 from console.tui.screens.run import RunScreen
-from console.tui.widgets.log import LogPane
-from console.tui.widgets.nodes import NodesPane
-from console.tui.widgets.pane import Pane
 from remote import events as re
+
+__all__ = ["rare_collections"]
 
 SIZES = [(40, 10), (80, 24), (120, 40), (200, 60)]
 
@@ -42,448 +36,6 @@ def _rare_collections() -> Iterator[None]:
     gc.set_threshold(200_000, 20, 100)
     yield
     gc.set_threshold(*before)
-
-
-class Desk:
-    """A console under test."""
-
-    def __init__(self, app: ConsoleApp, pilot: Pilot[int], source: CannedSource) -> None:
-        self.app, self.pilot, self.source = app, pilot, source
-
-    async def press(self, *names: str) -> None:
-        await self.pilot.press(*names)
-        await self.pilot.pause()
-
-    async def show(self) -> None:
-        """What the timer does twice a second."""
-        self.app.tick(force=True)
-        await self.pilot.pause()
-
-    @property
-    def run_screen(self) -> RunScreen:
-        screen = self.app.screen_stack[0]
-        assert isinstance(screen, RunScreen)
-        return screen
-
-    def pane(self, name: str) -> Pane:
-        return self.app.screen.query_one(f"#{name}", Pane)
-
-    def text(self, name: str = "") -> str:
-        """What a pane shows, or the whole screen."""
-        if name:
-            pane = self.pane(name)
-            return "\n".join(pane.render_line(y).text.rstrip() for y in range(pane.scrollable_content_region.height))
-        lines = self.app.screen._compositor.render_strips()
-        return "\n".join(line.text.rstrip() for line in lines)
-
-    @property
-    def toasts(self) -> list[str]:
-        return [toast.message for toast in self.app._notifications]
-
-
-@asynccontextmanager
-async def desk(
-    source: CannedSource | None = None, *, size: tuple[int, int] = (120, 40), read_only: bool = False
-) -> AsyncIterator[Desk]:
-    source = source or CannedSource(scene("training"))
-    app = ConsoleApp(source, read_only=read_only)
-    async with app.run_test(size=size) as pilot:
-        await pilot.pause()
-        yield Desk(app, pilot, source)
-
-
-# --- every key -------------------------------------------------------------------------------------------------------
-
-Press = Callable[[Desk], Awaitable[None]]
-PRESSED: dict[str, tuple[str, Press]] = {}
-"""For each key's id: in which console it is tried, and how."""
-
-
-def key(name: str, console: str = "live") -> Callable[[Press], Press]:
-    def register(test: Press) -> Press:
-        PRESSED[name] = (console, test)
-        return test
-
-    return register
-
-
-@key("run.start")
-async def _start(desk: Desk) -> None:
-    await desk.press("s")
-    assert desk.source.sent == ["start"]
-
-
-@key("run.pause")
-async def _pause(desk: Desk) -> None:
-    desk.source.controls = frozenset({"pause"})
-    await desk.press("space")
-    desk.source.controls = frozenset({"resume"})
-    await desk.show()
-    await desk.press("space")
-    assert desk.source.sent == ["pause", "resume"]
-
-
-@key("run.checkpoint")
-async def _checkpoint(desk: Desk) -> None:
-    await desk.press("c")
-    assert desk.source.sent == ["checkpoint"]
-
-
-@key("run.restart")
-async def _restart(desk: Desk) -> None:
-    await desk.press("r")
-    assert desk.source.sent == ["restart"]
-
-
-@key("run.stop")
-async def _stop(desk: Desk) -> None:
-    await desk.press("x")
-    assert isinstance(desk.app.screen, Dialog)
-    assert desk.source.sent == []
-    await desk.press("enter")  # The harmless answer has the focus.
-    assert desk.source.sent == []
-    await desk.press("x", "x")
-    assert desk.source.sent == ["stop"]
-
-
-@key("run.terminate")
-async def _terminate(desk: Desk) -> None:
-    await desk.press("T")
-    assert isinstance(desk.app.screen, Prompt)
-    assert "$2.45 an hour" in desk.text()
-    await desk.press(*"yes", "enter")
-    assert isinstance(desk.app.screen, Prompt)
-    assert desk.source.sent == []
-    desk.app.screen.query_one(Input).value = "terminate"
-    await desk.press("enter")
-    assert desk.source.sent == ["terminate"]
-    assert isinstance(desk.app.screen, RunScreen)
-
-
-@key("run.budget")
-async def _budget(desk: Desk) -> None:
-    await desk.press("b")
-    assert isinstance(desk.app.screen, Prompt)
-    # 16 hosts at 0.153 an hour: 2.45.
-    assert "Budget now $5.00, spent $0.06; at $2.45/h it lasts until" in desk.text()
-    for typed, words in (("lots", "“lots” is no amount"), ("0.07", "$0.07 is too little: $0.06 is spent")):
-        desk.app.screen.query_one(Input).value = typed
-        await desk.press("enter")
-        assert isinstance(desk.app.screen, Prompt)
-        assert words in " ".join(desk.text().split())
-        assert desk.source.sent == []
-    desk.app.screen.query_one(Input).value = "$1,060.50"
-    await desk.press("enter")
-    assert isinstance(desk.app.screen, RunScreen)
-    assert (desk.source.sent, desk.source.arguments) == (["budget"], {"usd": 1060.5})
-
-
-@key("play.toggle", "log")
-async def _toggle(desk: Desk) -> None:
-    player = _player(desk)
-    player.seek(T0 + 60)
-    await desk.press("space")
-    assert player.playing
-    assert "▶" in desk.text("timeline")
-    await desk.press("space")
-    assert not player.playing
-
-
-@key("play.back", "log")
-async def _back(desk: Desk) -> None:
-    epochs = len(desk.source.run.epochs)
-    await desk.press("[", "[")
-    assert len(desk.source.run.epochs) < epochs
-
-
-@key("play.forward", "log")
-async def _forward(desk: Desk) -> None:
-    _player(desk).seek(T0 + 30)
-    epochs = len(desk.source.run.epochs)
-    await desk.press("]")
-    assert len(desk.source.run.epochs) == epochs + 1
-
-
-@key("play.faster", "log")
-async def _faster(desk: Desk) -> None:
-    await desk.press("+", *["="] * 9)
-    assert _player(desk).speed == 64
-    assert "64×" in desk.text("timeline")
-
-
-@key("play.slower", "log")
-async def _slower(desk: Desk) -> None:
-    await desk.press(*["-"] * 5)
-    assert _player(desk).speed == 0.25
-
-
-@key("play.go_to", "log")
-async def _go_to(desk: Desk) -> None:
-    await desk.press("g", *"e3", "enter")
-    assert len(desk.source.run.epochs) == 3
-    await desk.press("g", *"0:30", "enter")
-    assert desk.source.now() == T0 + 30
-    await desk.press("g", *"tomorrow", "enter")
-    assert isinstance(desk.app.screen, Prompt)
-    await desk.press("escape")
-    assert desk.source.now() == T0 + 30
-    await desk.press("g", *"e99", "enter")
-    assert any("17 epochs" in toast for toast in desk.toasts)
-
-
-@key("play.start", "log")
-async def _home(desk: Desk) -> None:
-    await desk.press("home")
-    assert desk.source.now() == T0
-
-
-@key("play.end", "log")
-async def _end(desk: Desk) -> None:
-    _player(desk).seek(T0)
-    await desk.press("end")
-    assert desk.source.now() == _player(desk).end
-
-
-@key("play.loop", "log")
-async def _loop(desk: Desk) -> None:
-    await desk.press("L")
-    await desk.show()
-    assert desk.source.now() == T0
-    assert _player(desk).playing
-
-
-@key("pane.zoom")
-async def _zoom(desk: Desk) -> None:
-    await desk.press("2", "z")
-    assert desk.pane("progress").display
-    assert desk.pane("progress").size.width > 110
-    assert desk.pane("header").size.height == 2
-    await desk.press("z")
-    assert desk.pane("progress").size.width < 60
-
-
-@key("pane.back")
-async def _escape(desk: Desk) -> None:
-    await desk.press("z", "escape")
-    assert not desk.run_screen.has_class("single")
-
-
-@key("pane.next")
-async def _next(desk: Desk) -> None:
-    await desk.press("tab")
-    assert desk.app.focused is desk.pane("progress")
-
-
-@key("pane.previous")
-async def _previous(desk: Desk) -> None:
-    await desk.press("shift+tab")
-    assert desk.app.focused is desk.pane("alerts")
-
-
-def _pane_key(place: int, name: str) -> None:
-    @key(f"pane.{name}")
-    async def test(desk: Desk) -> None:
-        await desk.press("4" if place != 4 else "1", str(place))
-        assert desk.app.focused is desk.pane(name)
-
-
-for place, name in enumerate(("nodes", "progress", "cost", "log", "alerts"), start=1):
-    _pane_key(place, name)
-
-
-@key("nodes.down")
-async def _down(desk: Desk) -> None:
-    await desk.press("down", "j")
-    assert _nodes(desk).cursor == 2
-
-
-@key("nodes.up")
-async def _up(desk: Desk) -> None:
-    await desk.press("down", "down", "up", "k", "k")
-    assert _nodes(desk).cursor == 0
-
-
-@key("nodes.page_down")
-async def _page_down(desk: Desk) -> None:
-    await desk.press("pagedown", "pagedown")
-    assert _nodes(desk).cursor == 15
-
-
-@key("nodes.page_up")
-async def _page_up(desk: Desk) -> None:
-    await desk.press("pagedown", "pagedown", "pageup")
-    assert _nodes(desk).cursor == 5
-
-
-@key("nodes.open")
-async def _open(desk: Desk) -> None:
-    await desk.press("down", "down", "down", "enter")
-    assert isinstance(desk.app.screen, NodeScreen)
-    shown = desk.text()
-    for fact in ("Node 3", "127.0.0.1:40025", "SHA256:q1W2", "pid 4711", "6030", "joined the gang as node 3"):
-        assert fact in shown
-    assert "node 4" not in shown
-
-
-@key("node.next")
-async def _neighbour(desk: Desk) -> None:
-    await desk.press("enter", "right")
-    assert "Node 1 " in desk.text()
-
-
-@key("node.previous")
-async def _neighbour_before(desk: Desk) -> None:
-    await desk.press("enter", "left")
-    assert "Node 15 " in desk.text()
-
-
-@key("node.back")
-async def _node_back(desk: Desk) -> None:
-    await desk.press("enter", "escape")
-    assert isinstance(desk.app.screen, RunScreen)
-
-
-@key("log.follow")
-async def _follow(desk: Desk) -> None:
-    log = desk.pane("log")
-    assert isinstance(log, LogPane)
-    await desk.press("4", "f")
-    held = desk.text("log").splitlines()[0]
-    desk.source.feed([_printed(f"line {number}") for number in range(40)])
-    await desk.show()
-    assert desk.text("log").splitlines()[0] == held
-    assert not log.following
-    await desk.press("f")
-    assert "line 39" in desk.text("log")
-    await desk.press("up")
-    assert not log.following
-    await desk.press("end")
-    assert log.following
-
-
-@key("app.help")
-async def _help(desk: Desk) -> None:
-    await desk.press("?")
-    assert isinstance(desk.app.screen, HelpScreen)
-    assert "Save a checkpoint now" in desk.text()
-    assert "a log's clock" not in desk.text()
-
-
-@key("help.close")
-async def _help_close(desk: Desk) -> None:
-    await desk.press("?", "escape", "?", "question_mark", "?", "q")
-    assert isinstance(desk.app.screen, RunScreen)
-    assert desk.app.is_running
-
-
-@key("app.palette")
-async def _palette(desk: Desk) -> None:
-    await desk.press("ctrl+p")
-    await desk.pilot.pause(0.3)
-    assert "Save a checkpoint now" in desk.text()
-    await desk.press(*"save a check")
-    await desk.pilot.pause(0.4)
-    await desk.press("enter")
-    await desk.pilot.pause()
-    assert desk.source.sent == ["checkpoint"]
-
-
-@key("app.leave")
-async def _leave(desk: Desk) -> None:
-    await desk.press("q")
-    assert isinstance(desk.app.screen, Dialog)
-    assert "costs $2.45 an hour" in desk.text()
-    await desk.press("d")
-    await desk.pilot.pause(0.05)
-    assert desk.source.sent == ["detach"]
-    assert desk.source.ended_in_order
-    assert desk.app.return_value is None
-
-
-@key("app.interrupt")
-async def _interrupt(desk: Desk) -> None:
-    await desk.press("ctrl+c")
-    assert isinstance(desk.app.screen, Dialog)
-    await desk.press("ctrl+c")
-    assert desk.source.sent == ["stop"]
-    assert desk.app.is_running
-    desk.source.feed(scene("finished")[-1:])
-    await desk.show()
-    await desk.pilot.pause(0.05)
-    assert desk.app.return_value == 0
-
-
-@key("dialog.cancel")
-async def _dialog_cancel(desk: Desk) -> None:
-    await desk.press("x", "escape")
-    assert isinstance(desk.app.screen, RunScreen)
-    assert desk.source.sent == []
-
-
-@key("dialog.left")
-async def _dialog_left(desk: Desk) -> None:
-    await desk.press("x", "left", "enter")
-    assert desk.source.sent == ["stop"]
-
-
-@key("dialog.right")
-async def _dialog_right(desk: Desk) -> None:
-    await desk.press("x", "left", "right")
-    assert isinstance(desk.app.focused, Button)
-    assert desk.app.focused.id == "answer-cancel"
-
-
-@key("prompt.cancel")
-async def _prompt_cancel(desk: Desk) -> None:
-    await desk.press("T", "escape")
-    assert isinstance(desk.app.screen, RunScreen)
-    assert desk.source.sent == []
-
-
-def _player(desk: Desk) -> CannedPlayer:
-    assert isinstance(desk.source, CannedPlayer)
-    return desk.source
-
-
-def _nodes(desk: Desk) -> NodesPane:
-    pane = desk.pane("nodes")
-    assert isinstance(pane, NodesPane)
-    return pane
-
-
-def _declared() -> list[Binding]:
-    classes = (ConsoleApp, RunScreen, NodeScreen, NodesPane, LogPane, Dialog, Prompt, HelpScreen)
-    return [binding for owner in classes for binding in owner.BINDINGS if isinstance(binding, Binding)]
-
-
-def test_every_key_has_an_id_a_tooltip_and_a_test() -> None:
-    declared = _declared()
-    assert all(binding.id and binding.tooltip for binding in declared)
-    ids = [binding.id for binding in declared]
-    assert len(set(ids)) == len(ids)
-    assert set(ids) == set(PRESSED)
-    assert {binding.id.partition(".")[0] for binding in declared if binding.id} - {"help", "dialog", "prompt"} == set(
-        keys.CONTEXTS
-    )
-
-
-@pytest.mark.parametrize("name", sorted(str(binding.id) for binding in _declared()))
-async def test_key(name: str) -> None:
-    console, press = PRESSED[name]
-    source = CannedPlayer(scene("finished")) if console == "log" else CannedSource(scene("training"))
-    async with desk(source) as one:
-        await press(one)
-
-
-async def test_a_key_can_be_remapped_and_the_help_says_so() -> None:
-    async with desk() as one:
-        one.app.set_keymap({"run.checkpoint": "ctrl+k"})
-        await one.press("c")
-        assert one.source.sent == []
-        await one.press("ctrl+k")
-        assert one.source.sent == ["checkpoint"]
-        await one.press("?")
-        assert "^k  Save a checkpoint now" in one.text()
 
 
 # --- commands that cannot be -----------------------------------------------------------------------------------------
@@ -697,10 +249,10 @@ async def test_resizing_through_all_sizes() -> None:
         assert "TRAINING" in one.text("header")
 
 
-async def test_the_cursor_stays_in_sight_among_many_nodes() -> None:
+async def test_the_cursor_stays_in_sight_among_manynodes_pane() -> None:
     async with desk(CannedSource(scene("training", nodes=128, gpus=1)), size=(80, 24)) as one:
         await one.press(*["pagedown"] * 13)
-        assert _nodes(one).cursor == 127
+        assert nodes_pane(one).cursor == 127
         assert " 127 " in one.text("nodes")
         assert one.text("nodes").splitlines()[0].lstrip().startswith("#")
 
@@ -742,7 +294,7 @@ async def test_leaving_after_the_end_needs_no_question_and_gives_the_exit_code()
 async def test_clicks() -> None:
     async with desk() as one:
         await one.pilot.click("#nodes", offset=(10, 6))
-        assert _nodes(one).cursor == 4
+        assert nodes_pane(one).cursor == 4
         await one.pilot.click("#nodes", offset=(10, 6), times=2)
         await one.pilot.pause()
         assert isinstance(one.app.screen, NodeScreen)
@@ -777,9 +329,7 @@ HOSTILE = [
 async def test_hostile_text_leaves_the_screen_whole() -> None:
     source = CannedSource(scene("training"))
     for text in HOSTILE:
-        source.feed(
-            [_printed(text), Record(T0 + 101, T0 + 101, re.RankFailed(rank=3, exit_code=1, message=text), 3, 0)]
-        )
+        source.feed([printed(text), Record(T0 + 101, T0 + 101, re.RankFailed(rank=3, exit_code=1, message=text), 3, 0)])
         stage = re.StageProgressed(stage=text[:200], done=1, total=2, detail=text)
         source.feed([Record(T0 + 102, T0 + 102, stage, 4, 0)])
     async with desk(source) as one:
@@ -851,10 +401,6 @@ def test_a_place_in_a_log(typed: str, wanted: tuple[str, float] | None) -> None:
 def test_the_canned_player_is_a_player() -> None:
     assert isinstance(CannedPlayer(scene("training")), Player)
     assert not isinstance(CannedSource(), Player)
-
-
-def _printed(text: str) -> Record:
-    return Record(T0 + 100, T0 + 100, re.LogPrinted(text=text, rank=0), 0, 0)
 
 
 async def test_a_spot_notice_counts_down_where_one_looks() -> None:
