@@ -19,7 +19,6 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -29,11 +28,10 @@ import numpy as np
 import torch
 import torch.distributed as dist
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional
-from torch.nn.parallel import DistributedDataParallel
 
-from remote import checkpoint, data, resnet
+from remote import checkpoint, data
 from remote.agreement import Agreed, Exchange
 from remote.control import Wish, WishReader
 from remote.events import (
@@ -57,12 +55,11 @@ from remote.events import (
 )
 from remote.job import Job, Recipe
 from remote.journal import JOURNAL, Journal
+from remote.learner import Learner
 from remote.lineage import end_with_parent
+from remote.place import Place
 from remote.schedule import Phase, lr_at, phase_index, steps_per_epoch, total_epochs, total_steps
 
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-"""Of ImageNet's training pictures, channels scaled to 0..1 (torchvision's figures)."""
 TIMEOUT_S = 120
 """A collective that takes longer has lost a rank; torch's own default of 10 to 30 minutes costs more than the run."""
 PAUSE_POLL_S = 0.1
@@ -141,23 +138,6 @@ def _sentence(error: Exception) -> str | None:
 def _lost_peers(error: Exception) -> bool:
     """True where a rank failed because another one did."""
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A rank's place in the gang."""
-
-    rank: int
-    local_rank: int
-    world_size: int
-    device: torch.device
-
-    @classmethod
-    def from_env(cls) -> Place:
-        """The place that torchrun gave."""
-        local_rank = int(os.environ["LOCAL_RANK"])
-        device = torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
-        return cls(int(os.environ["RANK"]), local_rank, int(os.environ["WORLD_SIZE"]), device)
 
 
 @dataclass(slots=True)
@@ -299,63 +279,20 @@ class Trainer:
     def build_model(self) -> None:
         recipe, place = self.recipe, self.place
         self.stage("model", 0, 1, recipe.model)
-        cuda = place.device.type == "cuda"
-        if cuda:
-            torch.backends.cudnn.benchmark = True
-        torch.manual_seed(recipe.seed)  # every rank starts the same net; DDP would copy rank 0's in any case
-        self.model = resnet.build(recipe.model, len(self.training.classes), recipe.batch_norm_group)
-        # channels_last is how pictures arrive anyway; on two CPU cores it makes a step 1.1 to 1.9 times as fast.
-        self.model.to(place.device).to(memory_format=torch.channels_last)
-        self.ddp = DistributedDataParallel(
-            self.model,
-            device_ids=[place.local_rank] if cuda else None,
-            # Per-step broadcast of the running statistics costs a collective and keeps rank 0's share only; they are
-            # averaged before they are used instead (average_statistics).
-            forward_sync_buffers=False,
-            gradient_as_bucket_view=True,
-        )
-        self.optimizer = torch.optim.SGD(
-            parameter_groups(self.model, recipe.weight_decay),
-            lr=0.0,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            fused=True,
-        )
-        self.precision = torch.float32
-        if cuda:
-            self.precision = torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16
-        self.scaler = torch.amp.GradScaler(place.device.type, enabled=self.precision == torch.float16)
-        self.loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-        self.mean = torch.tensor(MEAN, device=place.device).view(1, 3, 1, 1) * 255
-        self.std = torch.tensor(STD, device=place.device).view(1, 3, 1, 1) * 255
+        self.learner = Learner(recipe, place, len(self.training.classes))
 
         def unreadable(text: str) -> None:
             self.journal.emit(LogPrinted(text=text, rank=place.rank, stream="stderr"))
 
+        cuda = place.device.type == "cuda"
         self.loader = data.Loader(
             data.Reader(self.training, recipe.seed, unreadable), recipe.loader_workers, pin_memory=cuda
         )
         self.val_loader = data.Loader(
             data.Reader(self.validation, recipe.seed, unreadable), recipe.loader_workers, pin_memory=cuda
         )
-        self.warm_up()
+        self.learner.warm_up()
         self.stage("model", 1, 1, recipe.model)
-
-    def warm_up(self) -> None:
-        """One backward pass over blank pictures, its gradients thrown away.
-
-        DDP lays out its buckets anew after the first backward pass, and with them the order in which gradients are
-        summed. With that behind it, a resumed run sums its first step as the uninterrupted run did: bit for bit.
-        """
-        phase = self.recipe.phases[0]
-        side = phase.image_size
-        blank = torch.zeros((phase.batch_size_per_gpu, side, side, 3), dtype=torch.uint8)
-        for _ in range(2):  # the second forward pass is what lays the buckets out
-            self.backward(blank, torch.zeros(len(blank), dtype=torch.int64))
-            self.optimizer.zero_grad()
-        for module in self.model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.reset_running_stats()
 
     def announce(self) -> None:
         recipe, place, at = self.recipe, self.place, self.at
@@ -366,7 +303,7 @@ class Trainer:
             TrainingStarted(
                 world_size=place.world_size,
                 model=recipe.model,
-                parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+                parameters=self.learner.parameters,
                 classes=len(self.training.classes),
                 train_images=len(self.training),
                 val_images=len(self.validation),
@@ -375,7 +312,7 @@ class Trainer:
                 start_step=at.step,
                 start_epoch=at.epoch,
                 elapsed_s=at.elapsed_s,
-                precision=str(self.precision).removeprefix("torch."),
+                precision=str(self.learner.precision).removeprefix("torch."),
             )
         )
 
@@ -417,14 +354,10 @@ class Trainer:
                 pictures, labels = next(batches)
                 have_batch = time.perf_counter()
                 lr = lr_at(recipe.phases, at.epoch, at.epoch_step + 1, steps)
-                for group in self.optimizer.param_groups:
-                    group["lr"] = lr
                 computed = self.meter.computing()
-                loss = self.backward(pictures, labels)
+                loss = self.learner.backward(pictures, labels)
                 computed()
-                self.scaler.step(self.optimizer)
-                self.scaler.update()
-                self.optimizer.zero_grad()
+                self.learner.step(lr)
                 at.step += 1
                 at.epoch_step += 1
 
@@ -448,25 +381,6 @@ class Trainer:
             if agreed is not None and self.calls_for_action(agreed.wish) and self.act(agreed.wish):
                 return "stopped"
         return "finished"
-
-    def backward(self, pictures: Tensor, labels: Tensor) -> Tensor:
-        """Gradients, averaged over the ranks, into the parameters; returns this rank's mean loss."""
-        labels = labels.to(self.place.device, non_blocking=True)
-        with self.autocast():
-            loss: Tensor = self.loss(self.ddp(self.normalised(pictures)), labels)
-        self.scaler.scale(loss).backward()
-        return loss.detach()
-
-    def normalised(self, pictures: Tensor) -> Tensor:
-        """uint8 [n, h, w, 3] on the host to float [n, 3, h, w] on the device, in channels_last."""
-        moved = pictures.to(self.place.device, non_blocking=True).permute(0, 3, 1, 2)
-        return (moved.float() - self.mean) / self.std
-
-    def autocast(self) -> Any:
-        """Mixed precision where the device has it."""
-        if self.precision == torch.float32:
-            return nullcontext()
-        return torch.autocast(self.place.device.type, self.precision)
 
     def settle(self, pending: Pending | None) -> Agreed | None:
         """Waits for a step's exchange, says the step, and returns what the ranks agreed on."""
@@ -565,18 +479,16 @@ class Trainer:
     def evaluate(self, phase: Phase) -> tuple[float | None, float | None, float | None, int]:
         """Top-1, top-5, mean loss and number over every held-out picture, each counted once by exactly one rank."""
         place = self.place
-        self.average_statistics()
+        self.learner.average_statistics()
         plan = data.validation_plan(phase, len(self.validation), self.ratios, place.rank, place.world_size)
         total, done, said = sum(map(len, plan)), 0, 0.0
         sums = torch.zeros(4, dtype=torch.float64, device=place.device)
-        self.model.eval()
+        net = self.learner.judged.eval()
         for pictures, labels in self.val_loader.batches(plan):
             if len(labels) == 0:
                 continue
             labels = labels.to(place.device, non_blocking=True)
-            with self.autocast():
-                scores = self.model(self.normalised(pictures))
-            scores = scores.float()
+            scores = self.learner.scores(pictures)
             hits = scores.topk(min(5, scores.shape[1])).indices == labels[:, None]
             loss = functional.cross_entropy(scores, labels, reduction="sum")
             sums += torch.stack([torch.tensor(len(labels), device=place.device), hits[:, 0].sum(), hits.sum(), loss])
@@ -584,23 +496,12 @@ class Trainer:
             if place.rank == 0 and time.monotonic() - said > SAY_S / 2:
                 said = time.monotonic()
                 self.journal.emit(EvaluationProgressed(epoch=self.at.epoch, done=done, total=total))
-        self.model.train()
+        net.train()
         dist.all_reduce(sums)
         count, top1, top5, loss_sum = sums.tolist()
         if not count:
             return None, None, None, 0
         return top1 / count, top5 / count, loss_sum / count, int(count)
-
-    def average_statistics(self) -> None:
-        """Makes BatchNorm's running statistics the mean over the ranks: each has seen its own share of the pictures."""
-        buffers = [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
-        if not buffers:
-            return
-        flat = torch.cat([buffer.reshape(-1) for buffer in buffers])
-        dist.all_reduce(flat)
-        flat /= self.place.world_size
-        for buffer, mean in zip(buffers, flat.split([buffer.numel() for buffer in buffers]), strict=True):
-            buffer.copy_(mean.view_as(buffer))
 
     # --- checkpoints ---
 
@@ -615,7 +516,7 @@ class Trainer:
         if reason == "stop" and self.saved_step == at.step:
             return
         self.saved_step = at.step
-        self.average_statistics()
+        self.learner.average_statistics()
         if self.place.rank != 0:
             return
         began = time.perf_counter()
@@ -627,9 +528,7 @@ class Trainer:
         state = {
             "about": self.about(),
             "position": asdict(at) | {"epoch_images": seen},
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict()["state"],
-            "scaler": self.scaler.state_dict(),
+            **self.learner.state(),
         }
         try:
             saved = checkpoint.save(self.folder, at.step, state)
@@ -684,10 +583,7 @@ class Trainer:
                 for about in (state["about"], self.about())
             )
             raise ValueError(f"the checkpoint {path} is of {theirs}, and the run is of {ours}")
-        self.model.load_state_dict(state["model"])
-        groups = self.optimizer.state_dict()["param_groups"]  # the recipe's numbers hold, not the file's
-        self.optimizer.load_state_dict({"state": state["optimizer"], "param_groups": groups})
-        self.scaler.load_state_dict(state["scaler"])
+        self.learner.load(state)
         position = dict(state["position"])
         images = position.pop("epoch_images")
         self.at = at = Position(**position)
@@ -701,18 +597,6 @@ class Trainer:
 
 
 # --- small parts -----------------------------------------------------------------------------------------------------
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Convolution and matrix weights with decay; vectors (BatchNorm's gamma and beta, and biases) without.
-
-    None on BatchNorm was worth 0.28 points of top-5 in 2018; biases go with it, as nothing is gained from theirs.
-    """
-    parameters = list(model.parameters())
-    return [
-        {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
-    ]
 
 
 @dataclass(frozen=True, slots=True)

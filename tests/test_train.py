@@ -15,7 +15,7 @@ import gang
 import pytest
 import torch
 
-from remote import checkpoint, resnet, train
+from remote import checkpoint, learner, resnet
 from remote.control import Wish
 from remote.events import (
     CheckpointFailed,
@@ -130,7 +130,7 @@ def _evaluated_alone(data_dir: Path, folder: Path) -> list[tuple[float, float]]:
     model.eval()
     _, validation = data.open_sources(gang.recipe(data_dir, batch=4), lambda done, total: None)
     pixels, labels = data.Reader(validation, 0, pytest.fail).__getitems__([data.Request(i, 16, 16) for i in range(VAL)])
-    mean, std = (torch.tensor(numbers).view(1, 3, 1, 1) * 255 for numbers in (train.MEAN, train.STD))
+    mean, std = (torch.tensor(numbers).view(1, 3, 1, 1) * 255 for numbers in (learner.MEAN, learner.STD))
     with torch.inference_mode():
         scores = model((pixels.permute(0, 3, 1, 2).float() - mean) / std)
     hits = scores.topk(5).indices == labels[:, None]
@@ -288,7 +288,7 @@ def test_by_hand_under_torchrun(folder, tmp_path):
     )  # fmt: skip
     (tmp_path / "job.json").write_text(job.to_json())
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    root = Path(train.__file__).parent.parent
+    root = Path(learner.__file__).parent.parent
     done = subprocess.run(
         [*torchrun, "-m", "remote.train", str(tmp_path / "job.json"), str(tmp_path)],
         env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=120,
@@ -324,7 +324,7 @@ def test_models_start_as_in_2018(name):
     for block in blocks:
         assert not getattr(block, resnet.LAST_NORM[type(block).__name__]).weight.any()
     assert model.fc.weight.std().item() == pytest.approx(0.01, rel=0.1)
-    decayed, plain = train.parameter_groups(model, 5e-5)
+    decayed, plain = learner.parameter_groups(model, 5e-5)
     norms = {id(p) for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d) for p in m.parameters()}
     assert norms <= {id(parameter) for parameter in plain["params"]}
     assert plain["weight_decay"] == 0
