@@ -18,33 +18,26 @@ import re
 import signal
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.distributed as dist
 from PIL import Image
 from torch import nn
-from torch.nn import functional
 
-from remote import checkpoint, data
+from remote import data, evaluation
 from remote.agreement import Agreed, Exchange
 from remote.control import Wish, WishReader
 from remote.events import (
-    CheckpointFailed,
-    CheckpointLoaded,
-    CheckpointSaved,
     EpochEnded,
     EvaluationProgressed,
     LogPrinted,
     Paused,
     PhaseStarted,
     RankFailed,
-    RankProgressed,
     RankStarted,
     Resumed,
     StageProgressed,
@@ -57,14 +50,14 @@ from remote.job import Job, Recipe
 from remote.journal import JOURNAL, Journal
 from remote.learner import Learner
 from remote.lineage import end_with_parent
+from remote.meter import Clock, Meter
 from remote.place import Place
+from remote.restoring import Position, Restorer
 from remote.schedule import Phase, lr_at, phase_index, steps_per_epoch, total_epochs, total_steps
 
 TIMEOUT_S = 120
 """A collective that takes longer has lost a rank; torch's own default of 10 to 30 minutes costs more than the run."""
 PAUSE_POLL_S = 0.1
-SAY_S = 1.0
-"""Seconds between a rank's progress records."""
 
 
 # --- the entry -------------------------------------------------------------------------------------------------------
@@ -140,22 +133,6 @@ def _lost_peers(error: Exception) -> bool:
     return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
-@dataclass(slots=True)
-class Position:
-    """Where the run is; saved with a checkpoint, but for the world it is in."""
-
-    step: int = 0
-    """Optimiser steps taken."""
-    epoch: int = 0
-    epoch_step: int = 0
-    """Steps taken in the epoch."""
-    elapsed_s: float = 0.0
-    loss_sum: float = 0.0
-    """Over the epoch's steps so far."""
-    loss_steps: int = 0
-    epoch_train_s: float = 0.0
-
-
 # --- the run ---------------------------------------------------------------------------------------------------------
 
 
@@ -180,7 +157,7 @@ class Trainer:
         self.open_data()
         self.join_gang()
         self.build_model()
-        self.load_checkpoint()
+        self.restore()
         self.announce()
         self.clock.start(self.at.elapsed_s)
         reason = self.train()
@@ -246,7 +223,8 @@ class Trainer:
             device_id=place.device if cuda else None,
         )
         self.check_same_data()
-        self.ratios = self.validation_ratios()
+        rectangular = any(phase.rectangular for phase in self.recipe.phases)
+        self.ratios = evaluation.ratios_of(self.validation, place) if rectangular else None
         self.stage("process group", place.world_size, place.world_size)
 
     def check_same_data(self) -> None:
@@ -262,19 +240,6 @@ class Trainer:
                     f"rank {rank} has {theirs[0]:,} training and {theirs[1]:,} validation images in {theirs[2]:,} "
                     f"classes, rank 0 has {everybodys[0][0]:,} and {everybodys[0][1]:,} in {everybodys[0][2]:,}"
                 )
-
-    def validation_ratios(self) -> np.ndarray[Any, np.dtype[np.float64]] | None:
-        """Width over height of every validation picture where a phase needs it; each rank looks at its share."""
-        if not any(phase.rectangular for phase in self.recipe.phases):
-            return None
-        place, total = self.place, len(self.validation)
-        ratios = torch.zeros(total, dtype=torch.float64, device=place.device)
-        mine = range(place.rank, total, place.world_size)
-        ratios[list(mine)] = torch.tensor(
-            [data.ratio_of(self.validation, index) for index in mine], dtype=torch.float64, device=place.device
-        )
-        dist.all_reduce(ratios)
-        return ratios.cpu().numpy()
 
     def build_model(self) -> None:
         recipe, place = self.recipe, self.place
@@ -433,20 +398,20 @@ class Trainer:
         """Evaluates, says the epoch, saves; True where the target is reached. The position is then the next epoch's."""
         recipe, at = self.recipe, self.at
         began = time.perf_counter()
-        top1, top5, val_loss, counted = self.evaluate(phase)
+        found = self.evaluate(phase)
         elapsed_s = self.clock.read()
-        metrics = {"top1": top1, "top5": top5}
+        metrics = {"top1": found.top1, "top5": found.top5}
         if self.place.rank == 0:
             self.journal.emit(
                 EpochEnded(
                     epoch=at.epoch,
                     step=at.step,
                     elapsed_s=elapsed_s,
-                    top1=top1,
-                    top5=top5,
+                    top1=found.top1,
+                    top5=found.top5,
                     train_loss=at.loss_sum / at.loss_steps if at.loss_steps else None,
-                    val_loss=val_loss,
-                    val_images=counted,
+                    val_loss=found.loss,
+                    val_images=found.images,
                     img_per_s=at.epoch_step * global_batch / at.epoch_train_s if at.epoch_train_s else None,
                     image_size=phase.image_size,
                     train_s=at.epoch_train_s,
@@ -475,125 +440,39 @@ class Trainer:
         self.meter.forget()
         return reached
 
-    @torch.inference_mode()
-    def evaluate(self, phase: Phase) -> tuple[float | None, float | None, float | None, int]:
-        """Top-1, top-5, mean loss and number over every held-out picture, each counted once by exactly one rank."""
-        place = self.place
+    def evaluate(self, phase: Phase) -> evaluation.Metrics:
+        place, epoch = self.place, self.at.epoch
         self.learner.average_statistics()
         plan = data.validation_plan(phase, len(self.validation), self.ratios, place.rank, place.world_size)
-        total, done, said = sum(map(len, plan)), 0, 0.0
-        sums = torch.zeros(4, dtype=torch.float64, device=place.device)
-        net = self.learner.judged.eval()
-        for pictures, labels in self.val_loader.batches(plan):
-            if len(labels) == 0:
-                continue
-            labels = labels.to(place.device, non_blocking=True)
-            scores = self.learner.scores(pictures)
-            hits = scores.topk(min(5, scores.shape[1])).indices == labels[:, None]
-            loss = functional.cross_entropy(scores, labels, reduction="sum")
-            sums += torch.stack([torch.tensor(len(labels), device=place.device), hits[:, 0].sum(), hits.sum(), loss])
-            done += len(labels)
-            if place.rank == 0 and time.monotonic() - said > SAY_S / 2:
-                said = time.monotonic()
-                self.journal.emit(EvaluationProgressed(epoch=self.at.epoch, done=done, total=total))
-        net.train()
-        dist.all_reduce(sums)
-        count, top1, top5, loss_sum = sums.tolist()
-        if not count:
-            return None, None, None, 0
-        return top1 / count, top5 / count, loss_sum / count, int(count)
+        total = sum(map(len, plan))
+
+        def progress(done: int) -> None:
+            self.journal.emit(EvaluationProgressed(epoch=epoch, done=done, total=total))
+
+        return evaluation.evaluate(self.learner, self.val_loader.batches(plan), place, progress)
 
     # --- checkpoints ---
 
-    def about(self) -> dict[str, Any]:
-        """What a checkpoint must have in common with the recipe to be continued by it."""
-        recipe = self.recipe
-        return {"model": recipe.model, "dataset": recipe.dataset, "classes": len(self.training.classes)}
-
     def save(self, reason: str) -> None:
-        """Saves on rank 0; a failure is said, and training goes on. All ranks call it at the same boundary."""
+        """A checkpoint, unless a stop finds that one just made. All ranks call it at the same boundary."""
         at = self.at
         if reason == "stop" and self.saved_step == at.step:
             return
         self.saved_step = at.step
         self.learner.average_statistics()
-        if self.place.rank != 0:
-            return
-        began = time.perf_counter()
-        at.elapsed_s = self.clock.read()
-        phases = self.recipe.phases
-        seen = 0
-        if at.epoch_step:
-            seen = at.epoch_step * phases[phase_index(phases, at.epoch)].batch_size_per_gpu * self.place.world_size
-        state = {
-            "about": self.about(),
-            "position": asdict(at) | {"epoch_images": seen},
-            **self.learner.state(),
-        }
-        try:
-            saved = checkpoint.save(self.folder, at.step, state)
-        except OSError as error:
-            path = f"{checkpoint.FOLDER}/{checkpoint.name_of(at.step)}"
-            self.journal.emit(CheckpointFailed(path=path, reason=error.strerror or str(error)))
-            return
-        self.journal.emit(
-            CheckpointSaved(
-                step=at.step,
-                epoch=at.epoch,
-                path=saved.path,
-                size_bytes=saved.size_bytes,
-                sha256=saved.sha256,
-                save_s=time.perf_counter() - began,
-                reason=reason,
-            )
+        if self.place.rank == 0:
+            at.elapsed_s = self.clock.read()
+            self.restorer.save(at, self.learner.state(), reason)
+
+    def restore(self) -> None:
+        """Continues from the newest whole checkpoint, if there is one."""
+        self.restorer = Restorer(
+            self.folder, self.place, self.journal, self.recipe, len(self.training), len(self.training.classes)
         )
-
-    def load_checkpoint(self) -> None:
-        """Continues from the newest whole checkpoint on any node, if there is one.
-
-        After a restart torchrun may give rank 0 to another node than the one that saved, so every node looks and the
-        one that has the newest sends it to all.
-        """
-        place = self.place
-
-        def damaged(path: str, reason: str) -> None:
-            self.journal.emit(CheckpointFailed(path=path, reason=reason))
-
-        found = checkpoint.load_newest(self.folder, damaged) if place.local_rank == 0 else None
-        step, content = found or (-1, b"")
-        mine = torch.tensor([step, len(content)], device=place.device)
-        everybodys = torch.empty(place.world_size * 2, dtype=mine.dtype, device=place.device)
-        dist.all_gather_into_tensor(everybodys, mine)
-        steps, sizes = everybodys.view(-1, 2).T.tolist()
-        newest = max(steps)
-        if newest < 0:
-            return
-        holder = steps.index(newest)
-        if place.rank == holder:
-            packed = torch.frombuffer(bytearray(content), dtype=torch.uint8).to(place.device)
-        else:
-            packed = torch.empty(sizes[holder], dtype=torch.uint8, device=place.device)
-        dist.broadcast(packed, holder)
-        state = checkpoint.unpack(packed.cpu().numpy().tobytes())
-
-        path = f"{checkpoint.FOLDER}/{checkpoint.name_of(newest)}"
-        if state["about"] != self.about():
-            theirs, ours = (
-                f"{about['model']} on {about['dataset']} with {about['classes']} classes"
-                for about in (state["about"], self.about())
-            )
-            raise ValueError(f"the checkpoint {path} is of {theirs}, and the run is of {ours}")
-        self.learner.load(state)
-        position = dict(state["position"])
-        images = position.pop("epoch_images")
-        self.at = at = Position(**position)
-        if at.epoch_step:
-            # The same number of steps in the same gang; in one of another size, as many as show the same pictures.
-            phases = self.recipe.phases
-            global_batch = phases[phase_index(phases, at.epoch)].batch_size_per_gpu * place.world_size
-            at.epoch_step = min(images // global_batch, steps_per_epoch(len(self.training), global_batch))
-        if place.rank == holder:
-            self.journal.emit(CheckpointLoaded(step=at.step, epoch=at.epoch, path=path))
+        found = self.restorer.load()
+        if found is not None:
+            self.at, learnt = found
+            self.learner.load(learnt)
 
 
 # --- small parts -----------------------------------------------------------------------------------------------------
@@ -626,97 +505,6 @@ class Pending:
             data_s=self.data_s,
             img_per_s=self.images / self.step_s,
         )
-
-
-class Clock:
-    """Training seconds over all attempts, pauses left out."""
-
-    def __init__(self) -> None:
-        self._base_s = 0.0
-        self._since: float | None = None
-
-    def start(self, elapsed_s: float) -> None:
-        """Goes on from `elapsed_s`."""
-        self._base_s = elapsed_s
-        self._since = time.monotonic()
-
-    def pause(self) -> None:
-        """Stops."""
-        self._base_s = self.read()
-        self._since = None
-
-    def resume(self) -> None:
-        """Goes on."""
-        self._since = time.monotonic()
-
-    def read(self) -> float:
-        """Seconds so far."""
-        return self._base_s + (time.monotonic() - self._since if self._since is not None else 0.0)
-
-
-class Meter:
-    """Where a rank's time goes, said once a second. On a GPU it reads only what is long past, and waits for nothing."""
-
-    def __init__(self, place: Place, journal: Journal) -> None:
-        self._place = place
-        self._journal = journal
-        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
-        self.forget()
-
-    def forget(self) -> None:
-        """Begins anew after a pause or an evaluation."""
-        self._began = time.perf_counter()
-        self._steps = 0
-        self._images = 0
-        self._step_s = self._data_s = self._compute_s = 0.0
-        self._computes = 0
-        self._events.clear()
-
-    def computing(self) -> Callable[[], None]:
-        """Call what it returns when the gradients are there."""
-        if self._place.device.type == "cuda":
-            begin, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-            begin.record()
-
-            def computed() -> None:
-                end.record()
-                self._events.append((begin, end))
-
-            return computed
-        began = time.perf_counter()
-
-        def computed_here() -> None:
-            self._compute_s += time.perf_counter() - began
-            self._computes += 1
-
-        return computed_here
-
-    def stepped(self, step: int, images: int, step_s: float, data_s: float) -> None:
-        """One step of this rank is through."""
-        self._steps += 1
-        self._images += images
-        self._step_s += step_s
-        self._data_s += data_s
-        now = time.perf_counter()
-        if now - self._began < SAY_S:
-            return
-        while self._events and self._events[0][1].query():
-            begin, end = self._events.pop(0)
-            self._compute_s += begin.elapsed_time(end) / 1000
-            self._computes += 1
-        self._journal.emit(
-            RankProgressed(
-                rank=self._place.rank,
-                step=step,
-                img_per_s=self._images / (now - self._began),
-                step_s=self._step_s / self._steps,
-                data_s=self._data_s / self._steps,
-                compute_s=self._compute_s / self._computes if self._computes else None,
-            )
-        )
-        events = self._events[:]
-        self.forget()
-        self._events = events
 
 
 if __name__ == "__main__":

@@ -1,0 +1,72 @@
+"""Accuracy over the held-out pictures: each counted once by exactly one rank."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from torch.nn import functional
+
+from remote import data
+from remote.learner import Learner
+from remote.place import Place
+
+SAY_S = 0.5
+"""Seconds between two words on how far an evaluation is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What an evaluation found; None where not one picture could be read."""
+
+    top1: float | None
+    top5: float | None
+    loss: float | None
+    """Mean over the pictures."""
+    images: int
+
+
+@torch.inference_mode()
+def evaluate(learner: Learner, batches: Iterable[data.Batch], place: Place, progress: Callable[[int], None]) -> Metrics:
+    """Metrics of the learner's judged net over the batches of all ranks. A collective: each rank brings its share.
+
+    `progress` is told, on rank 0, how many of its own pictures it has seen.
+    """
+    done, said = 0, 0.0
+    sums = torch.zeros(4, dtype=torch.float64, device=place.device)
+    net = learner.judged.eval()
+    for pictures, labels in batches:
+        if len(labels) == 0:
+            continue
+        labels = labels.to(place.device, non_blocking=True)
+        found = learner.scores(pictures)
+        hits = found.topk(min(5, found.shape[1])).indices == labels[:, None]
+        loss = functional.cross_entropy(found, labels, reduction="sum")
+        sums += torch.stack([torch.tensor(len(labels), device=place.device), hits[:, 0].sum(), hits.sum(), loss])
+        done += len(labels)
+        if place.rank == 0 and time.monotonic() - said > SAY_S:
+            said = time.monotonic()
+            progress(done)
+    net.train()
+    dist.all_reduce(sums)
+    count, top1, top5, loss_sum = sums.tolist()
+    if not count:
+        return Metrics(None, None, None, 0)
+    return Metrics(top1 / count, top5 / count, loss_sum / count, int(count))
+
+
+def ratios_of(validation: data.Source, place: Place) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Width over height of every validation picture. A collective: each rank looks at its share."""
+    total = len(validation)
+    ratios = torch.zeros(total, dtype=torch.float64, device=place.device)
+    mine = range(place.rank, total, place.world_size)
+    ratios[list(mine)] = torch.tensor(
+        [data.ratio_of(validation, index) for index in mine], dtype=torch.float64, device=place.device
+    )
+    dist.all_reduce(ratios)
+    return ratios.cpu().numpy()
