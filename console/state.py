@@ -84,6 +84,15 @@ class Billing:
     """EC2 itself took it back."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Fault:
+    """An Xid that the NVIDIA driver reported."""
+
+    received: float
+    gpu: int
+    xid: int
+
+
 @dataclass(frozen=True, eq=False)
 class Node:
     """A place in the gang and the host that holds it."""
@@ -117,6 +126,8 @@ class Node:
     """EC2 has said that it will take the instance back."""
     replacement: str = ""
     """Another host for this place is ``ordered`` or ``ready``; empty where nobody asked for one."""
+    faults: tuple[Fault, ...] = ()
+    """Of its GPUs, the newest last; a few."""
     billing: tuple[Billing, ...] = ()
     records: int = 0
     """Records that came from this host."""
@@ -778,6 +789,15 @@ def _sampled(run: Run, record: Record, event: re.HostSampled) -> Run:
         util_sum=node.util_sum + (util or 0.0),
         util_count=node.util_count + (util is not None),
     )
+
+
+@_arm(re.XidReported)
+def _xid_reported(run: Run, record: Record, event: re.XidReported) -> Run:
+    if record.node is None:
+        return run
+    fault = Fault(record.received, event.gpu, event.xid)
+    run = _node(run, record.node, faults=(*run.nodes[record.node].faults[-31:], fault))
+    return _alert(run, record, "gpu", f"GPU {event.gpu}: the driver reports Xid {event.xid}")
 
 
 @_arm(re.LeaseMoved)

@@ -41,6 +41,7 @@ from remote.events import (
     SpotNoticed,
     TrainerEnded,
     TrainerStarted,
+    XidReported,
 )
 from remote.gpu import GpuMeter
 from remote.job import Job
@@ -74,8 +75,17 @@ _POWEROFF_S = 20.0
 
 def torch_version() -> str | None:
     """The installed torch's version, found without importing it; None where there is none."""
+    return _version("torch")
+
+
+def nccl_version() -> str | None:
+    """The NCCL that PyPI's torch brings; None where torch is built otherwise, or for CPUs."""
+    return next(filter(None, map(_version, ("nvidia-nccl-cu13", "nvidia-nccl-cu12", "nvidia-nccl-cu11"))), None)
+
+
+def _version(distribution: str) -> str | None:
     try:
-        return metadata.version("torch")
+        return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return None
 
@@ -155,6 +165,9 @@ class Agent:
                 disk_free_mib=shutil.disk_usage(self._folder).free / 2**20,
                 gpu_names=self._gpus.names,
                 free_port=free_port(),
+                driver=self._gpus.driver,
+                cuda=self._gpus.cuda,
+                nccl=nccl_version() if self._gpus.names else None,
             )
         )
         os.write(ready, b"1")
@@ -384,6 +397,8 @@ class Agent:
     def _sample(self) -> None:
         cpu, used, total = self._meter.read()
         self._journal.emit(HostSampled(cpu_util_pct=cpu, mem_used_mib=used, mem_total_mib=total, **self._gpus.read()))
+        for fault in self._gpus.xids():
+            self._journal.emit(XidReported(gpu=fault.gpu, xid=fault.xid))
 
 
 def give_host_back(job: Job, reason: str) -> None:

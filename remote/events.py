@@ -50,6 +50,12 @@ class AgentStarted(Event):
     """Empty on a CPU host."""
     free_port: int
     """A TCP port that was free when the agent looked: where this node would hold the rendezvous."""
+    driver: str | None = None
+    """Version of the NVIDIA driver."""
+    cuda: str | None = None
+    """The newest CUDA that the driver knows, ``12.8``."""
+    nccl: str | None = None
+    """Version of the NCCL distribution that torch brings, found and not imported."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +107,29 @@ class HostSampled(Event):
     """NVML GPM SM_UTIL, Hopper on; empty where the card has no GPM."""
     gpu_tensor_util_pct: Numbers = ()
     """NVML GPM ANY_TENSOR_UTIL, Hopper on."""
+    gpu_mem_bw_util_pct: Numbers = ()
+    """NVML GPM DRAM_BW_UTIL: share of the memory's peak bandwidth, Hopper on."""
+    gpu_mem_clock_mhz: Numbers = ()
+    gpu_power_limit_w: Numbers = ()
+    """The limit that is enforced."""
+    gpu_throttle: tuple[str | None, ...] = ()
+    """Why clocks are lower than they could be: nvidia-smi's names of NVML's clocks event reasons, joined by ``+``
+    (``sw_power_cap+hw_thermal_slowdown``); empty where nothing holds them back. ``gpu_idle`` is no fault."""
+    gpu_ecc_uncorrected: Numbers = ()
+    """Uncorrectable memory errors since the driver was loaded; None without ECC."""
+    gpu_remapped_rows: Numbers = ()
+    """Rows of memory that were replaced by spare ones, over the card's life."""
+    gpu_row_remap: tuple[str | None, ...] = ()
+    """``pending`` where the card wants a reset to replace a row, ``failed`` where no spare one is left, else empty."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class XidReported(Event):
+    """The NVIDIA driver reported a fault of a GPU; NVIDIA's table of Xid errors says what `xid` means."""
+
+    gpu: int
+    """NVML's index."""
+    xid: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,99 +1,283 @@
 """A look at a host's NVIDIA GPUs through NVML, and through its GPM where the card has it (Hopper on).
 
-NVML's utilisation is the share of time in which any kernel ran; a hung all-reduce reads 100. GPM's SM and tensor
-activity say how busy the chip was, and are asked for where ``nvmlGpmQueryDeviceSupport`` says yes. What a card does
-not tell is None. Without pynvml or a driver there are no GPUs here, and `why` says which of the two it is.
+NVML's utilisation is the share of time in which any kernel ran; a hung all-reduce reads 100. GPM's SM, tensor and
+memory activity say how busy the chip was, and are asked for where ``nvmlGpmQueryDeviceSupport`` says yes. What a card
+does not tell is None, and is not asked for again. Without pynvml or a driver there are no GPUs here, and `why` says
+which of the two it is.
 """
 
 from __future__ import annotations
 
+import importlib
+import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Final
 
 from remote.events import Numbers
 
 MIB = 1024 * 1024
+SLOW_S = 10.0
+"""What a fault or an administrator changes, and not the load, is asked for so seldom."""
+_XIDS_A_LOOK = 32
+"""A card that falls off the bus can report without end."""
+
+CLOCK_REASONS: Final = {
+    0x001: "gpu_idle",
+    0x002: "applications_clocks_setting",
+    0x004: "sw_power_cap",
+    0x008: "hw_slowdown",
+    0x010: "sync_boost",
+    0x020: "sw_thermal_slowdown",
+    0x040: "hw_thermal_slowdown",
+    0x080: "hw_power_brake_slowdown",
+    0x100: "display_clocks_setting",
+    0x200: "board_limit",
+    0x400: "reliability",
+}
+"""Bits of ``nvmlDeviceGetCurrentClocksEventReasons`` (nvml.h, nvmlClocksEventReason*), named as nvidia-smi does."""
+
+Texts = tuple[str | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Xid:
+    """A fault that the driver reported: NVIDIA's table of Xid errors says what the number means."""
+
+    gpu: int
+    xid: int
 
 
 class GpuMeter:
     """All GPUs of the host."""
 
-    def __init__(self) -> None:
+    def __init__(self, nvml: Any = None) -> None:
+        """`nvml`: what to ask, as the module ``pynvml``, which is taken where nothing is given."""
         self.names: tuple[str, ...] = ()
         self.why = ""
         """Why there are none; empty where there are some."""
+        self.driver: str | None = None
+        self.cuda: str | None = None
+        """The newest CUDA that the driver knows."""
         self._handles: list[Any] = []
         self._gpm: dict[int, Any] = {}
+        self._mute: set[tuple[Callable[..., Any], int]] = set()
+        self._slow: dict[str, Numbers | Texts] = {}
+        self._slow_at = float("-inf")
+        self._events: Any = None
+        if nvml is None:
+            try:
+                nvml = importlib.import_module("pynvml")
+            except ImportError:
+                self.why = "nvidia-ml-py (pynvml) is not installed for this Python"
+                return
+        self._nvml: Any = nvml
         try:
-            import pynvml
-        except ImportError:
-            self.why = "nvidia-ml-py (pynvml) is not installed for this Python"
-            return
-        self._nvml: Any = pynvml
-        try:
-            pynvml.nvmlInit()
-            count = pynvml.nvmlDeviceGetCount()
-            self._handles = [pynvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
-            names = [pynvml.nvmlDeviceGetName(handle) for handle in self._handles]
-            self.names = tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
-        except pynvml.NVMLError as error:
+            nvml.nvmlInit()
+            count = nvml.nvmlDeviceGetCount()
+            self._handles = [nvml.nvmlDeviceGetHandleByIndex(index) for index in range(count)]
+            self.names = tuple(_text(nvml.nvmlDeviceGetName(handle)) for handle in self._handles)
+        except nvml.NVMLError as error:
             self.why = f"NVML: {error}"
             self._handles = []
             return
+        self._about_the_driver()
         for index, handle in enumerate(self._handles):
-            support = self._ask(pynvml.nvmlGpmQueryDeviceSupport, handle)
-            if support is not None and support.isSupportedDevice:
-                self._gpm[index] = self._ask(self._gpm_sample, handle)
+            if self._has_gpm(handle):
+                self._gpm[index] = self._first_gpm_sample(handle)
+        self._listen()
 
-    def read(self) -> dict[str, Numbers]:
+    def _about_the_driver(self) -> None:
+        driver = self._ask(lambda: self._nvml.nvmlSystemGetDriverVersion())
+        self.driver = None if driver is None else _text(driver)
+        cuda = self._ask(lambda: self._nvml.nvmlSystemGetCudaDriverVersion())
+        self.cuda = None if cuda is None else f"{cuda // 1000}.{cuda % 1000 // 10}"
+
+    # --- looks -----------------------------------------------------------------------------------------------------
+
+    def read(self) -> dict[str, Any]:
         """The GPU fields of a ``HostSampled``; empty where there are no GPUs."""
         if not self._handles:
             return {}
-        nvml = self._nvml
-        each: dict[str, Callable[[Any], float]] = {
-            "gpu_util_pct": lambda handle: float(nvml.nvmlDeviceGetUtilizationRates(handle).gpu),
-            "gpu_mem_used_mib": lambda handle: nvml.nvmlDeviceGetMemoryInfo(handle).used / MIB,
-            "gpu_mem_total_mib": lambda handle: nvml.nvmlDeviceGetMemoryInfo(handle).total / MIB,
-            "gpu_power_w": lambda handle: nvml.nvmlDeviceGetPowerUsage(handle) / 1000,
-            "gpu_temp_c": lambda handle: float(nvml.nvmlDeviceGetTemperature(handle, nvml.NVML_TEMPERATURE_GPU)),
-            "gpu_sm_clock_mhz": lambda handle: float(nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)),
+        values: dict[str, Any] = {
+            "gpu_util_pct": self._each(self._util_pct),
+            "gpu_power_w": self._each(self._power_w),
+            "gpu_temp_c": self._each(self._temp_c),
+            "gpu_sm_clock_mhz": self._each(self._sm_clock_mhz),
+            "gpu_mem_clock_mhz": self._each(self._mem_clock_mhz),
+            "gpu_throttle": self._each(self._throttle),
         }
-        values: dict[str, Numbers] = {
-            name: tuple(self._ask(question, handle) for handle in self._handles) for name, question in each.items()
-        }
+        memory = self._each(self._memory_mib)
+        values["gpu_mem_used_mib"] = tuple(None if one is None else one[0] for one in memory)
+        values["gpu_mem_total_mib"] = tuple(None if one is None else one[1] for one in memory)
+        if time.monotonic() - self._slow_at >= SLOW_S:
+            self._slow_at = time.monotonic()
+            self._slow = {
+                "gpu_power_limit_w": self._each(self._power_limit_w),
+                "gpu_ecc_uncorrected": self._each(self._ecc_uncorrected),
+                "gpu_remapped_rows": self._each(self._remapped_rows),
+                "gpu_row_remap": self._each(self._row_remap),
+            }
+        values |= self._slow
         if self._gpm:
             activity = [self._activity(index, handle) for index, handle in enumerate(self._handles)]
             values["gpu_sm_util_pct"] = tuple(one[0] for one in activity)
             values["gpu_tensor_util_pct"] = tuple(one[1] for one in activity)
-        return values
+            values["gpu_mem_bw_util_pct"] = tuple(one[2] for one in activity)
+        # What no card says takes no room in the journal.
+        said = {name: each for name, each in values.items() if any(value is not None for value in each)}
+        return {"gpu_util_pct": values["gpu_util_pct"], **said}
 
-    def _ask(self, question: Callable[..., Any], *arguments: Any) -> Any:
+    def xids(self) -> list[Xid]:
+        """The faults that came since the last look; returns at once."""
+        found: list[Xid] = []
+        while self._events is not None and len(found) < _XIDS_A_LOOK:
+            try:
+                data = self._nvml.nvmlEventSetWait_v2(self._events, 0)
+                if data.eventType == self._nvml.nvmlEventTypeXidCriticalError:
+                    found.append(Xid(int(self._nvml.nvmlDeviceGetIndex(data.device)), int(data.eventData)))
+            except self._nvml.NVMLError as error:
+                if not isinstance(error, self._nvml.NVMLError_Timeout):
+                    # The card that the event is of is gone, or the driver is: what was known is kept, no more is asked.
+                    self._events = None
+                break
+        return found
+
+    def _listen(self) -> None:
+        events = self._ask(lambda: self._nvml.nvmlEventSetCreate())
+        xid = getattr(self._nvml, "nvmlEventTypeXidCriticalError", None)
+        for handle in self._handles if events is not None and xid is not None else ():
+            try:
+                self._nvml.nvmlDeviceRegisterEvents(handle, xid, events)
+                self._events = events
+            except self._nvml.NVMLError:
+                continue
+
+    def _each(self, question: Callable[[Any], Any]) -> tuple[Any, ...]:
+        """An answer a card; one that does not support the question is not asked again."""
+        answers: list[Any] = []
+        for index, handle in enumerate(self._handles):
+            answer = None
+            if (question, index) not in self._mute:
+                try:
+                    answer = question(handle)
+                except (self._nvml.NVMLError_NotSupported, self._nvml.NVMLError_FunctionNotFound, AttributeError):
+                    # AttributeError: an older pynvml does not know the question either.
+                    self._mute.add((question, index))
+                except self._nvml.NVMLError:
+                    pass
+            answers.append(answer)
+        return tuple(answers)
+
+    def _ask(self, question: Callable[[], Any]) -> Any:
         try:
-            return question(*arguments)
-        except self._nvml.NVMLError:
+            return question()
+        except (self._nvml.NVMLError, AttributeError):
             return None
+
+    # --- questions to a card -----------------------------------------------------------------------------------------
+
+    def _util_pct(self, handle: Any) -> float:
+        return float(self._nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+
+    def _memory_mib(self, handle: Any) -> tuple[float, float]:
+        memory = self._nvml.nvmlDeviceGetMemoryInfo(handle)
+        return round(memory.used / MIB, 1), round(memory.total / MIB, 1)
+
+    def _power_w(self, handle: Any) -> float:
+        return round(self._nvml.nvmlDeviceGetPowerUsage(handle) / 1000, 1)
+
+    def _temp_c(self, handle: Any) -> float:
+        return float(self._nvml.nvmlDeviceGetTemperature(handle, self._nvml.NVML_TEMPERATURE_GPU))
+
+    def _sm_clock_mhz(self, handle: Any) -> float:
+        return float(self._nvml.nvmlDeviceGetClockInfo(handle, self._nvml.NVML_CLOCK_SM))
+
+    def _mem_clock_mhz(self, handle: Any) -> float:
+        return float(self._nvml.nvmlDeviceGetClockInfo(handle, self._nvml.NVML_CLOCK_MEM))
+
+    def _throttle(self, handle: Any) -> str:
+        nvml = self._nvml
+        # Named so since driver 535; the older name asks the same.
+        ask = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
+        try:
+            bits = int(ask(handle) if ask else nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+        except nvml.NVMLError_FunctionNotFound:
+            bits = int(nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
+        return clock_reasons(bits)
+
+    def _power_limit_w(self, handle: Any) -> float:
+        return round(self._nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000, 1)
+
+    def _ecc_uncorrected(self, handle: Any) -> float:
+        nvml = self._nvml
+        return float(
+            nvml.nvmlDeviceGetTotalEccErrors(handle, nvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED, nvml.NVML_VOLATILE_ECC)
+        )
+
+    def _remapped_rows(self, handle: Any) -> float:
+        corrected, uncorrected, _, _ = self._nvml.nvmlDeviceGetRemappedRows(handle)
+        return float(corrected + uncorrected)
+
+    def _row_remap(self, handle: Any) -> str:
+        _, _, pending, failed = self._nvml.nvmlDeviceGetRemappedRows(handle)
+        return "failed" if failed else "pending" if pending else ""
+
+    def _has_gpm(self, handle: Any) -> bool:
+        support = self._ask(lambda: self._nvml.nvmlGpmQueryDeviceSupport(handle))
+        return support is not None and bool(support.isSupportedDevice)
+
+    def _first_gpm_sample(self, handle: Any) -> Any:
+        return self._ask(lambda: self._gpm_sample(handle))
 
     def _gpm_sample(self, handle: Any) -> Any:
         sample = self._nvml.nvmlGpmSampleAlloc()
-        self._nvml.nvmlGpmSampleGet(handle, sample)
+        try:
+            self._nvml.nvmlGpmSampleGet(handle, sample)
+        except self._nvml.NVMLError:
+            self._nvml.nvmlGpmSampleFree(sample)
+            raise
         return sample
 
-    def _activity(self, index: int, handle: Any) -> tuple[float | None, float | None]:
-        """(SM utilisation %, any tensor core utilisation %) since the last look."""
+    def _activity(self, index: int, handle: Any) -> Numbers:
+        """(SM utilisation, any tensor core utilisation, DRAM bandwidth utilisation), % since the last look."""
         before, nvml = self._gpm.get(index), self._nvml
-        after = self._ask(self._gpm_sample, handle) if before is not None else None
+        after = self._ask(lambda: self._gpm_sample(handle)) if before is not None else None
         if after is None:
-            return None, None
+            return None, None, None
+        metrics = (
+            nvml.NVML_GPM_METRIC_SM_UTIL,
+            nvml.NVML_GPM_METRIC_ANY_TENSOR_UTIL,
+            nvml.NVML_GPM_METRIC_DRAM_BW_UTIL,
+        )
         question = nvml.c_nvmlGpmMetricsGet_t()
         question.version = nvml.NVML_GPM_METRICS_GET_VERSION
-        question.numMetrics = 2
+        question.numMetrics = len(metrics)
         question.sample1, question.sample2 = before, after
-        question.metrics[0].metricId = nvml.NVML_GPM_METRIC_SM_UTIL
-        question.metrics[1].metricId = nvml.NVML_GPM_METRIC_ANY_TENSOR_UTIL
-        answer = self._ask(nvml.nvmlGpmMetricsGet, question)
-        self._ask(nvml.nvmlGpmSampleFree, before)
+        for place, metric in enumerate(metrics):
+            question.metrics[place].metricId = metric
+        answered = self._answered(lambda: nvml.nvmlGpmMetricsGet(question))
+        self._ask(lambda: nvml.nvmlGpmSampleFree(before))
         self._gpm[index] = after
-        if answer is None:
-            return None, None
-        said = [one.value if one.nvmlReturn == nvml.NVML_SUCCESS else None for one in question.metrics[:2]]
-        return said[0], said[1]
+        if not answered:
+            return None, None, None
+        said = question.metrics[: len(metrics)]
+        return tuple(round(one.value, 1) if one.nvmlReturn == nvml.NVML_SUCCESS else None for one in said)
+
+    def _answered(self, question: Callable[[], Any]) -> bool:
+        try:
+            question()
+        except (self._nvml.NVMLError, AttributeError):
+            return False
+        return True
+
+
+def clock_reasons(bits: int) -> str:
+    """Why clocks are lower than they could be, names joined by ``+``; empty where nothing holds them back."""
+    named = [name for bit, name in CLOCK_REASONS.items() if bits & bit]
+    rest = bits & ~sum(CLOCK_REASONS)
+    return "+".join([*named, hex(rest)] if rest else named)
+
+
+def _text(said: Any) -> str:
+    return said.decode() if isinstance(said, bytes) else str(said)

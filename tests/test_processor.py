@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from remote.control import CONTROL, Wish, WishReader, write_wish
-from remote.gpu import GpuMeter
 from remote.processor import MachineMeter, ShareMeter, boot_id, descendants, memory_mib
 
 ROOT = Path(__file__).parent.parent
@@ -123,53 +122,6 @@ def test_a_host_that_idles_takes_nothing() -> None:
 
 def test_a_host_with_no_processes_says_nothing() -> None:
     assert ShareMeter(list, 2).read() == (None, None, None)
-
-
-# --- GPUs ------------------------------------------------------------------------------------------------------------
-
-
-def gpus_of(program: str) -> list[str]:
-    """(why, names, what is read) of a GpuMeter in a fresh interpreter in which `program` ran before."""
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            f"{program}\nfrom remote.gpu import GpuMeter; m = GpuMeter(); print(m.why, m.names, m.read(), sep='|')",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
-    return done.stdout.strip().split("|")
-
-
-def test_without_pynvml_there_are_no_gpus_and_a_reason() -> None:
-    # As on a host on which nvidia-ml-py is not installed: the import system does not find it.
-    why, names, read = gpus_of("import sys; sys.modules['pynvml'] = None")
-    assert why == "nvidia-ml-py (pynvml) is not installed for this Python"
-    assert (names, read) == ("()", "{}")
-
-
-def test_without_a_driver_there_are_no_gpus_and_a_reason() -> None:
-    pytest.importorskip("pynvml")
-    if GpuMeter().names:
-        pytest.skip("this machine has GPUs")
-    why, names, read = gpus_of("")
-    assert why.startswith("NVML: ")
-    assert len(why) > len("NVML: ")
-    assert (names, read) == ("()", "{}")
-
-
-def test_gpus_where_there_are_some() -> None:
-    meter = GpuMeter()
-    if not meter.names:
-        pytest.skip(f"no GPUs: {meter.why}")
-    read = meter.read()
-    assert meter.why == ""
-    assert all(len(values) == len(meter.names) for values in read.values())
-    assert all(total is None or total > 1000 for total in read["gpu_mem_total_mib"])
 
 
 # --- what the agent asks of the ranks ---------------------------------------------------------------------------------

@@ -222,3 +222,12 @@ def test_a_series_has_ends() -> None:
     assert Series([1, 2]) != Series([1, 3])
     assert Series([1, 2]) != Series([1])
     assert hash(Series([1, 2])) == hash(Series([1, 2]))
+
+
+def test_an_xid_is_kept_on_its_node_and_raised() -> None:
+    run = folded(
+        [Record(START_T, START_T, created()), Record(START_T + 5, START_T, re.XidReported(gpu=3, xid=79), 1, 0)]
+    )
+    assert [(fault.gpu, fault.xid, fault.received) for fault in run.nodes[1].faults] == [(3, 79, START_T + 5)]
+    assert run.alerts[-1].text == "GPU 3: the driver reports Xid 79"
+    assert run.alerts[-1].node == 1
