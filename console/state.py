@@ -62,6 +62,12 @@ class Rank:
     step_s: float | None = None
     data_s: float | None = None
     compute_s: float | None = None
+    allreduce_s: float | None = None
+    """A part of `compute_s`."""
+    optimizer_s: float | None = None
+    mem_used_mib: float | None = None
+    mem_reserved_mib: float | None = None
+    mem_peak_mib: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,6 +207,8 @@ class Checkpoint:
     fetched: str | None = None
     """Its path in the run directory."""
     save_s: float | None = None
+    wait_s: float | None = None
+    """The part of `save_s` for which training stood still."""
     fetch_s: float | None = None
     """How long the way to the laptop took."""
 
@@ -851,6 +859,11 @@ def _rank_progressed(run: Run, record: Record, event: re.RankProgressed) -> Run:
             step_s=event.step_s,
             data_s=event.data_s,
             compute_s=event.compute_s,
+            allreduce_s=event.allreduce_s,
+            optimizer_s=event.optimizer_s,
+            mem_used_mib=event.mem_used_mib,
+            mem_reserved_mib=event.mem_reserved_mib,
+            mem_peak_mib=event.mem_peak_mib,
         )
         if rank.rank == event.rank
         else rank
@@ -993,7 +1006,14 @@ def _checkpoint_saved(run: Run, record: Record, event: re.CheckpointSaved) -> Ru
     if record.node is None:
         return run
     saved = Checkpoint(
-        event.step, event.epoch, record.node, event.path, event.size_bytes, event.sha256, save_s=event.save_s
+        step=event.step,
+        epoch=event.epoch,
+        node=record.node,
+        path=event.path,
+        size_bytes=event.size_bytes,
+        sha256=event.sha256,
+        save_s=event.save_s,
+        wait_s=event.wait_s,
     )
     run = _changed(run, checkpoints=(*run.checkpoints[-3:], saved))
     return run if event.reason == "epoch" else _log(run, record, f"checkpoint of step {event.step} saved")

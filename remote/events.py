@@ -269,6 +269,11 @@ class TrainingStarted(Event):
     elapsed_s: float = 0.0
     """Training seconds that earlier attempts took up to ``start_step``."""
     precision: str = "float32"
+    device_name: str = ""
+    """Rank 0's GPU as its driver calls it; empty on a CPU."""
+    peak_flops: float | None = None
+    """The most floating-point operations a second that one such device can do in ``precision``, by its data sheet; None
+    for a CPU and for a GPU that is not in the table (`remote.peak`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,6 +288,8 @@ class PhaseStarted(Event):
     steps_per_epoch: int
     min_scale: float
     rectangular: bool
+    flops_per_image: float | None = None
+    """Floating-point operations of one picture's forward and backward pass at this size; a multiply-add is two."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -318,6 +325,17 @@ class RankProgressed(Event):
     """Mean seconds a step spent waiting for data."""
     compute_s: float | None = None
     """Mean seconds a step from having the batch to having the gradients, the exposed all-reduce included."""
+    allreduce_s: float | None = None
+    """Mean seconds a step, a part of ``compute_s``, in which it had nothing left to compute and waited until the
+    gradients of the other ranks were in: the exposed all-reduce. 0 where there are no others."""
+    optimizer_s: float | None = None
+    """Mean seconds a step from having the gradients to having moved the parameters."""
+    mem_used_mib: float | None = None
+    """On a GPU what this rank's tensors take; on a CPU the rank's resident memory."""
+    mem_reserved_mib: float | None = None
+    """On a GPU what torch's allocator holds for them; None on a CPU."""
+    mem_peak_mib: float | None = None
+    """The most that ``mem_used_mib`` has been since the rank began."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -372,8 +390,11 @@ class CheckpointSaved(Event):
     size_bytes: int
     sha256: str
     save_s: float
+    """From the step boundary that it is of to the last byte on the disk."""
     reason: str
     """``epoch``, ``operator`` or ``stop``."""
+    wait_s: float | None = None
+    """The part of ``save_s`` for which training stood still."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
