@@ -6,17 +6,18 @@ import asyncio
 import inspect
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import ClassVar, Final, cast
 
 from textual.app import App, SystemCommand
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.content import Content
 from textual.screen import Screen
 from textual.worker import Worker, WorkerError
 
-from console.source import Player, Source
+from console.source import Source
 from console.tui import keys
+from console.tui.bindings import whole_keymap
 from console.tui.moment import Moment, moment_of, same
 from console.tui.palette import Actions
 from console.tui.screens import questions
@@ -25,8 +26,6 @@ from console.tui.screens.help import HelpScreen
 from console.tui.screens.node import NodeScreen
 from console.tui.screens.run import RunScreen
 from console.tui.themes import DARK
-from console.tui.widgets.log import LogPane
-from console.tui.widgets.nodes import NodesPane
 
 Factory = Callable[[], Source | Awaitable[Source]]
 """Makes the source, at once or in its own time; called after the first paint, inside the event loop."""
@@ -61,6 +60,8 @@ class ConsoleApp(App[int]):
         self._work: Worker[None] | None = None
         self._leave_at_end = False
         self._leaving = False
+        self.keymap: dict[str, str] = {}
+        """The keys that are not their bindings' own, by the bindings' ids."""
         self.failure: Exception | None = None
         """What ended the source, where it was no order of ours; the screen shows it as a sentence."""
 
@@ -215,22 +216,15 @@ class ConsoleApp(App[int]):
 
     # --- help and palette ------------------------------------------------------------------------------------------
 
+    def set_keymap(self, keymap: Mapping[str, str]) -> None:
+        """Gives bindings, by id, other keys than their own."""
+        self.keymap = dict(keymap)
+        super().set_keymap(whole_keymap(keymap))
+
     def action_help(self) -> None:
-        """Lists the keys that this console has, the ones of the open screen as they are mapped."""
-        mapped: dict[str | None, Binding] = {}
-        for active in self.screen.active_bindings.values():
-            mapped.setdefault(active.binding.id, active.binding)
-        log = isinstance(self._source, Player)
-        groups: dict[str, list[tuple[str, Binding]]] = {}
-        here = [*NodesPane.BINDINGS, *NodeScreen.BINDINGS, *LogPane.BINDINGS]
-        for declared in [*keys.RUN, *keys.PLAY, *keys.PANES, *here, *keys.APP]:
-            assert isinstance(declared, Binding)
-            group = keys.context(declared)
-            if (group == "run" and (log or self._read_only)) or (group == "play" and not log):
-                continue
-            binding = mapped.get(declared.id, declared.with_key(declared.key.split(",")[0], declared.key_display))
-            groups.setdefault(group, []).append((self.get_key_display(binding), declared))
-        self.push_screen(HelpScreen(groups))
+        """Lists the keys of the open screen as they are mapped, those of the focused pane first."""
+        opens = [NodeScreen] if self.screen is self._screen else []
+        self.push_screen(HelpScreen(self.screen, self.keymap, opens=opens))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Of Textual's own commands those that make sense here; quitting and keys are ours."""

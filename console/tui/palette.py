@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import TYPE_CHECKING, cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.types import IgnoreReturnCallbackType
 
+from console.tui.bindings import bound
+
+if TYPE_CHECKING:
+    from console.tui.app import ConsoleApp
+
 
 class Actions(Provider):
-    """The keys of the screen that is open, as sentences."""
+    """The keys of the screen that is open and of all its panes, as sentences."""
 
     async def discover(self) -> Hits:
         """All of them."""
@@ -26,15 +32,11 @@ class Actions(Provider):
                 yield Hit(score, matcher.highlight(name), callback, help=help_text)
 
     def _actions(self) -> Iterator[tuple[str, str, IgnoreReturnCallbackType]]:
-        seen: set[str] = set()
-        for active in self.screen.active_bindings.values():
-            binding = active.binding
-            if not active.enabled or not binding.id or binding.id in seen:
-                continue
-            seen.add(binding.id)
-            key = self.app.get_key_display(binding)
+        app = cast("ConsoleApp", self.app)
+        for one in bound(self.screen, app.keymap):
+            key = app.get_key_display(one.binding)
             yield (
-                binding.tooltip or binding.description,
+                one.binding.tooltip or one.binding.description,
                 f"key {key}",
-                partial(self.app.run_action, binding.action, active.node),
+                partial(app.run_action, one.binding.action, one.node),
             )

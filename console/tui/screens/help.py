@@ -1,18 +1,19 @@
-"""All keys, by what they act on."""
+"""All keys, by what they act on; those of the pane with the focus come first."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Label
 
 from console.tui import keys
+from console.tui.bindings import bound, declared, mapped
 
 
 class HelpScreen(ModalScreen[None]):
@@ -22,10 +23,12 @@ class HelpScreen(ModalScreen[None]):
         Binding("escape,question_mark,q,enter", "dismiss", "close", id="help.close", tooltip="Close the help"),
     ]
 
-    def __init__(self, bindings: Mapping[str, Sequence[tuple[str, Binding]]]) -> None:
-        """`bindings`: for each context its keys, as they are called on a keyboard, with their bindings."""
+    def __init__(
+        self, over: Screen[object], keymap: Mapping[str, str], *, opens: Iterable[type[Screen[None]]] = ()
+    ) -> None:
+        """`over`: the screen whose keys are told; `opens`: those that it leads to."""
         super().__init__()
-        self._groups = bindings
+        self._groups = _groups(over, keymap, opens)
 
     def compose(self) -> ComposeResult:
         """A list a context."""
@@ -34,6 +37,22 @@ class HelpScreen(ModalScreen[None]):
             box.border_subtitle = "Esc closes"
             for group, bindings in self._groups.items():
                 lines = [Content.styled(keys.CONTEXTS.get(group, group), "bold $accent")]
-                for key, binding in bindings:
+                for binding in bindings:
+                    key = self.app.get_key_display(binding)
                     lines.append(Content.assemble((f"  {key:>9}  ", "bold"), binding.tooltip or binding.description))
                 yield Label(Content("\n").join(lines), classes="keys")
+
+
+def _groups(
+    over: Screen[object], keymap: Mapping[str, str], opens: Iterable[type[Screen[None]]]
+) -> dict[str, list[Binding]]:
+    groups: dict[str, list[Binding]] = {}
+    found = list(bound(over, keymap))
+    first = {keys.context(one.binding) for one in found if one.focused}
+    for one in found:
+        groups.setdefault(keys.context(one.binding), []).append(one.binding)
+    for screen in opens:
+        for binding in declared(screen):
+            groups.setdefault(keys.context(binding), []).append(mapped(binding, keymap))
+    # What the focus is on comes first, what is true everywhere last.
+    return dict(sorted(groups.items(), key=lambda group: (group[0] not in first, group[0] == "app")))

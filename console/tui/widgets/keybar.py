@@ -8,6 +8,7 @@ from textual import events
 from textual.binding import Binding
 
 from console.tui.ink import Ink, Line, cells
+from console.tui.keys import context
 from console.tui.moment import Moment
 from console.tui.widgets.pane import Pane
 
@@ -41,11 +42,9 @@ class KeyBar(Pane, can_focus=False):
         for one in active:
             if one.enabled and one.binding.show and one.binding.id:
                 seen.setdefault(one.binding.id, one.binding)
-        order = ("run.", "play.", "nodes.", "log.", "node.", "pane.", "app.")
-        return sorted(
-            seen.values(),
-            key=lambda binding: next((at for at, start in enumerate(order) if (binding.id or "").startswith(start)), 9),
-        )
+        # The run's own, the clock's, the focused pane's; what is always there comes last.
+        order = ("run", "play", "", "pane", "app")
+        return sorted(seen.values(), key=lambda one: order.index(found if (found := context(one)) in order else ""))
 
     def _label(self, binding: Binding) -> str:
         return self.app.get_key_display(binding)

@@ -1,0 +1,77 @@
+"""What is done to a live run by key: commands, and the questions before those that cost or destroy."""
+
+from __future__ import annotations
+
+from console.budget import dollars, least_usd
+from console.source import Player
+from console.tui.screens import questions
+from console.tui.screens.source_screen import SourceScreen
+
+ACTIONS = ("control", "stop", "terminate", "budget", "pause")
+"""The actions that are here."""
+
+
+class Controls(SourceScreen):
+    """The part of a screen that commands the run."""
+
+    def action_control(self, command: str) -> None:
+        """Sends a command that needs no confirmation."""
+        self.send(command)
+
+    def action_pause(self) -> None:
+        """Pauses a run that trains, resumes one that is paused."""
+        controls = self.source.controls if self.source is not None else frozenset[str]()
+        paused = self.moment.run.paused_since is not None or "pause" not in controls
+        self.send("resume" if paused and "resume" in controls else "pause")
+
+    def action_stop(self) -> None:
+        """Asks, then stops."""
+        self._asked("stop", lambda: questions.stop(self.moment))
+
+    def action_terminate(self) -> None:
+        """Asks for the word, then terminates."""
+        self._asked("terminate", lambda: questions.terminate(self.moment))
+
+    def action_budget(self) -> None:
+        """Asks how much, then sets it."""
+        if not self._allowed("budget"):
+            return
+        if least_usd(self.moment.run, self.moment.now) is None:
+            self.say("No price is known for these hosts, so no budget can be held.")
+            return
+        self.app.push_screen(questions.budget(lambda: self.moment), self._have_budget)
+
+    def _have_budget(self, typed: str | None) -> None:
+        usd = dollars(typed or "")
+        if usd is not None:
+            self.send("budget", usd=usd)
+
+    def _asked(self, command: str, question: questions.Asking) -> None:
+        if self._allowed(command):
+            self.app.push_screen(question(), lambda answer: self.send(command) if answer == command else None)
+
+    def _allowed(self, command: str) -> bool:
+        if self.read_only or self.source is None:
+            self.say("There is no run yet." if self.source is None else "This console only looks on.")
+            return False
+        if command in self.source.controls:
+            return True
+        run = self.moment.run
+        if isinstance(self.source, Player):
+            self.say(f"This is a log: there is nothing to {command}.")
+        else:
+            verb = "set a budget" if command == "budget" else command
+            self.say(f"Cannot {verb} now: the run is {run.status}.")
+        return False
+
+    def send(self, command: str, **arguments: float) -> None:
+        """Hands a command to the source; what came of it shows in the run."""
+        if self._allowed(command):
+            self.run_worker(self._command(command, **arguments), group="commands", exit_on_error=False)
+
+    async def _command(self, command: str, **arguments: float) -> None:
+        assert self.source is not None
+        try:
+            await self.source.command(command, **arguments)
+        except Exception as error:  # A command that fails must not take the console with it.
+            self.say(f"{command}: {error or type(error).__name__}")

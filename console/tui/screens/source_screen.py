@@ -1,0 +1,34 @@
+"""A screen over a `Source`: what its parts (layout, controls, playback) share."""
+
+from __future__ import annotations
+
+from textual.content import Content
+from textual.screen import Screen
+
+from console.source import Source
+from console.tui.moment import Moment, moment_of
+
+
+class SourceScreen(Screen[None]):
+    """Holds the source and the moment that is shown."""
+
+    def __init__(self, *, read_only: bool) -> None:
+        super().__init__()
+        self.source: Source | None = None
+        """Set by the app once there is one."""
+        self.read_only = read_only
+        self.moment = Moment(read_only=read_only)
+
+    def show(self, moment: Moment) -> None:
+        """Draws the moment. Called inside the app's `batch_update`."""
+        raise NotImplementedError
+
+    def moved(self) -> None:
+        """Shows where the source stands now, without waiting for the next tick."""
+        if self.source is not None:
+            with self.app.batch_update():
+                self.show(moment_of(self.source, read_only=self.read_only))
+
+    def say(self, sentence: str) -> None:
+        """A sentence that goes away by itself."""
+        self.notify(Content(sentence).markup, severity="warning", timeout=4)
