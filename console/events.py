@@ -29,7 +29,8 @@ class RunCreated(Event):
     profile: str
     """The profile's name."""
     profile_text: str
-    """The profile as TOML, verbatim; environment values redacted unless named as safe. Empty for a foreign log."""
+    """The profile as TOML, verbatim; environment values redacted unless named as safe. Of a foreign log the
+    phases that it states, or nothing."""
     overrides: tuple[str, ...] = ()
     """KEY=VALUE given on the command line, in order."""
     provider: str

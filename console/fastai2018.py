@@ -155,6 +155,15 @@ def _rate_at(entry: dict[str, Any], epoch: int) -> float:
     return float(begin + (end - begin) * (epoch - first) / (last - first))
 
 
+def _phases_text(phases: Iterable[Phase]) -> str:
+    """The phases as a profile writes them."""
+    return "\n".join(
+        f"[[phase]]\nepochs = [{phase.start_epoch}, {phase.end_epoch}]\nimage_size = {phase.image_size}\n"
+        f"batch_size_per_gpu = {phase.batch_size_per_gpu}\nlr = [{phase.lr_start}, {phase.lr_end}]\n"
+        for phase in phases
+    )
+
+
 def records(lines: Iterable[Line | Lost], *, run_id: str) -> Iterator[Record | Lost]:
     """The log as records: what the run was as of the laptop, all the rest as of node 0, whose rank 0 wrote it.
 
@@ -290,7 +299,7 @@ class _Reader:
                 run_id=self._run_id,
                 version="",
                 profile=f"fast.ai 2018, {nnodes} machines" if nnodes else "fast.ai 2018",
-                profile_text="",
+                profile_text=_phases_text(self._phases),
                 provider="aws",
                 nnodes=nnodes,
                 nproc_per_node=None if world_size is None else min(GPUS, world_size),

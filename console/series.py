@@ -32,6 +32,10 @@ class Series(Generic[T]):
         grown._length = self._length + 1
         return grown
 
+    def shares(self, other: Series[T]) -> bool:
+        """True where one of the two grew from the other: they are equal as far as both go."""
+        return self._buffer is other._buffer
+
     def __len__(self) -> int:
         return self._length
 

@@ -1,0 +1,371 @@
+"""A run's curves: what can be drawn, over which axis, thinned to what a plot can show. Pure.
+
+A day's run has 100,000 steps and more, a plot a few hundred dots across, and it is drawn twice a second. So means over
+8, 64, 512, … steps are kept beside the points (`_Levels`), grown as points come, and a plot reads the level that gives
+it a few entries a dot. They hold for every earlier state of the run too, because a `Series` only ever grows.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from console.ghost import Ghost
+from console.series import Series
+from console.state import Point, Run
+from remote.events import EpochEnded
+
+LOSS: Final = "loss"
+EVAL_LOSS: Final = "eval loss"
+TOP5: Final = "top-5"
+TOP1: Final = "top-1"
+RATE: Final = "img/s"
+LR: Final = "lr"
+SHARE: Final = "share of peak"
+BY_STEP: Final = (LOSS, RATE, LR, SHARE)
+BY_EPOCH: Final = (EVAL_LOSS, TOP5, TOP1)
+
+STEP: Final = "step"
+EPOCH: Final = "epoch"
+TIME: Final = "time"
+AXES: Final = (STEP, EPOCH, TIME)
+
+_FACTOR: Final = 8
+_OF_POINT: Final[dict[str, Callable[[Point], float | None]]] = {
+    LOSS: lambda point: point.loss,
+    RATE: lambda point: point.img_per_s if point.img_per_s > 0 else None,
+    LR: lambda point: point.lr,
+    SHARE: lambda point: getattr(point, "peak_share", None),
+}
+_OF_EPOCH: Final[dict[str, Callable[[EpochEnded], float | None]]] = {
+    EVAL_LOSS: lambda epoch: epoch.val_loss,
+    TOP5: lambda epoch: epoch.top5,
+    TOP1: lambda epoch: epoch.top1,
+    LOSS: lambda epoch: epoch.train_loss,
+    RATE: lambda epoch: epoch.img_per_s,
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Trace:
+    """What of a run is drawn as curves. Times count from where its training began, pauses left out."""
+
+    name: str
+    points: Series[Point]
+    epochs: tuple[EpochEnded, ...]
+    received: tuple[float, ...]
+    """When each epoch's end was received; the points' clock."""
+    began: float | None
+    """When the first step was received."""
+    steps_per_epoch: int | None
+
+    def metrics(self) -> tuple[str, ...]:
+        """What of `BY_STEP` and `BY_EPOCH` it has, in the order in which a screen shows them."""
+        return tuple(name for name in (LOSS, TOP5, TOP1, RATE, LR, EVAL_LOSS, SHARE) if self.has(name))
+
+    def has(self, metric: str) -> bool:
+        """True where it says anything of the metric."""
+        of_point, of_epoch = _OF_POINT.get(metric), _OF_EPOCH.get(metric)
+        if of_point is not None and len(self.points):
+            # The first word of a loss may be missing, and one in the middle; not all three.
+            some = (self.points[0], self.points[len(self.points) // 2], self.points[-1])
+            if any(of_point(point) is not None for point in some):
+                return True
+        return of_epoch is not None and any(of_epoch(epoch) is not None for epoch in self.epochs)
+
+    def has_axis(self, axis: str) -> bool:
+        """True where its values have a place on the axis."""
+        return axis != STEP or bool(len(self.points)) or any(epoch.step for epoch in self.epochs)
+
+
+def trace(run: Run, name: str = "") -> Trace:
+    """The run's curves; shares all with the run."""
+    steps = run.step.steps_per_epoch if run.step else None
+    return Trace(name, run.points, run.epochs, run.epochs_received, run.first_step, steps)
+
+
+def ghost_curve(ghost: Ghost, metric: str) -> tuple[list[float], list[float]]:
+    """The ghost's accuracy over seconds of training."""
+    said = [(mark.elapsed_s, mark.top1 if metric == TOP1 else mark.top5) for mark in ghost.marks]
+    known = [(x, y) for x, y in said if y is not None] if metric in (TOP1, TOP5) else []
+    return [x for x, _ in known], [y for _, y in known]
+
+
+# --- places on an axis -----------------------------------------------------------------------------------------------
+
+
+class _Axis:
+    """Where a trace's points and epochs lie on an axis."""
+
+    def __init__(self, trace: Trace, axis: str) -> None:
+        self.axis = axis
+        # Between two epochs' ends, known on both scales, the places are taken as even.
+        if axis == TIME:
+            self._from = [trace.began or 0.0, *trace.received]
+            self._to = [0.0, *(epoch.elapsed_s for epoch in trace.epochs)]
+            if trace.began is None:
+                del self._from[0], self._to[0]
+            self._slope = 1.0
+        else:
+            self._from = [0.0, *(float(epoch.step) for epoch in trace.epochs)]
+            self._to = [0.0, *(float(epoch.epoch + 1) for epoch in trace.epochs)]
+            self._slope = 1 / (trace.steps_per_epoch or 1)
+
+    def of_point(self, point: Point) -> float:
+        """Of a step."""
+        if self.axis == STEP:
+            return point.step
+        return self._between(point.received if self.axis == TIME else point.step)
+
+    def of_epoch(self, epoch: EpochEnded) -> float:
+        """Of an epoch's end."""
+        if self.axis == TIME:
+            return epoch.elapsed_s
+        return epoch.step if self.axis == STEP else epoch.epoch + 1
+
+    def _between(self, at: float) -> float:
+        known, wanted = self._from, self._to
+        place = bisect_right(known, at)
+        if place == 0 or place == len(known):
+            edge = 0 if place == 0 else -1
+            return wanted[edge] + (at - known[edge]) * self._slope if known else at
+        low, high = known[place - 1], known[place]
+        return wanted[place - 1] + (wanted[place] - wanted[place - 1]) * (at - low) / (high - low)
+
+
+def extent(trace: Trace, axis: str) -> tuple[float, float] | None:
+    """The first and the last place of the trace on the axis; None where it has none."""
+    places: list[float] = []
+    on = _Axis(trace, axis)
+    if len(trace.points):
+        places += [on.of_point(trace.points[0]), on.of_point(trace.points[-1])]
+    if trace.epochs and trace.has_axis(axis):
+        places += [on.of_epoch(trace.epochs[0]), on.of_epoch(trace.epochs[-1])]
+    return (min(places), max(places)) if places else None
+
+
+# --- thinning --------------------------------------------------------------------------------------------------------
+
+
+class _Levels:
+    """Sums and counts of a metric over each full block of 8, 64, 512, … points."""
+
+    def __init__(self, points: Series[Point]) -> None:
+        self.points = points
+        self._of: dict[str, list[list[tuple[float, int]]]] = {}
+
+    def is_of(self, points: Series[Point]) -> bool:
+        """True where `points` is this sequence, longer or shorter, or begins as it does."""
+        return not len(points) or not len(self.points) or points[0] is self.points[0]
+
+    def follow(self, points: Series[Point]) -> None:
+        """Takes the points on; forgets what does not hold for them."""
+        if points.shares(self.points):
+            self.points = points if len(points) > len(self.points) else self.points
+            return
+        # Two sequences that began as one are equal up to somewhere.
+        low, high = 0, min(len(points), len(self.points))
+        while low < high:
+            middle = (low + high) // 2
+            if points[middle] is self.points[middle]:
+                low = middle + 1
+            else:
+                high = middle
+        for levels in self._of.values():
+            for depth, blocks in enumerate(levels):
+                del blocks[low // _FACTOR ** (depth + 1) :]
+        self.points = points
+
+    def level(self, metric: str, depth: int) -> list[tuple[float, int]]:
+        """The blocks of ``8 ** depth`` points, `depth` from 1."""
+        levels = self._of.setdefault(metric, [])
+        while len(levels) < depth:
+            levels.append([])
+        of_point = _OF_POINT[metric]
+        for place, blocks in enumerate(levels[:depth]):
+            if place == 0:
+                done = len(blocks) * _FACTOR
+                values = [of_point(point) for point in self.points[done : len(self.points) // _FACTOR * _FACTOR]]
+                for begin in range(0, len(values), _FACTOR):
+                    some = values[begin : begin + _FACTOR]
+                    if None in some:
+                        known = [value for value in some if value is not None]
+                        blocks.append((sum(known), len(known)))
+                    else:
+                        blocks.append((sum(some), _FACTOR))  # type: ignore[arg-type]
+            else:
+                below = levels[place - 1]
+                for begin in range(len(blocks) * _FACTOR, len(below) - _FACTOR + 1, _FACTOR):
+                    group = below[begin : begin + _FACTOR]
+                    blocks.append((sum([one for one, _ in group]), sum([count for _, count in group])))
+        return levels[depth - 1]
+
+
+_kept: list[_Levels] = []
+_KEPT: Final = 10
+"""The run on the screen and as many beside it as one can tell apart."""
+
+
+def _levels(points: Series[Point]) -> _Levels:
+    for place, held in enumerate(_kept):
+        if held.is_of(points):
+            if place:
+                _kept.insert(0, _kept.pop(place))
+            held.follow(points)
+            return held
+    made = _Levels(points)
+    _kept.insert(0, made)
+    del _kept[_KEPT:]
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Thinned:
+    """A curve as it is drawn."""
+
+    xs: Sequence[float]
+    ys: Sequence[float]
+    steps: int
+    """A value is the mean over about so many steps; 1 where it is the step's own."""
+
+
+def thinned(trace: Trace, metric: str, axis: str, span: tuple[float, float], dots: int) -> Thinned:
+    """At most about `dots` values of the metric within `span` of the axis, with a neighbour on either side.
+
+    Steps that share a dot are drawn as their mean.
+    """
+    on = _Axis(trace, axis)
+    of_point = _OF_POINT.get(metric)
+    if of_point is None or len(trace.points) < 2 or not trace.has(metric):
+        return _of_epochs(trace, metric, on, span)
+    points = trace.points
+    first = max(0, _place(points, on, span[0]) - 1)
+    end = min(len(points), _place(points, on, span[1]) + 1)
+    depth = 0
+    while (end - first) > 4 * dots * _FACTOR**depth:
+        depth += 1
+    size = _FACTOR**depth
+    blocks = _levels(points).level(metric, depth) if depth else []
+    scale = dots / ((span[1] - span[0]) or 1.0)
+    xs: list[float] = []
+    ys: list[float] = []
+    total, count, bucket, x = 0.0, 0, None, 0.0
+    at = first // size * size if depth else first
+    while at < end:
+        if depth and at + size <= len(points) and at // size < len(blocks):
+            value, said = blocks[at // size]
+            here = on.of_point(points[at + size // 2])
+            at += size
+        else:
+            own = of_point(points[at])
+            value, said = (own, 1) if own is not None else (0.0, 0)
+            here = on.of_point(points[at])
+            at += 1
+        if not said:
+            continue
+        own_bucket = math.floor((here - span[0]) * scale)
+        if own_bucket != bucket and count:
+            xs.append(x / count)
+            ys.append(total / count)
+            total, count, x = 0.0, 0, 0.0
+        bucket = own_bucket
+        total, count, x = total + value, count + said, x + here * said
+    if count:
+        xs.append(x / count)
+        ys.append(total / count)
+    return Thinned(xs, ys, max(1, round((end - first) / max(1, len(xs)))))
+
+
+def _of_epochs(trace: Trace, metric: str, on: _Axis, span: tuple[float, float]) -> Thinned:
+    of_epoch = _OF_EPOCH.get(metric)
+    if of_epoch is None or not trace.has_axis(on.axis):
+        return Thinned((), (), 1)
+    said = [(on.of_epoch(epoch), value) for epoch in trace.epochs if (value := of_epoch(epoch)) is not None]
+    xs = [x for x, _ in said]
+    first, end = max(0, bisect_left(xs, span[0]) - 1), bisect_right(xs, span[1]) + 1
+    return Thinned(xs[first:end], [y for _, y in said[first:end]], 1)
+
+
+def _place(points: Series[Point], on: _Axis, x: float) -> int:
+    """The first point at or behind `x`."""
+    low, high = 0, len(points)
+    while low < high:
+        middle = (low + high) // 2
+        if on.of_point(points[middle]) < x:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def value_at(trace: Trace, metric: str, axis: str, x: float) -> float | None:
+    """The metric at a place: the last one said at or before it; None before the first."""
+    on = _Axis(trace, axis)
+    of_point, of_epoch = _OF_POINT.get(metric), _OF_EPOCH.get(metric)
+    if of_point is not None and len(trace.points) > 1:
+        place = _place(trace.points, on, x)
+        if place < len(trace.points) and on.of_point(trace.points[place]) == x:
+            place += 1
+        for back in range(place - 1, max(-1, place - 50), -1):
+            value = of_point(trace.points[back])
+            if value is not None:
+                return value
+        return None
+    if of_epoch is None or not trace.has_axis(axis):
+        return None
+    for epoch in reversed(trace.epochs):
+        if on.of_epoch(epoch) <= x and (value := of_epoch(epoch)) is not None:
+            return value
+    return None
+
+
+# --- round numbers ---------------------------------------------------------------------------------------------------
+
+
+def ticks(low: float, high: float, wanted: int, *, whole: bool = False) -> list[float]:
+    """Round numbers within the bounds, about so many: multiples of 1, 2 or 5 times a power of ten."""
+    if not high > low or wanted < 1:
+        return []
+    grain = 10.0 ** math.floor(math.log10((high - low) / wanted))
+    step = next(grain * factor for factor in (1, 2, 5, 10, 20) if (high - low) / (grain * factor) <= wanted)
+    step = max(step, 1.0) if whole else step
+    return _multiples(low, high, step)
+
+
+_CLOCK: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
+
+
+def clock_ticks(low: float, high: float, wanted: int) -> list[float]:
+    """The same of seconds: whole minutes, quarters, hours."""
+    fits = [step for step in _CLOCK if (high - low) / step <= max(1, wanted)]
+    return _multiples(low, high, float(fits[0])) if fits else ticks(low, high, wanted)
+
+
+def log_ticks(low: float, high: float, wanted: int) -> list[float]:
+    """Round numbers within positive bounds on a scale of powers: 1, 2 and 5 times ten's powers, or the powers alone."""
+    if not high > low > 0:
+        return []
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    for factors in ((1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 5), (1, 3), (1,)):
+        made = [factor * 10.0**power for power in powers for factor in factors]
+        inside = [value for value in made if low <= value <= high]
+        if len(inside) <= wanted:
+            return inside
+    return inside[:: -(-len(inside) // max(1, wanted))]
+
+
+def _multiples(low: float, high: float, step: float) -> list[float]:
+    first = math.ceil(low / step - 1e-9)
+    return [round(place * step, 12) for place in range(first, math.floor(high / step + 1e-9) + 1)]
+
+
+def round_bounds(low: float, high: float) -> tuple[float, float]:
+    """The bounds moved out to round numbers, so that a growing curve changes its scale only now and then."""
+    if not high > low:
+        pad = abs(low) * 0.1 or 1.0
+        low, high = low - pad, high + pad
+    grain = 10.0 ** math.floor(math.log10(high - low)) / 2
+    return math.floor(low / grain + 1e-9) * grain, math.ceil(high / grain - 1e-9) * grain

@@ -1,0 +1,176 @@
+"""When the target will be reached: on the real logs of 2018 the true time lies in the range that was said before."""
+
+from __future__ import annotations
+
+import pytest
+from long_ago import ALIBABA, LOG_8, TABLE_8, TABLE_16, items, until_epoch
+from run_story import Story, created, launched
+from test_ghost import epoch, step
+
+from console import ghost
+from console.eta import eta, legs, schedule_s
+from console.state import Run, apply
+from remote import events as re
+
+PHASES = """
+[[phase]]
+epochs = [0, 4]
+image_size = 100
+batch_size_per_gpu = 32
+[[phase]]
+epochs = [4, 8]
+image_size = 200
+batch_size_per_gpu = 32
+"""
+
+
+def reached_s(name: str) -> float:
+    target = until_epoch(name)[0].target
+    assert target is not None
+    return target.elapsed_s
+
+
+@pytest.mark.parametrize("number", [10, 20, 25])
+@pytest.mark.parametrize("by_ghost", [True, False])
+def test_the_8_machines_of_2018_reached_it_within_the_range(number: int, by_ghost: bool) -> None:
+    run, now = until_epoch(LOG_8, number)
+    said = eta(run, now, ghost.record_2018() if by_ghost else None)
+    assert said is not None
+    assert said.basis == ("the ghost's pace" if by_ghost else "its own curve")
+    true_s = reached_s(LOG_8) - run.epochs[-1].elapsed_s
+    assert said.high_s is not None
+    assert said.low_s <= true_s <= said.high_s
+    # A range that says nothing would be true as well.
+    assert not by_ghost or said.high_s <= 2.8 * said.low_s
+
+
+@pytest.mark.parametrize("name", [LOG_8, TABLE_8, TABLE_16, ALIBABA])
+def test_no_range_that_was_ever_said_of_a_run_of_old_was_wrong(name: str) -> None:
+    for theirs in (ghost.record_2018(), None):
+        run, said = Run(), 0
+        for record in items(name):
+            run = apply(run, record)
+            if isinstance(record.event, re.EpochEnded) and run.target is None:
+                left_s = reached_s(name) - record.event.elapsed_s
+                one = eta(run, record.received, theirs)
+                if one is not None and left_s > 0:
+                    said += 1
+                    assert one.low_s <= left_s <= (one.high_s or left_s), record.event.epoch
+        assert said >= 20
+
+
+def test_the_schedules_end_was_within_its_range_though_later_epochs_take_longer() -> None:
+    whole, _ = until_epoch(LOG_8)
+    assert whole.finished is not None
+    for number in (6, 10, 13, 14, 20, 25, 30):
+        run, now = until_epoch(LOG_8, number)
+        span = schedule_s(run, now)
+        assert span is not None
+        assert span[0] <= whole.finished.elapsed_s - run.epochs[-1].elapsed_s <= span[1]
+
+
+def training(text: str = PHASES, epochs: int = 8) -> Story:
+    story = Story().says(created(profile_text=text, target_value=0.9))
+    start = re.TrainingStarted(
+        world_size=2,
+        model="m",
+        parameters=1,
+        classes=10,
+        train_images=640,
+        val_images=64,
+        total_epochs=epochs,
+        total_steps=10 * epochs,
+        start_step=0,
+        start_epoch=0,
+    )
+    return story.hears(0, start)
+
+
+def ended(story: Story, *values: float, each_s: float = 10.0) -> Story:
+    for number, value in enumerate(values):
+        story.hears(0, epoch(number, each_s * (number + 1), value), after_s=each_s)
+    return story
+
+
+def test_what_passes_is_taken_off_and_a_pause_is_not() -> None:
+    story = ended(training(), 0.3, 0.5, 0.6)
+    first, later = eta(story.run, story.t), eta(story.run, story.t + 4)
+    assert first is not None
+    assert later is not None
+    assert (first.high_s or 0) - (later.high_s or 0) == pytest.approx(4, abs=0.1)
+    paused = story.hears(0, re.Paused(rank=0, step=30), after_s=4)
+    held = eta(paused.run, paused.t + 500)
+    assert held is not None
+    assert held.high_s == pytest.approx(later.high_s, abs=0.1)
+
+
+def test_epochs_of_a_size_that_was_not_seen_take_as_long_as_pixels_allow() -> None:
+    run = ended(training(), 0.3, 0.5, 0.6).run
+    span = schedule_s(run, run.last_received or 0.0)
+    # One more of 10 s; four of twice the side: between 2 and 4.9 times as long.
+    assert span is not None
+    assert span == pytest.approx((9.3 + 4 * 20, 10.7 + 4 * 10 * 2**2.3), abs=0.2)
+
+
+def test_a_recipes_own_record_says_the_epoch() -> None:
+    theirs = ghost.Ghost("r", "", (ghost.GhostMark(1.0, None, 0.9, None),), False, epochs_to_target=6)
+    said = eta(ended(training(), 0.3, 0.5, 0.6).run, 0.0, theirs)
+    assert said is not None
+    assert said.basis == "the recipe's record"
+    assert said.low_s == pytest.approx(9.3 + 20, abs=0.1)
+    assert said.high_s == pytest.approx(10.7 + 3 * 10 * 2**2.3, abs=0.2)
+
+
+def test_nothing_is_said_that_is_not_known() -> None:
+    theirs = ghost.record_2018()
+    assert eta(launched().run, 0.0, theirs) is None
+    assert eta(training().run, 0.0, theirs) is None
+    # One evaluation has no pace of its own, and a ghost that was there a hundred times later is no guide.
+    assert eta(ended(training(), 0.3).run, 0.0, theirs) is None
+    reached = ended(training(), 0.3, 0.5, 0.95)
+    assert eta(reached.run, reached.t, theirs) is None
+    # It fell all the time.
+    assert eta(ended(training(), 0.5, 0.4, 0.3).run, 0.0) is None
+    missed = ended(training(), 0.3, 0.5, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6)
+    assert eta(missed.run, missed.t) is None
+    over = ended(training(), 0.3, 0.5, 0.6)
+    assert schedule_s(over.says(_stopped()).run, over.t) is None
+    assert eta(over.run, over.t) is None
+
+
+def _stopped() -> re.Event:
+    from console import events as ce
+
+    return ce.RunEnded(status="stopped", exit_code=5, reason="")
+
+
+def test_without_a_schedule_there_is_a_least_and_no_most() -> None:
+    story = Story().says(created(profile_text="", target_value=0.9))
+    said = eta(ended(story, 0.3, 0.5, 0.6).run, 0.0)
+    assert said is not None
+    assert said.low_s > 0
+    assert said.high_s is None
+
+
+def test_an_epoch_of_a_new_kind_is_known_by_its_steps_before_it_ends() -> None:
+    story = training()
+    for number in range(1, 6):
+        story.hears(0, step(number), after_s=1)
+    # Ten steps of a second an epoch: 40 s for the first four; the size of the others was not seen.
+    span = schedule_s(story.run, story.t)
+    assert span is not None
+    assert span[0] == pytest.approx(4 * 9.3 + 4 * 20 - 4, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "= no TOML",
+        "phase = 3",
+        "[[phase]]\nepochs = 3",
+        "[[phase]]\nepochs=[0,2]\nimage_size=0\nbatch_size_per_gpu=1",
+    ],
+)
+def test_phases_that_cannot_be_read_are_none(text: str) -> None:
+    assert legs(text) == ()
