@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
 import torch
 
@@ -34,27 +34,45 @@ class Saved:
 def save(folder: Path, step: int, state: dict[str, Any]) -> Saved:
     """Writes `state` (tensors, numbers, strings, and dicts and lists of them) as the checkpoint after `step`.
 
+    Older ones than the one before go, and so do those of later steps: they were passed over as damaged, or the run
+    would not be here.
+
+    It holds the interpreter's lock for little but the names of the tensors: torch gives it up while it sums and copies
+    a tensor's bytes, hashlib and the file while they take them. So a thread may do it (`bench/checkpoint.py`).
+
     Raises:
         OSError: it could not be written whole; nothing of it is left.
     """
     directory = folder / FOLDER
     directory.mkdir(exist_ok=True)
-    packed = io.BytesIO()
-    torch.save(state, packed)
-    content = packed.getbuffer()
-    saved = Saved(f"{FOLDER}/{name_of(step)}", len(content), hashlib.sha256(content).hexdigest())
-    path = folder / saved.path
-    _write(path, content)
+    path = directory / name_of(step)
+    digest = hashlib.sha256()
+
+    def packed(file: BinaryIO) -> None:
+        sink = _Sink(file, digest)
+        torch.save(state, sink)  # type: ignore[arg-type]  # it asks for no more than `write` and `flush`
+        sink.close()
+
+    _write(path, packed)
+    saved = Saved(f"{FOLDER}/{path.name}", path.stat().st_size, digest.hexdigest())
+    head = {"sha256": saved.sha256, "size_bytes": saved.size_bytes, "step": step}
     try:
-        head = {"sha256": saved.sha256, "size_bytes": saved.size_bytes, "step": step}
-        _write(path.with_suffix(".json"), json.dumps(head).encode())
+        _write(path.with_suffix(".json"), lambda file: file.write(json.dumps(head).encode()))
     except OSError:
         path.unlink(missing_ok=True)
         raise
-    for old in newest_first(folder)[KEPT:]:
+    found = newest_first(folder)
+    kept = [one for one in found if step_of(one) <= step][:KEPT]
+    for old in set(found).difference(kept):
         old.with_suffix(".json").unlink(missing_ok=True)
         old.unlink(missing_ok=True)
     return saved
+
+
+def sweep(folder: Path) -> None:
+    """Takes away what a process that was killed while it saved has left."""
+    for beside in (folder / FOLDER).glob("step-*.new"):
+        beside.unlink(missing_ok=True)
 
 
 def load_newest(folder: Path, damaged: Callable[[str, str], None]) -> tuple[int, bytes] | None:
@@ -99,14 +117,53 @@ def newest_first(folder: Path) -> list[Path]:
     return sorted((path for path in found if path.stem[5:].isdigit()), key=step_of, reverse=True)
 
 
-def _write(path: Path, content: bytes | memoryview) -> None:
+class _Sink:
+    """A file that sums up what goes through it, and that keeps an error for later.
+
+    torch's writer turns an error of its file into one of its own, and writes on when it is taken away.
+    """
+
+    def __init__(self, file: BinaryIO, digest: _Digest) -> None:
+        self._file = file
+        self._digest = digest
+        self._error: OSError | None = None
+
+    def write(self, content: memoryview) -> int:
+        if self._error is None:
+            try:
+                self._file.write(content)
+                self._digest.update(content)
+            except OSError as error:
+                self._error = error
+        return len(content)
+
+    def flush(self) -> None:
+        """Nothing: the file is flushed when it is whole."""
+
+    def close(self) -> None:
+        """Raises the first error that there was."""
+        if self._error is not None:
+            raise self._error
+
+
+class _Digest(Protocol):
+    def update(self, content: memoryview, /) -> None: ...
+
+
+def _write(path: Path, content: Callable[[BinaryIO], object]) -> None:
+    """A file that is there whole or not at all, whatever ends the process or the machine."""
     beside = path.with_name(f"{path.name}.new")
     try:
         with open(beside, "wb") as file:
-            file.write(content)
+            content(file)
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)  # or a machine that loses power may have the name of before
+        finally:
+            os.close(directory)
     except OSError:
         beside.unlink(missing_ok=True)
         raise

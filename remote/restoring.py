@@ -6,6 +6,7 @@ that of `remote.checkpoint`.
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,24 +17,27 @@ import torch.distributed as dist
 
 from remote import checkpoint
 from remote.events import CheckpointFailed, CheckpointLoaded, CheckpointSaved
-from remote.job import Recipe
 from remote.journal import Journal
 from remote.place import Place
-from remote.schedule import phase_index, steps_per_epoch
+from remote.snapshot import Snapshot
 
+About = dict[str, Any]
+"""What a checkpoint must have in common with the recipe to be continued by it: model, dataset, classes."""
 Learnt = dict[str, Any]
 """What `remote.learner.Learner.state` gives."""
 
 
 @dataclass(slots=True)
 class Position:
-    """Where the run is; saved with a checkpoint, but for the world it is in."""
+    """Where the run is; saved with a checkpoint."""
 
     step: int = 0
     """Optimiser steps taken."""
     epoch: int = 0
     epoch_step: int = 0
     """Steps taken in the epoch."""
+    epoch_images: int = 0
+    """Images that they showed: what holds in a gang of another size."""
     elapsed_s: float = 0.0
     loss_sum: float = 0.0
     """Over the epoch's steps so far."""
@@ -42,42 +46,67 @@ class Position:
 
 
 class Restorer:
-    """Saves and finds again one run's state."""
+    """Saves a run's state, and finds it again."""
 
-    def __init__(self, folder: Path, place: Place, journal: Journal, recipe: Recipe, images: int, classes: int) -> None:
-        """`images` and `classes` are those of the training set."""
+    def __init__(self, folder: Path, place: Place, journal: Journal) -> None:
         self._folder = folder
         self._place = place
         self._journal = journal
-        self._recipe = recipe
-        self._images = images
-        self._about = {"model": recipe.model, "dataset": recipe.dataset, "classes": classes}
-        """What a checkpoint must have in common with the recipe to be continued by it."""
+        self._snapshot = Snapshot()
+        self._writer: threading.Thread | None = None
+        self._bug: Exception | None = None
 
-    def save(self, at: Position, learnt: Learnt, reason: str) -> None:
-        """Writes a checkpoint, on rank 0; a failure is said, and training goes on."""
+    def save(self, at: Position, about: About, learnt: Learnt, reason: str) -> None:
+        """Begins a checkpoint, on rank 0; a thread writes it while training goes on. A failure is said.
+
+        One at a time: where the one before is still being written, it is waited for.
+        """
         began = time.perf_counter()
-        seen = at.epoch_step * self._global_batch(at.epoch) if at.epoch_step else 0
-        state = {"about": self._about, "position": asdict(at) | {"epoch_images": seen}, **learnt}
+        self.finish()
         try:
-            saved = checkpoint.save(self._folder, at.step, state)
-        except OSError as error:
-            path = f"{checkpoint.FOLDER}/{checkpoint.name_of(at.step)}"
-            self._journal.emit(CheckpointFailed(path=path, reason=error.strerror or str(error)))
+            copy = self._snapshot.take({"about": about, "position": asdict(at), **learnt})
+        except MemoryError as error:
+            self._failed(at.step, error)
+            return
+        arguments = (copy, at.step, at.epoch, reason, began, time.perf_counter() - began)
+        self._writer = threading.Thread(target=self._write, args=arguments, name="checkpoint")
+        self._writer.start()
+
+    def finish(self, timeout_s: float | None = None) -> None:
+        """Waits for the checkpoint that is being written, if there is one."""
+        if self._writer is not None:
+            self._writer.join(timeout_s)
+        if self._bug is not None:
+            raise self._bug
+
+    def _write(self, copy: Learnt, step: int, epoch: int, reason: str, began: float, waited_s: float) -> None:
+        try:
+            self._snapshot.wait()
+            saved = checkpoint.save(self._folder, step, copy)
+        except (OSError, MemoryError) as error:
+            self._failed(step, error)
+            return
+        except Exception as error:
+            self._bug = error  # for the trainer's own thread to raise
             return
         self._journal.emit(
             CheckpointSaved(
-                step=at.step,
-                epoch=at.epoch,
+                step=step,
+                epoch=epoch,
                 path=saved.path,
                 size_bytes=saved.size_bytes,
                 sha256=saved.sha256,
                 save_s=time.perf_counter() - began,
                 reason=reason,
+                wait_s=waited_s,
             )
         )
 
-    def load(self) -> tuple[Position, Learnt] | None:
+    def _failed(self, step: int, error: Exception) -> None:
+        path = f"{checkpoint.FOLDER}/{checkpoint.name_of(step)}"
+        self._journal.emit(CheckpointFailed(path=path, reason=getattr(error, "strerror", None) or str(error)))
+
+    def load(self, about: About) -> tuple[Position, Learnt] | None:
         """The newest whole checkpoint on any node; None where there is none. A collective.
 
         After a restart torchrun may give rank 0 to another node than the one that saved, so every node looks and the
@@ -91,7 +120,10 @@ class Restorer:
         def damaged(path: str, reason: str) -> None:
             self._journal.emit(CheckpointFailed(path=path, reason=reason))
 
-        found = checkpoint.load_newest(self._folder, damaged) if place.local_rank == 0 else None
+        found = None
+        if place.local_rank == 0:
+            checkpoint.sweep(self._folder)
+            found = checkpoint.load_newest(self._folder, damaged)
         step, content = found or (-1, b"")
         mine = torch.tensor([step, len(content)], device=place.device)
         everybodys = torch.empty(place.world_size * 2, dtype=mine.dtype, device=place.device)
@@ -109,22 +141,10 @@ class Restorer:
         state = checkpoint.unpack(packed.cpu().numpy().tobytes())
 
         path = f"{checkpoint.FOLDER}/{checkpoint.name_of(newest)}"
-        about, position = state.pop("about"), state.pop("position")
-        if about != self._about:
-            theirs, ours = (
-                f"{one['model']} on {one['dataset']} with {one['classes']} classes" for one in (about, self._about)
-            )
-            raise ValueError(f"the checkpoint {path} is of {theirs}, and the run is of {ours}")
-        images = position.pop("epoch_images")
-        at = Position(**position)
-        if at.epoch_step:
-            # The same number of steps in the same gang; in one of another size, as many as show the same pictures.
-            global_batch = self._global_batch(at.epoch)
-            at.epoch_step = min(images // global_batch, steps_per_epoch(self._images, global_batch))
+        position, theirs = Position(**state.pop("position")), state.pop("about")
+        if theirs != about:
+            of, ours = (f"{a['model']} on {a['dataset']} with {a['classes']} classes" for a in (theirs, about))
+            raise ValueError(f"the checkpoint {path} is of {of}, and the run is of {ours}")
         if place.rank == holder:
-            self._journal.emit(CheckpointLoaded(step=at.step, epoch=at.epoch, path=path))
-        return at, state
-
-    def _global_batch(self, epoch: int) -> int:
-        phases = self._recipe.phases
-        return phases[phase_index(phases, epoch)].batch_size_per_gpu * self._place.world_size
+            self._journal.emit(CheckpointLoaded(step=position.step, epoch=position.epoch, path=path))
+        return position, state

@@ -52,12 +52,14 @@ from remote.learner import Learner
 from remote.lineage import end_with_parent
 from remote.meter import Clock, Meter
 from remote.place import Place
-from remote.restoring import Position, Restorer
+from remote.restoring import About, Position, Restorer
 from remote.schedule import Phase, lr_at, phase_index, steps_per_epoch, total_epochs, total_steps
 
 TIMEOUT_S = 120
 """A collective that takes longer has lost a rank; torch's own default of 10 to 30 minutes costs more than the run."""
 PAUSE_POLL_S = 0.1
+GIVE_UP_S = 15.0
+"""What a rank whose peers are gone waits for its checkpoint; its launcher would wait for it for 30 s."""
 
 
 # --- the entry -------------------------------------------------------------------------------------------------------
@@ -91,8 +93,9 @@ def main(job: Job, folder: Path) -> int:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     journal = Journal(folder / JOURNAL)
 
+    trainer = Trainer(job, folder, place, journal)
     try:
-        Trainer(job, folder, place, journal).run()
+        trainer.run()
     except Exception as error:
         sentence = _sentence(error)
         journal.emit(
@@ -108,6 +111,7 @@ def main(job: Job, folder: Path) -> int:
             raise
         sys.stderr.write(f"rank {place.rank}: {sentence}\n")
         sys.stderr.flush()
+        trainer.give_up()
         # No way back through the process group: its destructor may wait for ranks that are gone.
         os._exit(1)
     dist.destroy_process_group()
@@ -150,6 +154,7 @@ class Trainer:
         self.saved_step = -1
         self.clock = Clock()
         self.meter = Meter(place, journal)
+        self.restorer = Restorer(folder, place, journal)
 
     def run(self) -> None:
         """Prepares, trains, and says how it ended."""
@@ -161,12 +166,17 @@ class Trainer:
         self.announce()
         self.clock.start(self.at.elapsed_s)
         reason = self.train()
+        self.restorer.finish()
         if self.place.rank == 0:
             at = self.at
             epoch = at.epoch if at.epoch_step else max(at.epoch - 1, 0)  # the one that the last step belongs to
             ended = TrainingEnded(step=at.step, epoch=epoch, reason=reason, elapsed_s=self.clock.read())
             self.journal.emit(ended)
         dist.barrier()  # nobody takes the store away while another rank still needs it
+
+    def give_up(self) -> None:
+        """Leaves the checkpoint whole that is being written: the next attempt begins with it."""
+        self.restorer.finish(GIVE_UP_S)
 
     # --- before the first step ---
 
@@ -325,6 +335,7 @@ class Trainer:
                 self.learner.step(lr)
                 at.step += 1
                 at.epoch_step += 1
+                at.epoch_images += global_batch
 
                 exchange = Exchange(self.wishes.read(), loss, place.world_size)
                 agreed = self.settle(pending)
@@ -453,6 +464,10 @@ class Trainer:
 
     # --- checkpoints ---
 
+    def about(self) -> About:
+        recipe = self.recipe
+        return {"model": recipe.model, "dataset": recipe.dataset, "classes": len(self.training.classes)}
+
     def save(self, reason: str) -> None:
         """A checkpoint, unless a stop finds that one just made. All ranks call it at the same boundary."""
         at = self.at
@@ -462,17 +477,21 @@ class Trainer:
         self.learner.average_statistics()
         if self.place.rank == 0:
             at.elapsed_s = self.clock.read()
-            self.restorer.save(at, self.learner.state(), reason)
+            self.restorer.save(at, self.about(), self.learner.state(), reason)
 
     def restore(self) -> None:
         """Continues from the newest whole checkpoint, if there is one."""
-        self.restorer = Restorer(
-            self.folder, self.place, self.journal, self.recipe, len(self.training), len(self.training.classes)
-        )
-        found = self.restorer.load()
-        if found is not None:
-            self.at, learnt = found
-            self.learner.load(learnt)
+        found = self.restorer.load(self.about())
+        if found is None:
+            return
+        self.at, learnt = found
+        self.learner.load(learnt)
+        at = self.at
+        if at.epoch_step:
+            # The same number of steps in the same gang; in one of another size, as many as show the same pictures.
+            phases = self.recipe.phases
+            global_batch = phases[phase_index(phases, at.epoch)].batch_size_per_gpu * self.place.world_size
+            at.epoch_step = min(at.epoch_images // global_batch, steps_per_epoch(len(self.training), global_batch))
 
 
 # --- small parts -----------------------------------------------------------------------------------------------------
