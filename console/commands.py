@@ -303,10 +303,12 @@ def _profile_of(directory: RunDirectory, past: Run) -> Profile:
     if created is None:
         raise CommandError(f"{directory.journal} does not tell which profile it ran")
     profile = parse(created.profile_text, path=Path(f"{created.profile}.toml"), overrides=created.overrides)
-    if all(safe_env(name) for name in profile.run.env):
-        return profile
     # Values that may be secret are not in the journal; they are where the operator keeps them, or were on the hosts.
     origin, env = directory.read_origin(), directory.read_env()
+    if profile.alerts.withheld:
+        profile = _with_webhook(profile, origin)
+    if all(safe_env(name) for name in profile.run.env):
+        return profile
     if env is None:
         if origin is None or not origin.is_file():
             raise CommandError(f"run {directory.run_id} needs its profile for run.env, and {origin} is gone")
@@ -315,6 +317,17 @@ def _profile_of(directory: RunDirectory, past: Run) -> Profile:
         raise CommandError(f"run.env of {origin} names other variables than run {directory.run_id} started with")
     # All else is as the run began, whatever has become of the file since.
     return dataclasses.replace(profile, run=dataclasses.replace(profile.run, env=env))
+
+
+def _with_webhook(profile: Profile, origin: Path | None) -> Profile:
+    """The profile with the webhook that its file names; without one where that is gone: a run is worth more."""
+    try:
+        webhook = load(str(origin)).alerts.webhook if origin is not None else None
+    except ProfileError:
+        webhook = None
+    if webhook is None:
+        talk(f"alerts.webhook is not in the journal, and {origin or 'its profile'} does not tell it: it gets no alerts")
+    return dataclasses.replace(profile, alerts=dataclasses.replace(profile.alerts, webhook=webhook))
 
 
 def _still_there(directory: RunDirectory) -> bool:

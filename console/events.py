@@ -236,6 +236,17 @@ class AlertRaised(Event):
 
     kind: str
     text: str
+    severity: str = "warning"
+    """``info``, ``warning`` or ``critical``."""
+    id: str = ""
+    """By which its end will be known; empty for what happens in a moment and has no end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertCleared(Event):
+    """What the open alert with this id told of is over."""
+
+    id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

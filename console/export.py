@@ -78,7 +78,15 @@ def summary(run: Run) -> dict[str, Any]:
             for node in run.nodes
         ],
         "alerts": [
-            {"t": alert.received, "kind": alert.kind, "node": alert.node, "text": alert.text} for alert in run.alerts
+            {
+                "t": alert.received,
+                "kind": alert.kind,
+                "node": alert.node,
+                "text": alert.text,
+                "severity": alert.severity,
+                "cleared_t": alert.cleared,
+            }
+            for alert in run.alerts
         ],
         "records": run.records,
         "damaged": run.damaged,

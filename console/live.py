@@ -44,7 +44,8 @@ from console.profile import Profile
 from console.receipt import receipt
 from console.replacements import Replacements
 from console.rundir import RunDirectory
-from console.state import Checkpoint, Run
+from console.state import CRITICAL, Checkpoint, Run
+from console.watchman import Watchman
 from remote.events import StageProgressed
 from remote.job import Job, host_folder
 from remote.journal import JOURNAL
@@ -110,6 +111,7 @@ class LiveRun:
         self._lease = _Lease()
         self._book.observe(lambda before, after, record: self._changed.set())
         self._book.observe(self._charter.observe)
+        self._watchman = Watchman(self._book, profile.alerts, directory.path)
 
     # --- what a screen sees (console.source.Source) ---
 
@@ -243,7 +245,9 @@ class LiveRun:
             self._charter.cancel()
             if end is not None:
                 await self._close(end)
+                await self._watchman.finish()
             elif self._detach:
+                await self._watchman.finish()
                 await self._leave()
             else:
                 # Broken: nothing may prolong a lease now, and the leases end the hosts.
@@ -266,6 +270,7 @@ class LiveRun:
                 if isinstance(decision, policy.EndRun):
                     return decision
                 self._carry_out(decision)
+            self._watchman.look(self.now())
             self._keeper.look(self._links.connections)
             self._charter.look(self._links.connections)
             self._hold_leases()
@@ -284,7 +289,7 @@ class LiveRun:
                 if self._starting is None or self._starting.done():
                     self._starting = asyncio.create_task(self._start_gang())
             case policy.StopGang(reason):
-                self._book.witness(AlertRaised(kind="budget", text=reason))
+                self._book.witness(AlertRaised(kind="budget", text=reason, severity=CRITICAL))
                 self._order("stop", by="budget")
             case policy.Warn(kind, text):
                 self._book.witness(AlertRaised(kind=kind, text=text))

@@ -17,7 +17,8 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from console import renting
+from console import alert_keys, renting
+from console.alert_keys import AlertKeys
 from remote.job import TRAIN_IMAGES, Recipe
 from remote.schedule import Phase
 
@@ -198,6 +199,7 @@ class Profile:
     data: Data
     phases: tuple[Phase, ...]
     record: RaceRecord | None = None
+    alerts: AlertKeys = field(default_factory=AlertKeys)
 
     @property
     def world_size(self) -> int:
@@ -334,10 +336,11 @@ def _toml_value(text: str) -> Any:
 
 
 def _profile(table: Mapping[str, Any], path: Path, text: str, overrides: tuple[str, ...]) -> Profile:
-    _known(table, ("fleet", "budget", "run", "data", "phase", "record"), "")
+    _known(table, ("fleet", "budget", "run", "data", "phase", "record", "alerts"), "")
     for section in ("fleet", "run", "data"):
         if section not in table:
             raise _Wrong(f"has no [{section}] section")
+    alerts = _alerts(_table(table, "alerts") if "alerts" in table else {})
     run_table = dict(_table(table, "run"))
     if isinstance(run_table.get("env"), dict):
         _check_env(run_table["env"])
@@ -366,9 +369,17 @@ def _profile(table: Mapping[str, Any], path: Path, text: str, overrides: tuple[s
         data=_section(Data, _table(table, "data"), "data"),
         phases=_phases(table.get("phase", [])),
         record=record,
+        alerts=alerts,
     )
     _check(profile)
     return profile
+
+
+def _alerts(table: Mapping[str, Any]) -> AlertKeys:
+    try:
+        return alert_keys.parse(table, REDACTED)
+    except ValueError as mistake:
+        raise _Wrong(str(mistake)) from None
 
 
 def _table(table: Mapping[str, Any], section: str) -> Mapping[str, Any]:
@@ -627,18 +638,25 @@ def _check_env(env: Mapping[str, Any]) -> None:
 
 
 def _redacted(text: str) -> str:
-    """The text with each value of `run.env` replaced that is not named as safe, in comments too.
+    """The text with each value replaced that may be a secret, in comments too: those of `run.env` that are not named as
+    safe, and the webhook's address.
 
     A replacement stands only if it changes nothing else of what the text says.
     """
     expected = tomllib.loads(text)
-    env = expected.get("run", {}).get("env", {})
-    secrets = {name: value for name, value in env.items() if not safe_env(name) and value != REDACTED}
+    secrets: dict[tuple[str, ...], Any] = {
+        ("run", "env", name): value
+        for name, value in expected.get("run", {}).get("env", {}).items()
+        if not safe_env(name) and value != REDACTED
+    }
+    webhook = expected.get("alerts", {}).get("webhook", REDACTED)
+    if webhook != REDACTED:
+        secrets["alerts", "webhook"] = webhook
     if not secrets:
         return text
-    for name in secrets:
-        env[name] = REDACTED
-    for name in secrets:
+    for place in secrets:
+        _put(expected, place, REDACTED)
+    for *_, name in secrets:
         written = re.compile(rf"(?<![\w-])([\"']?{re.escape(name)}[\"']?\s*=\s*){_TOML_TEXT}")
         for match in reversed(list(written.finditer(text))):
             shorter = f'{text[: match.start()]}{match[1]}"{REDACTED}"{text[match.end() :]}'
@@ -647,26 +665,36 @@ def _redacted(text: str) -> str:
         shorter = text.replace(value, REDACTED) if value and isinstance(value, str) else text
         text = shorter if _says(shorter, expected, secrets) else text
     if tomllib.loads(text) != expected:
-        names = ", ".join(f"run.env.{name}" for name in secrets)
+        names = ", ".join(".".join(place) for place in secrets)
         raise _Wrong(f'{names} cannot be kept out of the journal as written; write NAME = "value" on one line each')
     return text
 
 
-def _says(text: str, expected: Mapping[str, Any], secrets: Mapping[str, Any]) -> bool:
+def _put(table: dict[str, Any], place: tuple[str, ...], value: object) -> None:
+    for part in place[:-1]:
+        table = table[part]
+    table[place[-1]] = value
+
+
+def _says(text: str, expected: Mapping[str, Any], secrets: Mapping[tuple[str, ...], Any]) -> bool:
     """True if the text says what is expected, but for secrets that are still in their places."""
     try:
         table = tomllib.loads(text)
     except ValueError:
         return False
-    env = table.get("run", {}).get("env", {})
-    for name, value in secrets.items():
-        if env.get(name) == value:
-            env[name] = REDACTED
+    for place, value in secrets.items():
+        held: Any = table
+        for part in place:
+            held = held.get(part) if isinstance(held, dict) else None
+        if held == value:
+            _put(table, place, REDACTED)
     return table == expected
 
 
 def _shown_override(override: str) -> str:
     """The override as it may be shown and kept."""
     key = override.partition("=")[0].strip()
+    if key == "alerts.webhook":
+        return f'{key}="{REDACTED}"'
     name = key.removeprefix("run.env.")
     return override if name == key or safe_env(name) else f'{key}="{REDACTED}"'

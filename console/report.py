@@ -15,7 +15,7 @@ from console import events as ce
 from console import spending, views
 from console.events import Record
 from console.exits import CUT_OFF, outcome
-from console.state import Run
+from console.state import Run, alerts_since
 from console.views import clock, count, metric_name, money, percent, plain
 from remote import events as re
 
@@ -153,7 +153,9 @@ def _alerts(run: Run) -> list[str]:
     for alert in run.alerts[-ALERTS_SHOWN:]:
         where = "" if alert.node is None else f"node {alert.node}: "
         at = clock(alert.received - (run.started or alert.received))
-        lines += _wrapped(f"{at:>7}  {plain(alert.kind, 20)}  {where}{plain(alert.text, 400)}", indent="         ")
+        over = f" (over after {clock(alert.cleared - alert.received)})" if alert.cleared is not None else ""
+        text = f"{at:>7}  {plain(alert.kind, 20)}  {where}{plain(alert.text, 400)}{over}"
+        lines += _wrapped(text, indent="         ")
     return lines
 
 
@@ -278,8 +280,7 @@ class Narrator:
             case ce.RunEnded():
                 yield f"{plain(event.status, 20)}: {plain(event.reason, 300)}"
         # The fold is what decides what is an alert; here it is only spoken.
-        if after.alerts and (not before.alerts or after.alerts[-1] is not before.alerts[-1]):
-            alert = after.alerts[-1]
+        for alert in alerts_since(before, after):
             where = "" if alert.node is None else f"node {alert.node}: "
             yield f"! {where}{plain(alert.text, 400)}"
 

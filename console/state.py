@@ -37,11 +37,23 @@ ENDED: Final = (REACHED, FINISHED, MISSED, STOPPED, FAILED, OVER_BUDGET, UNREACH
 
 LOG_LINES: Final = 1000
 """Lines that the state keeps; all of them are in the journal."""
+LOG_CHARS: Final = 1 << 20
+"""Characters that the kept lines have together: a thousand lines of a flood must not be four megabytes."""
+LINE_CHARS: Final = 4096
+"""Of a line or an alert. Hosts cut at so many bytes; here it is held for a line that another kind of host sent."""
 ALERTS: Final = 200
+"""Alerts that the state keeps, the open ones before all others."""
+
+INFO: Final = "info"
+WARNING: Final = "warning"
+CRITICAL: Final = "critical"
+SEVERITIES: Final = (INFO, WARNING, CRITICAL)
 LATE_S: Final = 60.0
 """A record that comes so long after it was written tells of a time when no console was there."""
 _ECHO_S: Final = 86_400.0
 """Added to the time of a failure that followed another: clocks of hosts differ by more than a gang takes to fall."""
+_LAG_SHARE: Final = 0.02
+"""Of a host's delay, how much of a record that came later than the quickest is taken over: a minute's worth of them."""
 STAGES: Final = 32
 QUOTES: Final = 2000
 """Spot prices change a few times a day in each of a handful of zones."""
@@ -140,6 +152,9 @@ class Node:
     last_received: float | None = None
     last_offset: int | None = None
     """Of the last record that came from this host's present journal."""
+    lag_s: float | None = None
+    """How much later by the laptop's clock a record comes than by the host's it was written: the quickest ones count,
+    since a way only ever adds to it. Below 0 the host's clock is ahead."""
     restarts: int = 0
 
     @property
@@ -179,6 +194,17 @@ class Alert:
     kind: str
     node: int | None
     text: str
+    severity: str = WARNING
+    """One of `SEVERITIES`."""
+    id: str = ""
+    """By which its end is known; empty for what has no end, since it happened in a moment."""
+    cleared: float | None = None
+    """When it was over."""
+
+    @property
+    def open(self) -> bool:
+        """True while what it tells of goes on."""
+        return bool(self.id) and self.cleared is None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -281,7 +307,15 @@ class Run:
     commands: tuple[Command, ...] = ()
     """The newest last; a few."""
     log: tuple[LogLine, ...] = ()
+    """The newest last; no more than `LOG_LINES`, with no more than `LOG_CHARS` characters."""
+    log_chars: int = 0
+    """Of the lines kept."""
+    log_lines: int = 0
+    """How many there have been: the last one kept has this number, from 1."""
     alerts: tuple[Alert, ...] = ()
+    """In the order in which they were raised, the open ones and those that are over."""
+    alerts_raised: int = 0
+    """How many there have been."""
     first_error: Alert | None = None
     """The failure that the others are echoes of, by torchrun's own time of it where it says one."""
     first_error_t: float | None = None
@@ -353,8 +387,15 @@ def apply(run: Run, record: Record) -> Run:
         last_received=received,
     )
     if node is not None and record.offset is not None:
-        records = run.nodes[node].records + 1
-        run = _node(run, node, records=records, last_received=received, last_offset=record.offset)
+        place = run.nodes[node]
+        lag_s, late_s = place.lag_s, received - record.t
+        if lag_s is None or late_s < lag_s:
+            lag_s = late_s
+        else:
+            lag_s += (late_s - lag_s) * _LAG_SHARE
+        run = _node(
+            run, node, records=place.records + 1, last_received=received, last_offset=record.offset, lag_s=lag_s
+        )
     arm = _ARMS.get(record.event.__class__)
     return arm(run, record, record.event) if arm else run
 
@@ -387,15 +428,53 @@ def _node(run: Run, node: int, **changes: Any) -> Run:
     return _changed(run, nodes=tuple(nodes))
 
 
-def _alert(run: Run, record: Record, kind: str, text: str) -> Run:
-    alert = Alert(record.received, kind, record.node, text)
-    run = _changed(run, alerts=(*run.alerts[-ALERTS + 1 :], alert))
+def _alert(run: Run, record: Record, kind: str, text: str, severity: str = WARNING, id: str = "") -> Run:  # noqa: A002
+    """The run with an alert; with an `id`, an open one, and the same run where that is open already."""
+    if id and open_alert(run, id) is not None:
+        return run
+    alert = Alert(record.received, kind, record.node, text[:LINE_CHARS], severity, id)
+    alerts = run.alerts
+    if len(alerts) >= ALERTS:
+        # The oldest one that is over goes; where all are open, the oldest.
+        gone = next((place for place, one in enumerate(alerts) if not one.open), 0)
+        alerts = alerts[:gone] + alerts[gone + 1 :]
+    run = _changed(run, alerts=(*alerts, alert), alerts_raised=run.alerts_raised + 1)
     return _log(run, record, text)
 
 
+def open_alert(run: Run, id: str) -> Alert | None:  # noqa: A002
+    """The open alert with this id; None where there is none."""
+    return next((alert for alert in reversed(run.alerts) if alert.id == id and alert.cleared is None), None)
+
+
+def alerts_since(before: Run, after: Run) -> tuple[Alert, ...]:
+    """What was raised between two states of a run."""
+    count = after.alerts_raised - before.alerts_raised
+    return after.alerts[-count:] if count > 0 else ()
+
+
+def _clear(run: Run, record: Record, over: Callable[[Alert], bool]) -> Run:
+    """The run in which the open alerts are over for which that holds."""
+    if not any(alert.open and over(alert) for alert in run.alerts):
+        return run
+    cleared = record.received
+    return _changed(
+        run,
+        alerts=tuple(replace(alert, cleared=cleared) if alert.open and over(alert) else alert for alert in run.alerts),
+    )
+
+
 def _log(run: Run, record: Record, text: str, *, rank: int | None = None, stream: str = "console") -> Run:
-    line = LogLine(record.received, record.node, rank, stream, text)
-    return _changed(run, log=(*run.log[-LOG_LINES + 1 :], line))
+    line = LogLine(record.received, record.node, rank, stream, text[:LINE_CHARS])
+    log = (*run.log[-LOG_LINES + 1 :], line)
+    chars = run.log_chars + len(line.text) - (len(run.log[0].text) if len(run.log) >= LOG_LINES else 0)
+    if chars > LOG_CHARS:
+        gone = 0
+        while chars > LOG_CHARS:
+            chars -= len(log[gone].text)
+            gone += 1
+        log = log[gone:]
+    return _changed(run, log=log, log_chars=chars, log_lines=run.log_lines + 1)
 
 
 def _when(record: Record) -> float:
@@ -453,6 +532,7 @@ def _created(run: Run, record: Record, event: ce.RunCreated) -> Run:
 def _continued(run: Run, record: Record, event: ce.RunContinued) -> Run:
     # New hosts: what belonged to the old ones goes; the curves, the bill and the counts stay.
     nodes = tuple(_fresh(run, node) for node in run.nodes)
+    run = _clear(run, record, lambda alert: True)
     for node in run.nodes:
         run = _without_disk(run, node.node)
     run = _changed(
@@ -488,6 +568,7 @@ def _ended(run: Run, record: Record, event: ce.RunEnded) -> Run:
         ended=record.received,
         paused_since=None,
     )
+    run = _clear(run, record, lambda alert: True)
     trains = len(run.stretches) > 0 and run.stretches[-1].cause == "train"
     run = _turn(run, "end", run.last_step if trains and run.last_step is not None else record.received)
     return _log(run, record, f"{event.status}: {event.reason}")
@@ -507,7 +588,17 @@ def _detached(run: Run, record: Record, event: ce.ConsoleDetached) -> Run:
 
 @_arm(ce.AlertRaised)
 def _alerted(run: Run, record: Record, event: ce.AlertRaised) -> Run:
-    return _alert(run, record, event.kind, event.text)
+    return _alert(run, record, event.kind, event.text, event.severity, event.id)
+
+
+@_arm(ce.AlertCleared)
+def _alert_cleared(run: Run, record: Record, event: ce.AlertCleared) -> Run:
+    alert = open_alert(run, event.id)
+    if alert is None:
+        return run
+    run = _clear(run, record, lambda one: one is alert)
+    lasted_s = max(0.0, record.received - alert.received)
+    return _log(run, record, f"over after {lasted_s:.0f} s: {alert.text}")
 
 
 @_arm(ce.OperatorCommanded)
@@ -596,6 +687,7 @@ def _node_replaced(run: Run, record: Record, event: ce.NodeReplaced) -> Run:
         return run
     place = record.node
     run = _log(_without_disk(run, place), record, f"another host takes its place: {event.reason}")
+    run = _clear(run, record, lambda alert: alert.node == place)
     return _changed(run, nodes=(*run.nodes[:place], _fresh(run, run.nodes[place]), *run.nodes[place + 1 :]))
 
 
@@ -627,6 +719,7 @@ def _node_dropped(run: Run, record: Record, event: ce.NodeDropped) -> Run:
     if record.node is None:
         return run
     run = _node(_without_disk(run, record.node), record.node, status="dropped", reason=event.reason, ranks=())
+    run = _clear(run, record, lambda alert: alert.node == record.node)
     return _alert(run, record, "host", f"the gang goes on without it: {event.reason}")
 
 
@@ -685,12 +778,13 @@ def _spot_noticed(run: Run, record: Record, event: re.SpotNoticed) -> Run:
     if record.node is None or run.nodes[record.node].interruption is not None:
         return run
     run = _node(run, record.node, interruption=event)
-    return _alert(run, record, "spot", f"EC2 takes the spot instance back ({event.action}) in about two minutes")
+    text = f"EC2 takes the spot instance back ({event.action}) in about two minutes"
+    return _alert(run, record, "spot", text, CRITICAL, f"spot:{record.node}")
 
 
 @_arm(re.RebalanceRecommended)
 def _rebalance_recommended(run: Run, record: Record, event: re.RebalanceRecommended) -> Run:
-    return _alert(run, record, "spot", "EC2 sees a higher risk that it takes the spot instance back")
+    return _alert(run, record, "spot", "EC2 sees a higher risk that it takes the spot instance back", INFO)
 
 
 @_arm(ce.InstanceStopped)
@@ -725,6 +819,7 @@ def _host_connected(run: Run, record: Record, event: ce.HostConnected) -> Run:
     if record.node is None:
         return run
     node = run.nodes[record.node]
+    run = _clear(run, record, lambda alert: alert.id == f"unreachable:{record.node}")
     if node.status == "unreachable":
         status = "training" if node.ranks else "connected"
         run = _log(run, record, "reachable again")
@@ -739,18 +834,21 @@ def _host_unreachable(run: Run, record: Record, event: ce.HostUnreachable) -> Ru
         return run
     first = run.nodes[record.node].status != "unreachable"
     run = _node(run, record.node, status="unreachable", reason=event.reason)
-    return _alert(run, record, "host", f"unreachable: {event.reason}") if first else run
+    if not first:
+        return run
+    return _alert(run, record, "host", f"unreachable: {event.reason}", WARNING, f"unreachable:{record.node}")
 
 
 @_arm(ce.HostLost)
 def _host_lost(run: Run, record: Record, event: ce.HostLost) -> Run:
     run = _on_node(run, record, status="lost", reason=event.reason)
+    run = _clear(run, record, lambda alert: alert.node is not None and alert.node == record.node)
     return _failure(run, record, "host", f"lost: {event.reason}", record.t)
 
 
 @_arm(ce.HostRefused)
 def _host_refused(run: Run, record: Record, event: ce.HostRefused) -> Run:
-    return _alert(_on_node(run, record, status="refused", reason=event.reason), record, "host", event.reason)
+    return _alert(_on_node(run, record, status="refused", reason=event.reason), record, "host", event.reason, CRITICAL)
 
 
 @_arm(re.AgentStarted)
@@ -815,7 +913,8 @@ def _lease_moved(run: Run, record: Record, event: re.LeaseMoved) -> Run:
 
 @_arm(re.LeaseExpired)
 def _lease_expired(run: Run, record: Record, event: re.LeaseExpired) -> Run:
-    return _alert(run, record, "lease", "the host's lease ran out and no console had moved it: the host ends itself")
+    text = "the host's lease ran out and no console had moved it: the host ends itself"
+    return _alert(run, record, "lease", text, CRITICAL)
 
 
 @_arm(re.RecordsDropped)
@@ -881,7 +980,7 @@ def _rank_failed(run: Run, record: Record, event: re.RankFailed) -> Run:
 
 def _failure(run: Run, record: Record, kind: str, text: str, t: float, *, echo: bool = False) -> Run:
     """An alert which is the first failure of the gang unless another one was before it."""
-    run = _alert(run, record, kind, text)
+    run = _alert(run, record, kind, text, CRITICAL)
     if echo:
         t += _ECHO_S
     if run.first_error_t is None or t < run.first_error_t:
@@ -951,7 +1050,11 @@ def _step_ended(run: Run, record: Record, event: re.StepEnded) -> Run:
     )
     if not len(run.stretches) or run.stretches[-1].cause not in ("train", "end"):
         run = _turn(run, "train", _when(record))
-    return _alert(run, record, "loss", f"the loss of step {event.step} is not a number") if nan else run
+    if nan:
+        text = f"the loss of step {event.step} is not a number; what is learnt since the last checkpoint may be lost"
+        return _alert(run, record, "loss", text, CRITICAL, "nan")
+    # `None` may be the form of a foreign log that tells no loss.
+    return run if event.loss is None else _clear(run, record, lambda alert: alert.id == "nan")
 
 
 @_arm(re.EvaluationProgressed)

@@ -28,7 +28,7 @@ KEYS = [
 ]  # fmt: skip
 EPOCH_KEYS = ["epoch", "elapsed_s", "top1", "top5", "train_loss", "img_per_s", "image_size"]
 NODE_KEYS = ["node", "status", "util_pct_mean", "records"]
-ALERT_KEYS = ["t", "kind", "node", "text"]
+ALERT_KEYS = ["t", "kind", "node", "text", "severity", "cleared_t"]
 
 
 def written(path: Path, form: str) -> str:

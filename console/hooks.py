@@ -1,0 +1,189 @@
+"""Who else hears of alerts: a command on this laptop and a web address, one alert after another, and never in the way.
+
+A hook that fails is told once, as a line of the log, until it works again; a run goes on whatever becomes of it. What a
+host said is data to both: the command is a list of words that no shell sees, and the address gets JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from console.alert_keys import AlertKeys
+from console.views import plain
+
+COMMAND_S: Final = 10.0
+WEBHOOK_S: Final = 10.0
+WAITING: Final = 50
+"""Alerts that wait for their turn; of a storm, more are left out and counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """What the hooks are told: an alert that was raised or is over, or the run's end."""
+
+    run_id: str
+    profile: str
+    state: str
+    """``raised``, ``cleared`` or ``ended``."""
+    kind: str
+    severity: str
+    node: int | None
+    t: float
+    """When, epoch seconds."""
+    text: str
+
+    @property
+    def sentence(self) -> str:
+        """It in one line that names the run and the node."""
+        where = "" if self.node is None else f"node {self.node}: "
+        over = "over: " if self.state == "cleared" else ""
+        return plain(f"{self.run_id}: {over}{where}{self.text}", 1000)
+
+
+class Hooks:
+    """The command and the address of a profile."""
+
+    def __init__(self, keys: AlertKeys, tell: Callable[[str], None]) -> None:
+        """`tell`: writes a sentence to the log."""
+        self._keys = keys
+        self._tell = tell
+        self._waiting: asyncio.Queue[Notice] = asyncio.Queue(WAITING)
+        self._task: asyncio.Task[None] | None = None
+        self._left_out = 0
+        self._broken: set[str] = set()
+
+    @property
+    def any(self) -> bool:
+        """True where there is somebody to tell."""
+        return bool(self._keys.command or self._keys.webhook)
+
+    def send(self, notice: Notice) -> None:
+        """Has the hooks told, in their own time."""
+        if not self.any:
+            return
+        try:
+            self._waiting.put_nowait(notice)
+        except asyncio.QueueFull:
+            self._left_out += 1
+            return
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._work())
+
+    async def finish(self, timeout_s: float) -> None:
+        """Waits for those that are under way, and ends them when the time is up."""
+        if self._task is not None and not self._task.done():
+            _, late = await asyncio.wait([self._task], timeout=timeout_s)
+            if late:
+                self._task.cancel()
+                await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _work(self) -> None:
+        while not self._waiting.empty():
+            notice = self._waiting.get_nowait()
+            await asyncio.gather(
+                self._tried("alerts.command", self._command(notice) if self._keys.command else None),
+                self._tried("alerts.webhook", self._post(notice) if self._keys.webhook else None),
+            )
+        if self._left_out:
+            self._tell(f"{self._left_out} alerts more were not passed on: they came faster than the hooks take them")
+            self._left_out = 0
+
+    async def _tried(self, name: str, hook: Any) -> None:
+        if hook is None:
+            return
+        try:
+            await hook
+        except (OSError, ValueError, TimeoutError) as error:
+            if name not in self._broken:
+                self._broken.add(name)
+                self._tell(f"{name} failed: {plain(_reason(error), 300)}; the next alert tries again")
+        else:
+            if name in self._broken:
+                self._broken.discard(name)
+                self._tell(f"{name} works again")
+
+    async def _command(self, notice: Notice) -> None:
+        told = {**asdict(notice), "text": notice.sentence}
+        said = {name: "" if value is None else plain(str(value), 1000) for name, value in told.items()}
+        said["run"] = said["run_id"]
+        words = [_filled(word, said) for word in self._keys.command]
+        environment = {f"FASTCONSOLE_ALERT_{name.upper()}": value for name, value in said.items()}
+        process = await asyncio.create_subprocess_exec(
+            *words,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+            env={**os.environ, **environment},
+            # Ctrl-C on the console is not for it.
+            start_new_session=True,
+        )
+        try:
+            async with asyncio.timeout(COMMAND_S):
+                _, stderr = await process.communicate(_json(notice))
+        except TimeoutError:
+            raise TimeoutError(f"{words[0]} had not ended after {COMMAND_S:.0f} s and was ended") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if process.returncode:
+            last = stderr.decode("utf-8", "replace").strip().splitlines()[-1:]
+            raise OSError(f"{words[0]} ended with exit status {process.returncode}: {' '.join(last)}")
+
+    async def _post(self, notice: Notice) -> None:
+        assert self._keys.webhook is not None
+        await asyncio.to_thread(post, self._keys.webhook, _json(notice))
+
+
+def post(address: str, body: bytes) -> None:
+    """Sends JSON to a web address.
+
+    Raises:
+        OSError, ValueError: it was not taken; no sentence shows more of the address than its host.
+    """
+    host = urlsplit(address).hostname
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json", "User-Agent": "fastconsole"})
+    # Straight there: another address that it might send us to was not named by the operator.
+    opener = urllib.request.build_opener(_NoRedirect)
+    try:
+        with opener.open(request, timeout=WEBHOOK_S) as answer:
+            answer.read(1024)
+    except urllib.error.HTTPError as error:
+        with error:
+            raise OSError(f"{host} answered {error.code} {plain(str(error.reason), 80)}") from None
+    except urllib.error.URLError as error:
+        raise OSError(f"{host}: {error.reason}") from None
+    except TimeoutError:
+        raise OSError(f"{host} did not answer within {WEBHOOK_S:.0f} s") from None
+    except Exception as error:  # http.client's own errors quote what came, and an address that it cannot take.
+        raise OSError(f"{host}: {type(error).__name__}") from None
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any, **__: Any) -> None:
+        """None: the answer stays what it was, an error."""
+
+
+def _filled(word: str, said: dict[str, str]) -> str:
+    for name in ("text", "kind", "severity", "node", "state", "run"):
+        if f"{{{name}}}" in word:
+            word = word.replace(f"{{{name}}}", said[name])
+    return word
+
+
+def _json(notice: Notice) -> bytes:
+    return json.dumps({**asdict(notice), "text": notice.sentence}, ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, FileNotFoundError):
+        return f"there is no program {error.filename}"
+    return str(error) or type(error).__name__
