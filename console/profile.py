@@ -19,8 +19,8 @@ from typing import Any
 
 from console import alert_keys, renting
 from console.alert_keys import AlertKeys
-from remote.job import TRAIN_IMAGES, Recipe
-from remote.schedule import Phase
+from remote.job import COMPILES, GRADIENT_PRECISIONS, OPTIMIZERS, PRECISIONS, TRAIN_IMAGES, Recipe
+from remote.schedule import SHAPES, Phase
 
 PROVIDERS = ("aws", "local", "static")
 DATASETS = ("fashion-mnist", "imagefolder", "shapes")
@@ -32,7 +32,19 @@ NUMBER_END = 10**18
 """Numbers of a profile lie below this, so that none of them can overflow where it is used."""
 REDACTED = "(redacted)"
 
-_PHASE_KEYS = ("epochs", "image_size", "batch_size_per_gpu", "lr", "min_scale", "rectangular")
+WITHOUT_BF16 = ("P100", "T4", "V100")
+"""GPUs that train without bf16: NVIDIA's have it from Ampere (2020) on."""
+
+_PHASE_KEYS = (
+    "epochs",
+    "image_size",
+    "batch_size_per_gpu",
+    "lr",
+    "shape",
+    "momentum",
+    "min_scale",
+    "rectangular",
+)
 _SAFE_ENV = re.compile(r"^(OMP|MKL|NCCL|GLOO|TORCH|PYTORCH|CUDA|FI|FASTCONSOLE)_[A-Z0-9_]+$")
 _SECRET_ENV = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -141,11 +153,31 @@ class RunKeys:
     rdzv_port: int | None = None
     """Where node 0 holds the rendezvous; by default any port that is free there."""
     seed: int = 0
+    optimizer: str = "sgd"
+    """``sgd`` (with momentum), or ``lars`` for global batches from about 16,000 on (You et al. 2017)."""
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 1e-4
+    """Of matrices and filters; vectors (batch norm, biases) never decay."""
+    trust_coefficient: float = 0.001
+    """`lars`: the length of a layer's step, as a share of its weights' length, at a rate of 1."""
+    ema_decay: float = 0.0
+    """Of a running mean of the weights, by step, which is what is evaluated; 0: the weights themselves are."""
+    ema_every: int = 5
+    """Steps between two updates of that mean."""
     label_smoothing: float = 0.0
+    blurpool: bool = False
+    """A blur before every strided convolution (Zhang 2019). It changes the architecture, and the run's log says so."""
+    precision: str = "auto"
+    """What the net computes in: ``bf16``, ``fp16`` (with a scaled loss), ``fp32``; ``auto`` is the first that the GPU
+    has, and fp32 on a CPU."""
+    gradient_precision: str = "fp32"
+    """What gradients are sent in between the ranks: ``fp32``, or half as many bytes with ``bf16`` or ``fp16``."""
+    compile: str = "off"
+    """``off``, or torch.compile's mode: ``default``, or ``reduce-overhead`` (CUDA graphs). Each size of picture
+    compiles anew, so measure it with bench/gpu.py before."""
     batch_norm_group: int | None = None
+    """Images that share batch statistics on one GPU (ghost batch norm); by default all of its batch."""
     checkpoint_epochs: int = 1
     max_steps: int | None = None
 
@@ -222,10 +254,18 @@ class Profile:
             target_metric=target.metric if target else None,
             target_value=target.value if target else None,
             seed=run.seed,
+            optimizer=run.optimizer,
             momentum=run.momentum,
             nesterov=run.nesterov,
             weight_decay=run.weight_decay,
+            trust_coefficient=run.trust_coefficient,
+            ema_decay=run.ema_decay,
+            ema_every=run.ema_every,
             label_smoothing=run.label_smoothing,
+            blurpool=run.blurpool,
+            precision=run.precision,
+            gradient_precision=run.gradient_precision,
+            compile=run.compile,
             batch_norm_group=run.batch_norm_group,
             loader_workers=self.data.loader_workers,
             checkpoint_epochs=run.checkpoint_epochs,
@@ -473,7 +513,8 @@ def _phases(table: object) -> tuple[Phase, ...]:
             raise _Wrong(f"{name}: epochs is {_show(epochs)}; accepted is [first, last + 1], for example [0, 6]")
         lr = one["lr"] if isinstance(one["lr"], list) else [one["lr"], one["lr"]]
         if len(lr) != 2 or not all(type(rate) in (int, float) and 0 <= rate < 1e6 for rate in lr):
-            raise _Wrong(f"{name}: lr is {_show(one['lr'])}; accepted is a rate, or [first, last] for a linear change")
+            raise _Wrong(f"{name}: lr is {_show(one['lr'])}; accepted is a rate, or [first, last] for a change")
+        momentum = _momentum(one.get("momentum"), name)
         phases.append(
             Phase(
                 start_epoch=epochs[0],
@@ -500,6 +541,11 @@ def _phases(table: object) -> tuple[Phase, ...]:
                 rectangular=_in(
                     one.get("rectangular", False), bool, lambda v: True, f"{name}: rectangular", "true or false"
                 ),
+                shape=_in(
+                    one.get("shape", "linear"), str, lambda v: v in SHAPES, f"{name}: shape", " or ".join(SHAPES)
+                ),
+                momentum_start=momentum and momentum[0],
+                momentum_end=momentum and momentum[1],
             )
         )
     expected = 0
@@ -514,6 +560,18 @@ def _phases(table: object) -> tuple[Phase, ...]:
             raise _Wrong(f"{name}: {span} leaves a gap: it has to begin at epoch {expected}")
         expected = phase.end_epoch
     return tuple(phases)
+
+
+def _momentum(value: object, name: str) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    pair: list[Any] = value if isinstance(value, list) else [value, value]
+    if len(pair) != 2 or not all(type(one) in (int, float) and 0 <= one < 1 for one in pair):
+        raise _Wrong(
+            f"{name}: momentum is {_show(value)}; accepted is a number from 0 up to but not 1, or [first, last] for a "
+            "linear change"
+        )
+    return float(pair[0]), float(pair[1])
 
 
 def _in(value: object, kind: type, accept: Callable[[Any], bool], name: str, accepted: str) -> Any:
@@ -552,6 +610,7 @@ def _check(profile: Profile) -> None:
     _in(run.momentum, float, lambda v: 0 <= v < 1, "run.momentum", "0 up to but not 1")
     _in(run.weight_decay, float, lambda v: 0 <= v < 1, "run.weight_decay", "0 up to but not 1")
     _in(run.label_smoothing, float, lambda v: 0 <= v < 1, "run.label_smoothing", "0 up to but not 1")
+    _check_learning(profile)
     _in(data.dataset, str, lambda v: v in DATASETS, "data.dataset", " or ".join(DATASETS))
     _in(data.loader_workers, int, lambda v: 0 <= v <= 256, "data.loader_workers", "0 to 256")
     _in(budget.warn_at, float, lambda v: 0 < v <= 1, "budget.warn_at", "above 0, up to 1")
@@ -619,6 +678,28 @@ def _check(profile: Profile) -> None:
                 f"run.batch_norm_group is {group}; it has to divide phase {number + 1}'s batch_size_per_gpu "
                 f"({phase.batch_size_per_gpu}) and be 2 or more"
             )
+
+
+def _check_learning(profile: Profile) -> None:
+    """What `[run]` says of the optimiser and the precision."""
+    run = profile.run
+    for key, word, words in (
+        ("run.optimizer", run.optimizer, OPTIMIZERS),
+        ("run.precision", run.precision, PRECISIONS),
+        ("run.gradient_precision", run.gradient_precision, GRADIENT_PRECISIONS),
+        ("run.compile", run.compile, COMPILES),
+    ):
+        if word not in words:
+            raise _Wrong(f"{key} is {_show(word)}; accepted is {' or '.join(words)}")
+    _in(run.trust_coefficient, float, lambda v: 0 < v <= 1, "run.trust_coefficient", "above 0, up to 1")
+    _in(run.ema_decay, float, lambda v: 0 <= v < 1, "run.ema_decay", "0 up to but not 1")
+    _in(run.ema_every, int, lambda v: 1 <= v <= 10_000, "run.ema_every", "1 to 10000 steps")
+    for key, word in (("run.precision", run.precision), ("run.gradient_precision", run.gradient_precision)):
+        if word == "bf16" and run.accelerator in WITHOUT_BF16:
+            raise _Wrong(f"{key} is 'bf16', which a {run.accelerator} has not; accepted is fp16 or fp32 there")
+    momenta = [run.momentum, *(one for phase in profile.phases if (one := phase.momentum_start) is not None)]
+    if run.nesterov and min(momenta) == 0:
+        raise _Wrong("run.nesterov is true, and a momentum is 0; Nesterov's look ahead needs one above 0")
 
 
 def safe_env(name: str) -> bool:

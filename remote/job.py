@@ -17,6 +17,12 @@ TRAIN_IMAGES = {"fashion-mnist": 60_000, "shapes": 12_960}
 Here and not in ``remote.shapes``, which needs numpy and Pillow: the laptop has neither.
 """
 
+OPTIMIZERS = ("sgd", "lars")
+PRECISIONS = ("auto", "bf16", "fp16", "fp32")
+GRADIENT_PRECISIONS = ("fp32", "bf16", "fp16")
+COMPILES = ("off", "default", "reduce-overhead")
+"""Words of a recipe; the compile modes are torch's, and ``reduce-overhead`` is the one with CUDA graphs."""
+
 
 def host_folder(run_id: str, node: int) -> str:
     """A node's folder of a run on its host, below the home folder. Hosts may share one home (a cluster's NFS does)."""
@@ -39,10 +45,26 @@ class Recipe:
     target_value: float | None = None
     """A fraction."""
     seed: int = 0
+    optimizer: str = "sgd"
+    """One of OPTIMIZERS; see `remote.optimizer`."""
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 1e-4
+    trust_coefficient: float = 0.001
+    """Of LARS."""
+    ema_decay: float = 0.0
+    """Of the running mean of the weights, by step; 0: none. See `remote.ema`."""
+    ema_every: int = 5
+    """Steps between two updates of that mean."""
     label_smoothing: float = 0.0
+    blurpool: bool = False
+    """Blurs before every strided convolution, which changes the architecture; see `remote.blurpool`."""
+    precision: str = "auto"
+    """One of PRECISIONS; see `remote.precision`."""
+    gradient_precision: str = "fp32"
+    """One of GRADIENT_PRECISIONS: in what gradients travel between the ranks."""
+    compile: str = "off"
+    """``off``, or the mode of torch.compile: one of COMPILES."""
     batch_norm_group: int | None = None
     """Images that share batch statistics on one device (ghost batch norm); None: the device's whole batch."""
     loader_workers: int = 0
@@ -51,6 +73,11 @@ class Recipe:
     """Save after every so many epochs."""
     max_steps: int | None = None
     """Stop, as finished, after so many steps in all; for tests and trials."""
+
+    @property
+    def net(self) -> str:
+        """The net's name with what changes its architecture: ``resnet50``, ``resnet50+blurpool``."""
+        return f"{self.model}+blurpool" if self.blurpool else self.model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ The trainer gives it batches and rates and knows nothing of gradients; it knows 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,7 +14,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from remote import resnet
+from remote import blurpool, optimizer, precision, resnet
+from remote.ema import Ema
 from remote.job import Recipe
 from remote.place import Place
 
@@ -31,10 +33,15 @@ class Learner:
         cuda = place.device.type == "cuda"
         if cuda:
             torch.backends.cudnn.benchmark = True
+        self.precision = precision.of(recipe.precision, place.device)
         torch.manual_seed(recipe.seed)  # every rank starts the same net; DDP would copy rank 0's in any case
         self.model = resnet.build(recipe.model, classes, recipe.batch_norm_group)
+        self.blurs = blurpool.add_to(self.model) if recipe.blurpool else 0
+        if recipe.blurpool and not self.blurs:
+            raise ValueError(f"run.blurpool is true, and {recipe.model} has no strided convolution to blur before")
         # channels_last is how pictures arrive anyway; on two CPU cores it makes a step 1.1 to 1.9 times as fast.
         self.model.to(place.device).to(memory_format=torch.channels_last)
+        compiled = recipe.compile != "off"
         self.ddp = DistributedDataParallel(
             self.model,
             device_ids=[place.local_rank] if cuda else None,
@@ -42,21 +49,38 @@ class Learner:
             # averaged before they are used instead (average_statistics).
             forward_sync_buffers=False,
             gradient_as_bucket_view=True,
+            # Every step uses every parameter. A compiled DDP is cut at its buckets, which a static graph forbids.
+            static_graph=not compiled,
         )
-        self.optimizer = torch.optim.SGD(
-            parameter_groups(self.model, recipe.weight_decay),
-            lr=0.0,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            fused=True,
-        )
-        self.precision = torch.float32
-        if cuda:
-            self.precision = torch.bfloat16 if torch.cuda.is_bf16_supported(False) else torch.float16
+        if place.world_size > 1:
+            precision.send_gradients_in(recipe.gradient_precision, self.ddp)
+        self.net: Callable[[Tensor], Tensor] = self.ddp
+        if compiled:
+            # One program for each size of picture: what is general is slower, and there are few sizes.
+            self.net = torch.compile(self.ddp, mode=recipe.compile, dynamic=False)
+        self.optimizer = optimizer.make(self.model, recipe)
+        self.ema = Ema(self.model, recipe.ema_decay, recipe.ema_every) if recipe.ema_decay else None
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=self.precision == torch.float16)
         self.loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         self.mean = torch.tensor(MEAN, device=place.device).view(1, 3, 1, 1) * 255
         self.std = torch.tensor(STD, device=place.device).view(1, 3, 1, 1) * 255
+
+    def described(self) -> str:
+        """How it learns, for the run's log."""
+        recipe = self.recipe
+        named = {"sgd": "SGD", "lars": f"LARS (trust coefficient {recipe.trust_coefficient:g})"}[recipe.optimizer]
+        parts = [
+            f"{named}{' with Nesterov momentum' if recipe.nesterov else ''}",
+            f"computes in {str(self.precision).removeprefix('torch.')}",
+            f"sends gradients in {recipe.gradient_precision}",
+        ]
+        if self.ema is not None:
+            parts.append(f"evaluates the mean of the weights (decay {recipe.ema_decay:g} a step)")
+        if recipe.compile != "off":
+            parts.append(f"compiled ({recipe.compile})")
+        if self.blurs:
+            parts.append(f"BlurPool before {self.blurs} convolutions, which changes the architecture of {recipe.model}")
+        return "; ".join(parts)
 
     @property
     def parameters(self) -> int:
@@ -64,16 +88,23 @@ class Learner:
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def warm_up(self) -> None:
-        """One backward pass over blank pictures, its gradients thrown away.
+        """Backward passes over blank pictures, their gradients thrown away.
 
         DDP lays out its buckets anew after the first backward pass, and with them the order in which gradients are
         summed. With that behind it, a resumed run sums its first step as the uninterrupted run did: bit for bit.
         """
-        phase = self.recipe.phases[0]
-        side = phase.image_size
-        blank = torch.zeros((phase.batch_size_per_gpu, side, side, 3), dtype=torch.uint8)
-        for _ in range(2):  # the second forward pass is what lays the buckets out
-            self.backward(blank, torch.zeros(len(blank), dtype=torch.int64))
+        phases = self.recipe.phases
+        sizes = [(phase.image_size, phase.batch_size_per_gpu) for phase in phases]
+        # Two, since the second forward pass is what lays the buckets out. A compiled net compiles each size now, and
+        # not at the switch to it.
+        passes = [sizes[0]] * 2 if self.recipe.compile == "off" else [*dict.fromkeys(sizes), sizes[0]]
+        for side, batch in passes:
+            blank = torch.zeros((batch, side, side, 3), dtype=torch.uint8)
+            try:
+                self.backward(blank, torch.zeros(batch, dtype=torch.int64))
+            except torch._dynamo.exc.TorchDynamoException as error:
+                why = " ".join(str(error).split())[:300]
+                raise ValueError(f"torch.compile failed ({why}); run.compile = 'off' trains without it") from error
             self.optimizer.zero_grad()
         for module in self.model.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -88,17 +119,20 @@ class Learner:
         """
         labels = labels.to(self.place.device, non_blocking=True)
         with self.autocast():
-            loss: Tensor = self.loss(self.ddp(self.normalised(pictures)), labels)
+            loss: Tensor = self.loss(self.net(self.normalised(pictures)), labels)
         self.scaler.scale(loss).backward()
         return loss.detach()
 
-    def step(self, lr: float) -> None:
+    def step(self, lr: float, momentum: float) -> None:
         """Moves the parameters along their gradients, which are gone then."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
+            group["momentum"] = momentum
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
+        if self.ema is not None:
+            self.ema.stepped()
 
     def normalised(self, pictures: Tensor) -> Tensor:
         """uint8 [n, h, w, 3] on the host to float [n, 3, h, w] on the device, in channels_last."""
@@ -115,8 +149,8 @@ class Learner:
 
     @property
     def judged(self) -> nn.Module:
-        """The net that is evaluated."""
-        return self.model
+        """The net that is evaluated: the mean of the weights where there is one."""
+        return self.ema.net if self.ema is not None else self.model
 
     def scores(self, pictures: Tensor) -> Tensor:
         """float32 [n, classes] of `judged`, in the mode that the caller put it into, for uint8 [n, h, w, 3]."""
@@ -126,7 +160,8 @@ class Learner:
 
     def average_statistics(self) -> None:
         """Makes BatchNorm's running statistics the mean over the ranks: each has seen its own share of the pictures."""
-        buffers = [buffer for buffer in self.model.buffers() if buffer.is_floating_point()]
+        nets = [self.model] if self.ema is None else [self.model, self.ema.net]
+        buffers = [buffer for net in nets for name, buffer in net.named_buffers() if "running" in name]
         if not buffers:
             return
         flat = torch.cat([buffer.reshape(-1) for buffer in buffers])
@@ -137,11 +172,12 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps of it: the live tensors, not copies."""
-        return {
+        state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict()["state"],
             "scaler": self.scaler.state_dict(),
         }
+        return state if self.ema is None else state | {"ema": self.ema.state()}
 
     def load(self, state: dict[str, Any]) -> None:
         """Takes over what `state` gave, on any device."""
@@ -149,15 +185,5 @@ class Learner:
         groups = self.optimizer.state_dict()["param_groups"]  # the recipe's numbers hold, not the file's
         self.optimizer.load_state_dict({"state": state["optimizer"], "param_groups": groups})
         self.scaler.load_state_dict(state["scaler"])
-
-
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Convolution and matrix weights with decay; vectors (BatchNorm's gamma and beta, and biases) without.
-
-    None on BatchNorm was worth 0.28 points of top-5 in 2018; biases go with it, as nothing is gained from theirs.
-    """
-    parameters = list(model.parameters())
-    return [
-        {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
-    ]
+        if self.ema is not None:
+            self.ema.load(state.get("ema"))

@@ -1,7 +1,7 @@
 """The schedule of a training run: phases, and from them the learning rate and image size at any step.
 
 Pure, standard library only. A *phase* is a stretch of whole epochs with one image size and one batch size, over which
-the learning rate goes linearly from `lr_start` to `lr_end`, set anew before every optimiser step.
+the learning rate goes from `lr_start` to `lr_end`, in a line or in half a cosine, set anew before every optimiser step.
 
 The rate at a step is that of the step's *end*: step i (from 1) of an n-step epoch e lies at epoch e + i/n. That is how
 the ImageNet run of 2018 did it (cybertronai/imagenet18_old, ``training/train_imagenet_nv.py``; its log says
@@ -10,8 +10,12 @@ the ImageNet run of 2018 did it (cybertronai/imagenet18_old, ``training/train_im
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+SHAPES = ("linear", "cosine")
+"""How a rate may go through a phase."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +33,12 @@ class Phase:
     """Smallest share of an image's area that a random crop may take."""
     rectangular: bool = False
     """Evaluate at each image's own aspect ratio instead of on a square."""
+    shape: str = "linear"
+    """How the rate goes from `lr_start` to `lr_end`: one of SHAPES."""
+    momentum_start: float | None = None
+    """Momentum at the phase's beginning; None: that of the whole run."""
+    momentum_end: float | None = None
+    """Momentum at its end, reached in a line."""
 
 
 def phase_index(phases: Sequence[Phase], epoch: int) -> int:
@@ -46,8 +56,25 @@ def phase_index(phases: Sequence[Phase], epoch: int) -> int:
 def lr_at(phases: Sequence[Phase], epoch: int, epoch_step: int, steps_per_epoch: int) -> float:
     """Learning rate of step `epoch_step` (from 1) of `epoch` (from 0)."""
     phase = phases[phase_index(phases, epoch)]
-    done = (epoch - phase.start_epoch + epoch_step / steps_per_epoch) / (phase.end_epoch - phase.start_epoch)
+    done = _done(phase, epoch, epoch_step, steps_per_epoch)
+    if phase.shape == "cosine":
+        # Half a period, flat at both ends (Loshchilov and Hutter 2017, equation 5, without restarts).
+        return phase.lr_end + (phase.lr_start - phase.lr_end) * (1 + math.cos(math.pi * done)) / 2
     return phase.lr_start + (phase.lr_end - phase.lr_start) * done
+
+
+def momentum_at(phases: Sequence[Phase], epoch: int, epoch_step: int, steps_per_epoch: int, default: float) -> float:
+    """Momentum of step `epoch_step` (from 1) of `epoch` (from 0); `default` where the phase has none of its own."""
+    phase = phases[phase_index(phases, epoch)]
+    if phase.momentum_start is None or phase.momentum_end is None:
+        return default
+    done = _done(phase, epoch, epoch_step, steps_per_epoch)
+    return phase.momentum_start + (phase.momentum_end - phase.momentum_start) * done
+
+
+def _done(phase: Phase, epoch: int, epoch_step: int, steps_per_epoch: int) -> float:
+    """The share of the phase that lies behind the end of a step."""
+    return (epoch - phase.start_epoch + epoch_step / steps_per_epoch) / (phase.end_epoch - phase.start_epoch)
 
 
 def image_size_at(phases: Sequence[Phase], epoch: int) -> int:

@@ -53,7 +53,7 @@ from remote.lineage import end_with_parent
 from remote.meter import Clock, Meter
 from remote.place import Place
 from remote.restoring import About, Position, Restorer
-from remote.schedule import Phase, lr_at, phase_index, steps_per_epoch, total_epochs, total_steps
+from remote.schedule import Phase, lr_at, momentum_at, phase_index, steps_per_epoch, total_epochs, total_steps
 
 TIMEOUT_S = 120
 """A collective that takes longer has lost a rank; torch's own default of 10 to 30 minutes costs more than the run."""
@@ -274,10 +274,11 @@ class Trainer:
         if place.rank != 0:
             return
         steps = total_steps(recipe.phases, len(self.training), place.world_size)
+        self.journal.emit(LogPrinted(text=f"the net learns by {self.learner.described()}", rank=0))
         self.journal.emit(
             TrainingStarted(
                 world_size=place.world_size,
-                model=recipe.model,
+                model=recipe.net,
                 parameters=self.learner.parameters,
                 classes=len(self.training.classes),
                 train_images=len(self.training),
@@ -332,7 +333,7 @@ class Trainer:
                 computed = self.meter.computing()
                 loss = self.learner.backward(pictures, labels)
                 computed()
-                self.learner.step(lr)
+                self.learner.step(lr, momentum_at(recipe.phases, at.epoch, at.epoch_step + 1, steps, recipe.momentum))
                 at.step += 1
                 at.epoch_step += 1
                 at.epoch_images += global_batch
@@ -466,7 +467,7 @@ class Trainer:
 
     def about(self) -> About:
         recipe = self.recipe
-        return {"model": recipe.model, "dataset": recipe.dataset, "classes": len(self.training.classes)}
+        return {"model": recipe.net, "dataset": recipe.dataset, "classes": len(self.training.classes)}
 
     def save(self, reason: str) -> None:
         """A checkpoint, unless a stop finds that one just made. All ranks call it at the same boundary."""

@@ -15,7 +15,7 @@ import gang
 import pytest
 import torch
 
-from remote import checkpoint, learner, resnet
+from remote import checkpoint, learner, optimizer, resnet
 from remote.control import Wish
 from remote.events import (
     CheckpointFailed,
@@ -324,7 +324,7 @@ def test_models_start_as_in_2018(name):
     for block in blocks:
         assert not getattr(block, resnet.LAST_NORM[type(block).__name__]).weight.any()
     assert model.fc.weight.std().item() == pytest.approx(0.01, rel=0.1)
-    decayed, plain = learner.parameter_groups(model, 5e-5)
+    decayed, plain = optimizer.parameter_groups(model, 5e-5)
     norms = {id(p) for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d) for p in m.parameters()}
     assert norms <= {id(parameter) for parameter in plain["params"]}
     assert plain["weight_decay"] == 0
@@ -349,6 +349,6 @@ def test_an_unreadable_picture_is_named_and_replaced(tmp_path):
     bad = sorted(root.glob("train/*/*.jpg"))[3]
     bad.write_bytes(bad.read_bytes()[:40])
     assert gang.run(gang.recipe(root, batch=14, epochs=1), tmp_path, 1) == [0]
-    [line] = gang.said(tmp_path / "0", LogPrinted)
+    [line] = [said for said in gang.said(tmp_path / "0", LogPrinted) if said.stream == "stderr"]
     assert str(bad) in line.text
     assert len(losses(tmp_path / "0")) == 1
