@@ -54,6 +54,8 @@ _ECHO_S: Final = 86_400.0
 """Added to the time of a failure that followed another: clocks of hosts differ by more than a gang takes to fall."""
 _LAG_SHARE: Final = 0.02
 """Of a host's delay, how much of a record that came later than the quickest is taken over: a minute's worth of them."""
+RECENT: Final = 60
+"""Samples of a host and words of a rank that are kept whole, a second apart; all of them are in the journal."""
 STAGES: Final = 32
 QUOTES: Final = 2000
 """Spot prices change a few times a day in each of a handful of zones."""
@@ -80,6 +82,8 @@ class Rank:
     mem_used_mib: float | None = None
     mem_reserved_mib: float | None = None
     mem_peak_mib: float | None = None
+    recent: tuple[re.RankProgressed, ...] = ()
+    """Its last `RECENT` words, oldest first."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,6 +138,8 @@ class Node:
     ranks: tuple[Rank, ...] = ()
     """Sorted by local rank."""
     sample: re.HostSampled | None = None
+    recent: tuple[re.HostSampled, ...] = ()
+    """Its last `RECENT` samples, oldest first."""
     util_history: Series[float | None] = field(default_factory=Series)
     """`util_pct` of each sample, oldest first."""
     util_sum: float = 0.0
@@ -891,6 +897,7 @@ def _sampled(run: Run, record: Record, event: re.HostSampled) -> Run:
         run,
         record.node,
         sample=event,
+        recent=(*node.recent[1 - RECENT :], event),
         util_history=node.util_history.append(util),
         util_sum=node.util_sum + (util or 0.0),
         util_count=node.util_count + (util is not None),
@@ -963,6 +970,7 @@ def _rank_progressed(run: Run, record: Record, event: re.RankProgressed) -> Run:
             mem_used_mib=event.mem_used_mib,
             mem_reserved_mib=event.mem_reserved_mib,
             mem_peak_mib=event.mem_peak_mib,
+            recent=(*rank.recent[1 - RECENT :], event),
         )
         if rank.rank == event.rank
         else rank

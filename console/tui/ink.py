@@ -8,24 +8,25 @@ the cursor, colour the screen or reverse its text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, overload
 
 from rich.cells import cell_len, set_cell_size
+
+from console.metrics import HEATS
 
 Ink = tuple[str, str]
 """A text and its tone."""
 Line = tuple[Ink, ...]
-
-HEATS: Final = 10
-"""Steps of the heat map's ramp: tones ``heat-0`` to ``heat-9`` and ``spark-0`` to ``spark-9``."""
 
 TONES: Final = (
     *("plain", "dim", "faint", "strong", "good", "warn", "bad", "accent", "loss", "top5", "top1", "goal", "cursor"),
     *("chip-good", "chip-warn", "chip-bad", "chip-accent", "chip-dim"),
     *(f"heat-{step}" for step in range(HEATS)),
     *(f"spark-{step}" for step in range(HEATS)),
+    *("heat-warn", "heat-bad"),
 )
+"""Tones ``heat-0`` to ``heat-9`` are a ramp of backgrounds, ``spark-0`` to ``spark-9`` the same of foregrounds."""
 
 # A longer line costs time to measure, and no terminal shows it.
 _LONGEST: Final = 2000
@@ -127,6 +128,41 @@ def heat(pct: float | None) -> int | None:
 
 
 _EIGHTHS: Final = "▁▂▃▄▅▆▇█"
+
+
+def eighth(share: float) -> str:
+    """A column as high as the share, which is 0 to 1; never empty."""
+    return _EIGHTHS[max(0, min(7, int(share * 8)))]
+
+
+def trend(shares: Sequence[float | None], width: int) -> str:
+    """The last `width` shares as small columns, the newest at the right; dots where none was said."""
+    shown = shares[-width:] if width > 0 else ()
+    return "".join("·" if share is None else eighth(share) for share in shown).rjust(max(0, width), "·")
+
+
+class Lines(Sequence[Line]):
+    """Lines that are made when they are looked at: of a thousand rows those that are in sight."""
+
+    def __init__(self, length: int, make: Callable[[int], Line]) -> None:
+        self._length, self._make = length, make
+        self._made: dict[int, Line] = {}
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, place: int) -> Line: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Line]: ...
+    def __getitem__(self, place: int | slice) -> Line | Sequence[Line]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(self._length))]
+        place = range(self._length)[place]
+        line = self._made.get(place)
+        if line is None:
+            line = self._made[place] = self._make(place)
+        return line
 
 
 def spark(values: Sequence[float | None], width: int) -> Line:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
@@ -12,15 +12,35 @@ from textual.geometry import Region, Size
 from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
+from textual.widget import Widget
 
-from console.tui.ink import TONES, Line, width_of
+from console.tui.ink import TONES, Line, cells
 from console.tui.moment import Moment
+
+
+class _Title:
+    """A border's title that is set at each tick: only another one is handed on, since Textual then paints all anew."""
+
+    def __init__(self, name: str) -> None:
+        self._textual: Any = Widget.__dict__[name]
+        self._given = f"_given_{name}"
+
+    def __set__(self, pane: Pane, title: str | None) -> None:
+        if pane.__dict__.get(self._given, "") != title:
+            pane.__dict__[self._given] = title
+            self._textual.__set__(pane, title)
+
+    def __get__(self, pane: Pane | None, owner: type[Pane]) -> Any:
+        return self if pane is None else self._textual.__get__(pane, owner)
 
 
 class Pane(ScrollView):
     """Subclasses give `draw`. Only lines that changed are painted again."""
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"tone--{tone}" for tone in TONES}
+
+    border_title = _Title("border_title")
+    border_subtitle = _Title("border_subtitle")
 
     moment: reactive[Moment] = reactive(Moment, repaint=False, init=False)
     """The moment that is shown."""
@@ -53,13 +73,13 @@ class Pane(ScrollView):
             if self.styles.is_auto_height:
                 self.refresh(layout=True)
         self.after_draw()
-        shown = [self._line(y) for y in range(height)]
+        shown = self._lines(height)
         if len(shown) != len(self._shown):
             self.refresh()
         else:
-            for y, line in enumerate(shown):
-                if line != self._shown[y]:
-                    self.refresh(Region(0, y, self.size.width, 1))
+            changed = [y for y, line in enumerate(shown) if line != self._shown[y]]
+            if changed:
+                self.refresh(*(Region(0, y, width, 1) for y in changed))
         self._shown = shown
 
     def after_draw(self) -> None:
@@ -74,23 +94,51 @@ class Pane(ScrollView):
         """True for the scrolling line that the cursor is on."""
         return False
 
-    def _line(self, y: int) -> Line:
-        if y < len(self._head):
-            return self._head[y]
-        place = self.on_line(y)
-        if place is None:
-            return ()
-        line = self._rows[place]
-        return (("", "cursor"), *line) if self.marked(place) else line
+    def _lines(self, height: int) -> list[Line]:
+        """What each line of the pane shows."""
+        head, rows, top = self._head, self._rows, self.scroll_offset.y
+        shown: list[Line] = list(head[:height])
+        for place in range(top, min(len(rows), top + height - len(shown))):
+            line = rows[place]
+            shown.append((("", "cursor"), *line) if self.marked(place) else line)
+        return shown + [()] * (height - len(shown))
 
     def render_line(self, y: int) -> Strip:
         """One line as the terminal gets it."""
-        width = max(0, self.scrollable_content_region.width)
-        line = self._line(y)
+        region = self.scrollable_content_region
+        if len(self._shown) != region.height:
+            self._shown = self._lines(region.height)
+        width = max(0, region.width)
+        line = self._shown[y] if y < len(self._shown) else ()
         marked = bool(line) and line[0] == ("", "cursor")
-        segments = [Segment(text, self._style(tone, marked)) for text, tone in line if text]
+        segments: list[Segment] = []
+        styles = self._styles_of_tones
+        # Neighbours of one style are one segment: every later stage of a repaint costs by the segment.
+        joined, last, length = "", None, 0
+        for text, tone in line:
+            if not text:
+                continue
+            style = styles.get((tone, marked)) or self._style(tone, marked)
+            length += cells(text)
+            if style is last:
+                joined += text
+                continue
+            if last is not None:
+                segments.append(Segment(joined, last))
+            joined, last = text, style
+        plain = self._style("plain", marked)
+        if length < width:
+            gap = " " * (width - length)
+            if last is plain:
+                joined += gap
+            else:
+                if last is not None:
+                    segments.append(Segment(joined, last))
+                joined, last = gap, plain
+        if last is not None:
+            segments.append(Segment(joined, last))
         # The length is known here; a strip that does not know its own measures every segment once more.
-        return Strip(segments, width_of(line)).adjust_cell_length(width, self._style("plain", marked))
+        return Strip(segments, max(length, width)).adjust_cell_length(width, plain)
 
     def _style(self, tone: str, marked: bool) -> Style:
         style = self._styles_of_tones.get((tone, marked))
