@@ -202,21 +202,30 @@ def _target_epoch(profile: Profile) -> tuple[int, str] | None:
 # --- the model -------------------------------------------------------------------------------------------------------
 
 
-def allreduce_s(gpus: int, nodes: int, nic_gb_s: float, link_gb_s: float, software: Software) -> float:
+def allreduce_s(
+    gpus: int,
+    nodes: int,
+    nic_gb_s: float,
+    link_gb_s: float,
+    software: Software,
+    gradient_bytes: int = throughput.GRADIENT_BYTES,
+) -> float:
     """An all-reduce of ResNet-50's gradients in a ring through all GPUs, nothing beside it."""
     ranks = gpus * nodes
     if ranks == 1:
         return 0.0
     bytes_per_s = 1e9 * (min(nic_gb_s, link_gb_s) if nodes > 1 else link_gb_s)
-    buckets = -(-throughput.GRADIENT_BYTES // BUCKET_BYTES)
+    buckets = -(-gradient_bytes // BUCKET_BYTES)
     far, near = 2 * (nodes - 1), 2 * (ranks - 1) - 2 * (nodes - 1)
     hops_s = buckets * (far * software.far_hop_s + near * software.near_hop_s)
-    return 2 * (ranks - 1) / ranks * throughput.GRADIENT_BYTES / bytes_per_s + hops_s
+    return 2 * (ranks - 1) / ranks * gradient_bytes / bytes_per_s + hops_s
 
 
 def _phases(setting: Setting) -> Iterator[PhasePrediction]:
     software = setting.software
-    ring_s = allreduce_s(setting.gpus, setting.nodes, setting.nic_gb_s, setting.gpu.link_gb_s, software)
+    wide = setting.profile.run.gradient_precision == "fp32"
+    gradient_bytes = throughput.PARAMETERS * (4 if wide else 2)
+    ring_s = allreduce_s(setting.gpus, setting.nodes, setting.nic_gb_s, setting.gpu.link_gb_s, software, gradient_bytes)
     tuned: set[tuple[int, int, str]] = set()
     left = setting.profile.run.max_steps
     for number, phase in enumerate(setting.profile.phases, 1):
@@ -330,8 +339,8 @@ def _assumptions(setting: Setting, phases: tuple[PhasePrediction, ...], target: 
     else:
         yield (
             f"A step has a fixed cost of {gpu.step_s * 1e3:.0f} ms, {gpu.launch_s * 1e3:.0f} ms are the least that it "
-            f"takes, gradients travel in bf16, {software.overlap:.0%} of the all-reduce runs beside the backward pass: "
-            "assumed, not measured."
+            f"takes, gradients travel in {profile.run.gradient_precision}, {software.overlap:.0%} of the all-reduce "
+            "runs beside the backward pass: assumed, not measured."
         )
         if setting.nodes > 1:
             share = f"{software.network_share:.0%} of the network's rate"
@@ -340,6 +349,8 @@ def _assumptions(setting: Setting, phases: tuple[PhasePrediction, ...], target: 
             f"Start-up takes {software.startup_s:.0f} s, loaders are warm at every switch, and each new shape of batch "
             f"costs {software.tune_s:.0f} s and {software.tune_steps:.0f} times its computing (cuDNN's search)."
         )
+    if profile.run.blurpool:
+        yield "BlurPool changes the architecture of ResNet-50; what its blurs cost is not counted."
     if setting.instance is None:
         yield (
             f"Nothing is known of the hosts: {UNKNOWN_VCPUS_PER_GPU} vCPUs a GPU and {UNKNOWN_GBIT_S:.0f} Gbit/s "

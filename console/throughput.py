@@ -29,8 +29,10 @@ from typing import Final
 
 MODEL: Final = "resnet50"
 """The model that the tables are for."""
-GRADIENT_BYTES: Final = 25_557_032 * 2
-"""ResNet-50's parameters at two bytes: fp16 gradients in 2018, the bf16 hook today."""
+PARAMETERS: Final = 25_557_032
+"""Of ResNet-50."""
+GRADIENT_BYTES: Final = PARAMETERS * 2
+"""Its gradients at two bytes: fp16 in 2018, bf16 with today's profiles for many hosts."""
 FORWARD_SHARE: Final = 1 / 3
 """Of a step's work; the backward pass is the rest. NVIDIA's inference rate of 2018 (2,697 img/s) says 0.31."""
 REFERENCE_PX: Final = 224

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import pytest
 
 from console.profile import ProfileError, load, parse
 from remote.job import Job
-from remote.schedule import Phase, lr_at, momentum_at
+from remote.schedule import Phase, lr_at, momentum_at, steps_per_epoch
 
 GOOD = """\
 # A title.
@@ -132,3 +133,58 @@ def test_the_recipes_of_2018_use_what_there_was_in_2018(name):
     assert (recipe.optimizer, recipe.nesterov, recipe.ema_decay, recipe.label_smoothing) == ("sgd", False, 0.0, 0.0)
     assert (recipe.blurpool, recipe.compile, recipe.momentum, recipe.weight_decay) == (False, "off", 0.9, 1e-4)
     assert all(phase.shape == "linear" for phase in recipe.phases)
+    # fp16 with a scaled loss, and gradients in fp16: the V100 has no bf16.
+    assert (recipe.precision, recipe.gradient_precision) == ("fp16", "fp16")
+    # Only the announced run's code had another momentum, until its rate first fell.
+    momenta = {phase.momentum_start for phase in recipe.phases[:2]}
+    assert momenta == ({0.92} if name == "imagenet-16x-p3" else {None})
+    assert {phase.momentum_start for phase in recipe.phases[2:]} == {None}
+
+
+TODAY = ["imagenet-p4d", "imagenet-p5", "imagenet-p4d-1", "imagenet-p5-1", "imagenet-g6e"]
+
+
+@pytest.mark.parametrize("name", TODAY)
+def test_todays_recipes_are_of_one_piece(name):
+    profile = load(name)
+    recipe, phases = profile.recipe(), profile.phases
+    batches = [phase.batch_size_per_gpu * profile.world_size for phase in phases]
+    assert recipe.optimizer == ("lars" if max(batches) >= 16_000 else "sgd")
+    assert recipe.nesterov
+    assert recipe.label_smoothing == 0.1
+    assert 0 < recipe.ema_decay < 1
+    # Half of what the mean holds is younger than 100 steps of 2,048 pictures.
+    assert recipe.ema_decay ** (100 * 2_048 / max(batches)) == pytest.approx(0.5, rel=0.02)
+    assert (recipe.blurpool, recipe.precision, recipe.compile) == (False, "auto", "off")
+    assert recipe.gradient_precision == ("bf16" if profile.fleet.nodes > 1 else "fp32")
+    sizes = [phase.image_size for phase in phases]
+    assert sizes[0] == 96
+    assert sizes == sorted(sizes)
+    assert [phase.rectangular for phase in phases] == [size == 288 for size in sizes]
+    *whole, reserve = phases
+    for before, after in itertools.pairwise(whole):
+        assert before.lr_end == after.lr_start
+        assert before.momentum_end == after.momentum_start
+    assert whole[-1].lr_end < max(phase.lr_end for phase in phases) / 100
+    assert reserve.lr_end <= whole[-1].lr_end
+
+
+def test_the_recipe_for_128_gpus_is_that_of_its_source():
+    """DAWNBench, alibabacloud_resnet50_gn6e_16_machine_tensorflow.json."""
+    profile = load("imagenet-p4d")
+    epochs = {}
+    for phase in profile.phases[:-1]:
+        epochs[phase.image_size] = epochs.get(phase.image_size, 0) + phase.end_epoch - phase.start_epoch
+    assert epochs == {96: 13, 128: 11, 224: 3, 288: 1}
+    assert {phase.batch_size_per_gpu * 128 for phase in profile.phases if phase.image_size < 288} == {32_768}
+    images, peak = 1_281_167, 25.0
+    rates = [lr_at(profile.phases, epoch, 40, 40) for epoch in range(28)]
+    assert max(rates) == rates[13] == peak
+    assert rates[6] == pytest.approx(0.2 + 24.8 / 2, rel=1e-3)
+    assert rates[20] == pytest.approx(peak - 24.8 / 2, rel=1e-3)
+    assert rates[27] == pytest.approx(0.2)
+    assert momentum_at(profile.phases, 13, 40, 40, 0.0) == pytest.approx(0.9)
+    assert momentum_at(profile.phases, 27, 79, 79, 0.0) == pytest.approx(0.98)
+    assert steps_per_epoch(images, 32_768) == 40
+    run = profile.run
+    assert (run.trust_coefficient, run.weight_decay, run.nesterov, run.label_smoothing) == (0.0008, 1e-4, True, 0.1)
