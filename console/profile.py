@@ -269,6 +269,7 @@ class Profile:
             batch_norm_group=run.batch_norm_group,
             loader_workers=self.data.loader_workers,
             checkpoint_epochs=run.checkpoint_epochs,
+            world_size=self.world_size,
             max_steps=run.max_steps,
         )
 

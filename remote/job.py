@@ -71,6 +71,8 @@ class Recipe:
     """Loader processes a rank; 0 decodes in the rank itself."""
     checkpoint_epochs: int = 1
     """Save after every so many epochs."""
+    world_size: int | None = None
+    """Ranks that the phases' batch sizes are meant for, however many there are; None: those that the run began with."""
     max_steps: int | None = None
     """Stop, as finished, after so many steps in all; for tests and trials."""
 

@@ -38,6 +38,8 @@ class Position:
     """Steps taken in the epoch."""
     epoch_images: int = 0
     """Images that they showed: what holds in a gang of another size."""
+    meant_for: int = 0
+    """Ranks that the recipe's batches are for; 0 in a checkpoint that does not say."""
     elapsed_s: float = 0.0
     loss_sum: float = 0.0
     """Over the epoch's steps so far."""

@@ -18,7 +18,7 @@ import re
 import signal
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ import torch.distributed as dist
 from PIL import Image
 from torch import nn
 
-from remote import data, evaluation
+from remote import data, evaluation, global_batch, peak
 from remote.agreement import Agreed, Exchange
 from remote.control import Wish, WishReader
 from remote.events import (
@@ -52,7 +52,7 @@ from remote.learner import Learner
 from remote.lineage import end_with_parent
 from remote.meter import Clock, Meter
 from remote.place import Place
-from remote.restoring import About, Position, Restorer
+from remote.restoring import About, Learnt, Position, Restorer
 from remote.schedule import Phase, lr_at, momentum_at, phase_index, steps_per_epoch, total_epochs, total_steps
 
 TIMEOUT_S = 120
@@ -145,6 +145,9 @@ class Trainer:
 
     def __init__(self, job: Job, folder: Path, place: Place, journal: Journal) -> None:
         self.recipe: Recipe = job.recipe
+        """From `share_batches` on with what each rank of this gang gets as `batch_size_per_gpu`."""
+        self.meant: Recipe = job.recipe
+        """As it was written."""
         self.folder = folder
         self.place = place
         self.journal = journal
@@ -161,8 +164,11 @@ class Trainer:
         self.say_place()
         self.open_data()
         self.join_gang()
+        learnt = self.find_checkpoint()
+        self.share_batches()
         self.build_model()
-        self.restore()
+        if learnt is not None:
+            self.restore(learnt)
         self.announce()
         self.clock.start(self.at.elapsed_s)
         reason = self.train()
@@ -197,7 +203,7 @@ class Trainer:
             self.journal.emit(StageProgressed(stage=name, done=done, total=total, detail=detail))
 
     def open_data(self) -> None:
-        recipe, place = self.recipe, self.place
+        recipe = self.recipe
         said = 0.0
 
         def progress(done: int, total: int) -> None:
@@ -209,16 +215,6 @@ class Trainer:
         self.stage("data", 0, None, recipe.dataset)
         self.training, self.validation = data.open_sources(recipe, progress)
         images = len(self.training)
-        for phase in recipe.phases:
-            batch, group = phase.batch_size_per_gpu, recipe.batch_norm_group
-            if batch * place.world_size > images:
-                raise ValueError(
-                    f"the global batch of {batch * place.world_size:,} images ({batch:,} on each of "
-                    f"{place.world_size:,} ranks) is bigger than the data set {recipe.dataset} "
-                    f"with its {images:,} training images"
-                )
-            if group is not None and batch % group:
-                raise ValueError(f"batch_norm_group {group} does not divide batch_size_per_gpu {batch}")
         self.stage("data", images, images, f"{images:,} training images, {len(self.validation):,} held out")
 
     def join_gang(self) -> None:
@@ -251,10 +247,38 @@ class Trainer:
                     f"classes, rank 0 has {everybodys[0][0]:,} and {everybodys[0][1]:,} in {everybodys[0][2]:,}"
                 )
 
+    def share_batches(self) -> None:
+        """Gives each rank its part of the global batch, which is the same in a gang of another size."""
+        meant, place, at = self.meant, self.place, self.at
+        images, group = len(self.training), meant.batch_norm_group
+        for phase in meant.phases:
+            if group is not None and phase.batch_size_per_gpu % group:
+                raise ValueError(
+                    f"batch_norm_group {group} does not divide batch_size_per_gpu {phase.batch_size_per_gpu}"
+                )
+        at.meant_for = meant.world_size or at.meant_for or place.world_size
+        phases, change = global_batch.fitted(meant.phases, at.meant_for, place.world_size, group or 1)
+        self.recipe = replace(meant, phases=phases)
+        for phase in phases:
+            batch = phase.batch_size_per_gpu
+            if batch * place.world_size > images:
+                raise ValueError(
+                    f"the global batch of {batch * place.world_size:,} images ({batch:,} on each of "
+                    f"{place.world_size:,} ranks) is bigger than the data set {meant.dataset} "
+                    f"with its {images:,} training images"
+                )
+        if change is not None and place.rank == 0:
+            self.journal.emit(LogPrinted(text=change, rank=0))
+        if at.epoch_step:
+            # As many steps as show the pictures that were shown: the same number where the global batch is the same.
+            batch = phases[phase_index(phases, at.epoch)].batch_size_per_gpu * place.world_size
+            at.epoch_step = min(at.epoch_images // batch, steps_per_epoch(images, batch))
+            at.epoch_images = at.epoch_step * batch
+
     def build_model(self) -> None:
         recipe, place = self.recipe, self.place
         self.stage("model", 0, 1, recipe.model)
-        self.learner = Learner(recipe, place, len(self.training.classes))
+        self.learner = Learner(self.meant, place, len(self.training.classes))
 
         def unreadable(text: str) -> None:
             self.journal.emit(LogPrinted(text=text, rank=place.rank, stream="stderr"))
@@ -266,6 +290,10 @@ class Trainer:
         self.val_loader = data.Loader(
             data.Reader(self.validation, recipe.seed, unreadable), recipe.loader_workers, pin_memory=cuda
         )
+        self.flops: dict[int, float | None] = {}
+        if place.rank == 0:
+            for side in {phase.image_size for phase in recipe.phases}:
+                self.flops[side] = peak.flops_per_image(self.learner.model, side, recipe.batch_norm_group or 2)
         self.learner.warm_up()
         self.stage("model", 1, 1, recipe.model)
 
@@ -275,6 +303,7 @@ class Trainer:
             return
         steps = total_steps(recipe.phases, len(self.training), place.world_size)
         self.journal.emit(LogPrinted(text=f"the net learns by {self.learner.described()}", rank=0))
+        device = torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else ""
         self.journal.emit(
             TrainingStarted(
                 world_size=place.world_size,
@@ -289,6 +318,8 @@ class Trainer:
                 start_epoch=at.epoch,
                 elapsed_s=at.elapsed_s,
                 precision=str(self.learner.precision).removeprefix("torch."),
+                device_name=device,
+                peak_flops=peak.peak_flops(device, self.learner.precision),
             )
         )
 
@@ -303,8 +334,11 @@ class Trainer:
         while at.epoch < total_epochs(recipe.phases):
             index = phase_index(recipe.phases, at.epoch)
             phase = recipe.phases[index]
-            global_batch = phase.batch_size_per_gpu * place.world_size
-            steps = steps_per_epoch(len(self.training), global_batch)
+            batch = phase.batch_size_per_gpu * place.world_size
+            steps = steps_per_epoch(len(self.training), batch)
+            sizes = global_batch.pieces(
+                phase.batch_size_per_gpu, self.meant.phases[index].batch_size_per_gpu, recipe.batch_norm_group or 1
+            )
             if index != phase_said and place.rank == 0:
                 self.journal.emit(
                     PhaseStarted(
@@ -312,10 +346,11 @@ class Trainer:
                         epoch=at.epoch,
                         image_size=phase.image_size,
                         batch_size_per_gpu=phase.batch_size_per_gpu,
-                        global_batch_size=global_batch,
+                        global_batch_size=batch,
                         steps_per_epoch=steps,
                         min_scale=phase.min_scale,
                         rectangular=phase.rectangular,
+                        flops_per_image=self.flops[phase.image_size],
                     )
                 )
             phase_said = index
@@ -330,21 +365,23 @@ class Trainer:
                 pictures, labels = next(batches)
                 have_batch = time.perf_counter()
                 lr = lr_at(recipe.phases, at.epoch, at.epoch_step + 1, steps)
-                computed = self.meter.computing()
-                loss = self.learner.backward(pictures, labels)
-                computed()
+                marks = self.meter.marks()
+                marks.mark(0)
+                loss = self.learner.backward(pictures, labels, sizes, marks.computed)
+                marks.mark(2)
                 self.learner.step(lr, momentum_at(recipe.phases, at.epoch, at.epoch_step + 1, steps, recipe.momentum))
+                marks.mark(3)
                 at.step += 1
                 at.epoch_step += 1
-                at.epoch_images += global_batch
+                at.epoch_images += batch
 
                 exchange = Exchange(self.wishes.read(), loss, place.world_size)
                 agreed = self.settle(pending)
                 ended = time.perf_counter()
                 step_s, data_s = ended - began, have_batch - began
                 at.epoch_train_s += step_s
-                pending = Pending(exchange, at.step, at.epoch, at.epoch_step, steps, lr, step_s, data_s, global_batch)
-                self.meter.stepped(at.step, len(labels), step_s, data_s)
+                pending = Pending(exchange, at.step, at.epoch, at.epoch_step, steps, lr, step_s, data_s, batch)
+                self.meter.stepped(marks, at.step, len(labels), step_s, data_s)
                 if agreed is not None and self.calls_for_action(agreed.wish):
                     self.settle(pending)
                     pending = None
@@ -352,7 +389,7 @@ class Trainer:
                         return "stopped"
 
             agreed = self.settle(pending)
-            if self.end_epoch(phase, global_batch):
+            if self.end_epoch(phase, batch):
                 return "target"
             at = self.at
             if agreed is not None and self.calls_for_action(agreed.wish) and self.act(agreed.wish):
@@ -406,7 +443,7 @@ class Trainer:
 
     # --- the end of an epoch ---
 
-    def end_epoch(self, phase: Phase, global_batch: int) -> bool:
+    def end_epoch(self, phase: Phase, batch: int) -> bool:
         """Evaluates, says the epoch, saves; True where the target is reached. The position is then the next epoch's."""
         recipe, at = self.recipe, self.at
         began = time.perf_counter()
@@ -424,7 +461,7 @@ class Trainer:
                     train_loss=at.loss_sum / at.loss_steps if at.loss_steps else None,
                     val_loss=found.loss,
                     val_images=found.images,
-                    img_per_s=at.epoch_step * global_batch / at.epoch_train_s if at.epoch_train_s else None,
+                    img_per_s=at.epoch_step * batch / at.epoch_train_s if at.epoch_train_s else None,
                     image_size=phase.image_size,
                     train_s=at.epoch_train_s,
                     eval_s=time.perf_counter() - began,
@@ -446,7 +483,7 @@ class Trainer:
                         elapsed_s=elapsed_s,
                     )
                 )
-        self.at = at = Position(step=at.step, epoch=at.epoch + 1, elapsed_s=elapsed_s)
+        self.at = at = Position(step=at.step, epoch=at.epoch + 1, elapsed_s=elapsed_s, meant_for=at.meant_for)
         if reached or at.epoch % recipe.checkpoint_epochs == 0 or at.epoch == total_epochs(recipe.phases):
             self.save("epoch")
         self.meter.forget()
@@ -480,19 +517,23 @@ class Trainer:
             at.elapsed_s = self.clock.read()
             self.restorer.save(at, self.about(), self.learner.state(), reason)
 
-    def restore(self) -> None:
-        """Continues from the newest whole checkpoint, if there is one."""
+    def find_checkpoint(self) -> Learnt | None:
+        """Goes to where the newest whole checkpoint is; returns what was learnt up to there."""
         found = self.restorer.load(self.about())
         if found is None:
-            return
+            return None
         self.at, learnt = found
-        self.learner.load(learnt)
-        at = self.at
-        if at.epoch_step:
-            # The same number of steps in the same gang; in one of another size, as many as show the same pictures.
-            phases = self.recipe.phases
-            global_batch = phases[phase_index(phases, at.epoch)].batch_size_per_gpu * self.place.world_size
-            at.epoch_step = min(at.epoch_images // global_batch, steps_per_epoch(len(self.training), global_batch))
+        return learnt
+
+    def restore(self, learnt: Learnt) -> None:
+        """Knows again what was learnt."""
+        try:
+            self.learner.load(learnt)
+        except (KeyError, RuntimeError, ValueError) as error:
+            why = " ".join(str(error).split())[:300]
+            raise ValueError(
+                f"the checkpoint of step {self.at.step} does not fit this run's model and optimiser: {why}"
+            ) from error
 
 
 # --- small parts -----------------------------------------------------------------------------------------------------
