@@ -252,15 +252,16 @@ def replay_on_screen(path: str, speed: float) -> int:
     made: list[replay.Replay] = []
 
     async def factory() -> replay.Replay:
-        # A long log takes a second to read: the first picture comes before, and the keys work meanwhile.
-        made.append(await asyncio.to_thread(replay.Replay, path, speed=speed))
+        # A log of 20 minutes takes a second to read: the first picture comes before, and the keys work meanwhile. The
+        # rest of a longer one is read while it plays.
+        made.append(await asyncio.to_thread(replay.Replay, path, speed=speed, at_once_s=2.0))
         return made[0]
 
     app = ConsoleApp(factory)
     app.run()
     if app.failure is not None:
         raise app.failure
-    return exit_of(made[0].whole) if made else Exit.DONE
+    return exit_of(made[0].exit_run()) if made else Exit.DONE
 
 
 # --- how -------------------------------------------------------------------------------------------------------------

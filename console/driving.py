@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from console import report
 from console.exits import Exit, exit_of
+from console.rewind import Rewind
 from console.sentences import talk
 from console.state import Run
 
@@ -30,9 +31,9 @@ def _on_screen(make: Callable[[], LiveRun], read_only: bool) -> int:
 
     made: list[LiveRun] = []
 
-    def factory() -> LiveRun:
+    def factory() -> Rewind:
         made.append(make())
-        return made[0]
+        return Rewind(made[0], made[0].directory.journal)
 
     app = ConsoleApp(factory, read_only=read_only)
     app.run()

@@ -12,8 +12,9 @@ from typing import Any, Final, TextIO
 from console import state, views
 from console.events import Record, record_line
 from console.exits import outcome
+from console.history import fold_items, lost
 from console.journal import Lost
-from console.replay import Log, fold_items, lost
+from console.replay import Log
 from console.report import story
 from console.state import Run
 

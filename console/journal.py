@@ -124,17 +124,55 @@ def read(path: Path) -> Iterator[Record | Lost]:
         ValueError: it is compressed in a way that this Python cannot read.
     """
     for line in lines(path):
-        if isinstance(line, Lost):
-            yield line
-            continue
-        try:
-            yield parse_run_line(line.text)
-        except Damaged as error:
-            # A blank line is what a torn batch leaves behind when the next one begins on a line of its own.
-            if not line.text.isspace() and line.text:
-                yield Lost(line.number, DAMAGED, str(error))
-        except Unknown as error:
-            yield Lost(line.number, UNKNOWN, f"{error!s:.80}")
+        item = line if isinstance(line, Lost) else _item(line)
+        if item is not None:
+            yield item
+
+
+def _item(line: Line) -> Record | Lost | None:
+    try:
+        return parse_run_line(line.text)
+    except Damaged as error:
+        # A blank line is what a torn batch leaves behind when the next one begins on a line of its own.
+        return Lost(line.number, DAMAGED, str(error)) if line.text and not line.text.isspace() else None
+    except Unknown as error:
+        return Lost(line.number, UNKNOWN, f"{error!s:.80}")
+
+
+class Growing:
+    """A plain journal that somebody else writes, read as it grows."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._offset, self._number = 0, 1
+        self._skipping = False
+
+    def read(self, most_bytes: int = CHUNK_BYTES) -> list[Record | Lost] | None:
+        """The next whole lines' records and losses, of about so many bytes; None where there is no whole line more.
+
+        Raises:
+            OSError: the file cannot be read.
+        """
+        with self.path.open("rb") as file:
+            file.seek(self._offset)
+            data = file.read(max(most_bytes, LINE_BYTES + 1))
+        if (end := data.rfind(b"\n", 0, most_bytes)) < 0 and (end := data.find(b"\n")) < 0:
+            # No end of a line: it is being written, or it is longer than a line may be.
+            if len(data) <= LINE_BYTES:
+                return None
+            self._offset += len(data)
+            self._skipping = True
+            return []
+        items: list[Record | Lost] = []
+        for text in data[:end].split(b"\n"):
+            if self._skipping or len(text) > LINE_BYTES:
+                self._skipping = False
+                items.append(Lost(self._number, DAMAGED, f"longer than {LINE_BYTES} bytes"))
+            elif (item := _item(Line(self._number, self._offset, text))) is not None:
+                items.append(item)
+            self._number += 1
+        self._offset += end + 1
+        return items
 
 
 def lines(path: Path) -> Iterator[Line | Lost]:

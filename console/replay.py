@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from math import inf
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from console import dawnbench, fastai2018, journal, state
-from console.events import Damaged, Record, Unknown, parse_run_line
-from console.journal import DAMAGED, UNKNOWN, Line, Lost
+from console import dawnbench, fastai2018, journal
+from console.events import Damaged, Record, RunEnded, Unknown, parse_run_line
+from console.history import BLOCK, History, fold_items
+from console.journal import Line, Lost
+from console.markers import Marker
 from console.state import Run
-from remote import events as re
+from remote.events import TargetReached, TrainingEnded
+
+if TYPE_CHECKING:
+    from console.source import Source
 
 JOURNAL: Final = "journal"
 FASTAI_2018: Final = "fast.ai 2018"
@@ -130,63 +136,46 @@ def fold(path: Path | str) -> Run:
     return fold_items(open_log(path).items())
 
 
-def fold_items(items: Iterable[Record | Lost], run: Run | None = None) -> Run:
-    """The run after the items; a fresh one before where none is given."""
-    run = Run() if run is None else run
-    apply = state.apply
-    for item in items:
-        run = apply(run, item) if item.__class__ is Record else lost(run, item)  # type: ignore[arg-type]
-    return run
-
-
-def lost(run: Run, item: Lost) -> Run:
-    """The run with a lost line counted."""
-    return state.lose(run, damaged=item.kind == DAMAGED, unknown=item.kind == UNKNOWN)
-
-
 # --- playing ---------------------------------------------------------------------------------------------------------
 
 TICK_S: Final = 0.05
-SNAPSHOT_RECORDS: Final = 500
-"""A seek folds at most so many records, about 5 ms; a snapshot shares all but its own few hundred bytes."""
-
-QUIET: Final = (
-    re.HostSampled,
-    re.RankProgressed,
-    re.EvaluationProgressed,
-    re.LeaseMoved,
-    re.LogPrinted,
-)
-"""Events that `Replay.step` passes over: they come by the second and change no more than a gauge."""
+LAST_LINES: Final = 100
+SLICE_ITEMS: Final = 2000
+"""Items that are read at once; in a thread, the screen's turn comes in between."""
 
 
 class Replay:
-    """A log that plays (`console.source.Player`): the records in memory, a clock, and snapshots to go back to."""
+    """A log that plays (`console.source.Player`): its history and a clock."""
 
-    def __init__(self, path: Path | str, *, speed: float = 1.0) -> None:
-        """Reads the whole log. Raises LogError."""
+    def __init__(self, path: Path | str, *, speed: float = 1.0, at_once_s: float = inf) -> None:
+        """Reads the log for `at_once_s` seconds; what is left of it then is read while `work` runs. Raises LogError."""
         log = open_log(path)
+        self._path = log.path
         self._title = log.path.name
-        self._items = list(log.items())
-        self._times = _times(self._items)
-        self._marks = [
-            place + 1
-            for place, item in enumerate(self._items)
-            if isinstance(item, Record) and not isinstance(item.event, QUIET)
-        ]
-        self._snapshots = [Run()]
-        self._run = self._snapshots[0]
-        for begin in range(0, len(self._items), SNAPSHOT_RECORDS):
-            self._run = fold_items(islice(self._items, begin, begin + SNAPSHOT_RECORDS), self._run)
-            self._snapshots.append(self._run)
-        self._place = len(self._items)
-        """How many items the state has."""
+        self._items = log.items()
+        self._history = History()
+        self.reading: int | None = 0
+        """Items read so far; None once all are."""
         self.playing = True
         self.speed = speed
         self.loop = False
         """Begin again at the end."""
+        self.present: Source | None = None
+        """Nothing goes on behind a log."""
+        self.behind_s: float | None = None
+        until = time.monotonic() + at_once_s
+        while self._read_on() and time.monotonic() < until:
+            pass
         self._clock = self.start
-        self._move(bisect_right(self._times, self._clock))
+        self._place = self._history.place(self._clock)
+        self._run = self._history.run(self._place)
+
+    def _read_on(self) -> bool:
+        """Reads a slice; False once there is nothing more."""
+        items = list(islice(self._items, SLICE_ITEMS))
+        self._history.extend(items)
+        self.reading = len(self._history) if len(items) == SLICE_ITEMS else None
+        return self.reading is not None
 
     @property
     def run(self) -> Run:
@@ -195,8 +184,13 @@ class Replay:
 
     @property
     def whole(self) -> Run:
-        """The state at the log's end."""
-        return self._snapshots[-1]
+        """The state at the log's end, or as far as it was read."""
+        return self._history.latest
+
+    @property
+    def markers(self) -> Sequence[Marker]:
+        """The log's markers, in order."""
+        return self._history.markers
 
     @property
     def title(self) -> str:
@@ -211,12 +205,17 @@ class Replay:
     @property
     def start(self) -> float:
         """The clock at the first record, epoch seconds."""
-        return self._times[0] if self._times else 0.0
+        return self._history.start
 
     @property
     def end(self) -> float:
         """The clock at the last record."""
-        return self._times[-1] if self._times else 0.0
+        return self._history.end
+
+    @property
+    def slow(self) -> bool:
+        """True where a seek may fold more than the screen can wait for."""
+        return self._history.stride_records > BLOCK
 
     def now(self) -> float:
         """The position in the log, epoch seconds."""
@@ -225,79 +224,69 @@ class Replay:
     def seek(self, t: float) -> None:
         """Moves the clock, within `start` and `end`; the state follows."""
         self._clock = min(max(t, self.start), self.end)
-        self._move(bisect_right(self._times, self._clock))
+        self._move(self._history.place(self._clock))
 
     def step(self, records: int) -> None:
         """Moves by so many records that change the picture, backwards if negative; pauses."""
         self.playing = False
-        if not records or not self._marks:
-            return
-        # The mark that the state stands at, or the last one before it.
-        at = bisect_right(self._marks, self._place) - 1
-        if records < 0 and at >= 0 and self._marks[at] < self._place:
-            at += 1
-        place = self._marks[min(max(at + records, 0), len(self._marks) - 1)]
-        self._clock = self._times[place - 1]
-        self._move(place)
+        place = self._history.step(self._place, records)
+        if place != self._place:
+            self._clock = self._history.time(place)
+            self._move(place)
 
     async def work(self) -> None:
-        """Lets the clock run, until cancelled: at the end of the log one may still go back."""
+        """Reads what is left and lets the clock run, until cancelled: at the end of the log one may still go back."""
+        reading = asyncio.create_task(self._read_all())
         before = time.monotonic()
-        while True:
-            await asyncio.sleep(TICK_S)
-            now = time.monotonic()
-            if self.playing:
-                self.advance(now - before)
-            before = now
+        try:
+            while True:
+                await asyncio.sleep(TICK_S)
+                now = time.monotonic()
+                if self.playing and not self._history.busy:
+                    self.advance(now - before)
+                before = now
+                if reading.done():
+                    reading.result()
+        finally:
+            reading.cancel()
+
+    async def _read_all(self) -> None:
+        while self.reading is not None:
+            await asyncio.to_thread(self._read_on)
 
     def advance(self, seconds: float) -> None:
         """Lets the clock run for `seconds` of real time; stops, or begins again, at the end."""
         t = self._clock + seconds * self.speed
-        if t >= self.end:
+        if t >= self.end and self.reading is None:
             if self.loop and self.end > self.start:
                 t = self.start
             else:
                 self.playing = False
         self.seek(t)
 
+    def exit_run(self) -> Run:
+        """A run that ends as the log's: the whole one, or where not all was read only its last record."""
+        if self.reading is None:
+            return self.whole
+        last = deque((line for line in journal.lines(self._path) if isinstance(line, Line)), maxlen=LAST_LINES)
+        run = self.whole
+        for line in last:
+            try:
+                record = parse_run_line(line.text)
+            except (Damaged, Unknown):
+                continue
+            if isinstance(record.event, (RunEnded, TrainingEnded, TargetReached)):
+                run = fold_items([record], run)
+        return run
+
     async def command(self, command: str, **arguments: object) -> None:
         """A log takes no commands."""
 
     def _move(self, place: int) -> None:
         """Makes the state that of the first `place` items."""
-        if place == self._place:
-            return
-        nearest = place // SNAPSHOT_RECORDS
-        at, run = nearest * SNAPSHOT_RECORDS, self._snapshots[nearest]
-        if at <= self._place < place:
-            at, run = self._place, self._run
-        self._run = fold_items(islice(self._items, at, place), run)
-        self._place = place
-
-
-def _times(items: list[Record | Lost]) -> list[float]:
-    """When each item came, never falling; a lost line has the time of the one before.
-
-    A clock that was set back, or a damaged stamp far ahead, must not tear the order: a stamp counts only where the next
-    one does not lie before it.
-    """
-    times: list[float] = []
-    latest = next((item.received for item in items if isinstance(item, Record)), 0.0)
-    following = latest
-    later: list[float] = [0.0] * len(items)
-    ahead = float("inf")
-    for place in range(len(items) - 1, -1, -1):
-        item = items[place]
-        later[place] = ahead
-        if isinstance(item, Record):
-            ahead = item.received
-    for place, item in enumerate(items):
-        if isinstance(item, Record):
-            following = item.received
-            if latest <= following <= later[place] + 1.0:
-                latest = following
-        times.append(latest)
-    return times
+        if place != self._place:
+            self._run = self._history.run(place)
+            self._place = place
 
 
 __all__ = ["DAWNBENCH", "FASTAI_2018", "JOURNAL", "Log", "LogError", "Replay", "fold", "fold_items", "open_log"]

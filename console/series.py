@@ -26,10 +26,14 @@ class Series(Generic[T]):
     def append(self, item: T) -> Series[T]:
         """This series with `item` at its end."""
         grown: Series[T] = Series.__new__(Series)
-        # Where another series grew from this same one already, the buffer's next place is taken: copy.
-        grown._buffer = self._buffer if len(self._buffer) == self._length else self._buffer[: self._length]
-        grown._buffer.append(item)
-        grown._length = self._length + 1
+        buffer, length = self._buffer, self._length
+        # Where another series grew from this same one already, the buffer's next place is taken: copy. The second look
+        # is for another thread that took it in between, as one that looks back in time may.
+        if len(buffer) == length:
+            buffer.append(item)
+        if len(buffer) == length or buffer[length] is not item:
+            buffer = [*buffer[:length], item]
+        grown._buffer, grown._length = buffer, length + 1
         return grown
 
     def shares(self, other: Series[T]) -> bool:

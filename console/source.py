@@ -1,12 +1,15 @@
 """Where a screen gets its run from: a live one or a log, told apart nowhere but here and at the entry point.
 
-`Source` is all that the panes know. `Player` adds what a log can do and a live run cannot: stop the clock, step, seek.
+`Source` is all that the panes know. `Player` adds a clock that can be held and moved: that of a log, or of a live run
+with its past.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from console.markers import Marker
 from console.state import Run
 
 
@@ -53,11 +56,18 @@ class Source(Protocol):
 
 @runtime_checkable
 class Player(Source, Protocol):
-    """A log that plays."""
+    """A source whose clock can be moved: a log, or a live run together with its past."""
 
+    present: Source | None
+    """The run that goes on behind what is shown; None for a log."""
+    behind_s: float | None
+    """How far what is shown lies behind the present; None at the present, and for a log."""
     playing: bool
+    """True while the clock runs."""
     speed: float
     """Seconds of the run a second."""
+    loop: bool
+    """Begin again at the end of a log."""
 
     @property
     def start(self) -> float:
@@ -66,13 +76,44 @@ class Player(Source, Protocol):
 
     @property
     def end(self) -> float:
-        """The clock at the last record."""
+        """The clock at the last record; of a run that goes on, the present."""
+        ...
+
+    @property
+    def whole(self) -> Run:
+        """The state at the end, whatever is shown."""
+        ...
+
+    @property
+    def markers(self) -> Sequence[Marker]:
+        """The moments that one may want to go to, from start to end, in order."""
+        ...
+
+    @property
+    def reading(self) -> int | None:
+        """Records read so far while there are more to read; None once the past is known."""
+        ...
+
+    @property
+    def slow(self) -> bool:
+        """True where a seek or a step takes so long that the screen should not wait for it."""
         ...
 
     def seek(self, t: float) -> None:
-        """Moves the clock, within `start` and `end`; the state follows, backwards too."""
+        """Moves the clock, within `start` and `end`; the state follows, backwards too. A live run's end is the present.
+
+        May be called in a thread.
+        """
         ...
 
     def step(self, records: int) -> None:
-        """Moves by so many records that change the picture (epochs, steps, alerts), backwards if negative; pauses."""
+        """Moves by so many records that change the picture (epochs, steps, alerts), backwards if negative; pauses.
+
+        May be called in a thread.
+        """
         ...
+
+
+def present_run(source: Source) -> Run:
+    """The run as it stands now, whatever moment of it the source shows; of a log, at the log's moment."""
+    return source.present.run if isinstance(source, Player) and source.present is not None else source.run

@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 from functools import reduce
 
 from console import events as ce
+from console import markers
 from console.events import Record
+from console.markers import Marker
 from console.state import Run, apply
 from remote import events as re
 
@@ -76,6 +78,13 @@ class CannedPlayer(CannedSource):
         self.title = "run.jsonl"
         self.playing = False
         self.speed = 1.0
+        self.loop = False
+        self.present = None
+        self.behind_s = None
+        self.reading = None
+        self.slow = False
+        self.whole = reduce(apply, records, Run())
+        self.markers = _markers(records)
         self._records = records
         self._clock = self.end
         self.seek(self.end)
@@ -101,6 +110,15 @@ class CannedPlayer(CannedSource):
         marks = [self.start, *marks, self.end]
         place = sum(mark <= self._clock for mark in marks) - 1
         self.seek(marks[max(0, min(len(marks) - 1, place + records))])
+
+
+def _markers(records: Sequence[Record]) -> list[Marker]:
+    found: list[Marker] = []
+    run = Run()
+    for record in records:
+        before, run = run, apply(run, record)
+        found += markers.between(before, run, record)
+    return found
 
 
 def created(nodes: int, gpus: int, *, budget: float | None = 5.0) -> Record:

@@ -80,3 +80,20 @@ async def _loop(desk: Desk) -> None:
     await desk.show()
     assert desk.source.now() == T0
     assert player_of(desk).playing
+
+
+@key("play.next_marker", "log")
+async def _next_marker(desk: Desk) -> None:
+    player_of(desk).seek(T0 + 30)
+    await desk.press("}")
+    assert desk.source.now() == next(one.t for one in player_of(desk).markers if one.t > T0 + 30)
+    assert any("epoch 1 ended" in toast for toast in desk.toasts)
+
+
+@key("play.marker_before", "log")
+async def _marker_before(desk: Desk) -> None:
+    player = player_of(desk)
+    await desk.press("{", "{", "{")
+    assert [desk.source.now()] == [one.t for one in player.markers if one.t < player.end][-3:][:1]
+    await desk.press(*["{"] * 60)
+    assert any("no marker before" in toast for toast in desk.toasts)

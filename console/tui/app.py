@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.worker import Worker, WorkerError
 
-from console.source import Source
+from console.source import Source, present_run
 from console.tui import keys
 from console.tui.bindings import whole_keymap
 from console.tui.moment import Moment, moment_of, same
@@ -117,7 +117,7 @@ class ConsoleApp(App[int]):
                 if isinstance(screen, (RunScreen, NodeScreen)):
                     screen.show(moment)
                     break
-        if self._leave_at_end and not moment.run.live:
+        if self._leave_at_end and self._source is not None and not present_run(self._source).live:
             self.leave()
 
     def _look(self) -> Moment:
@@ -136,7 +136,7 @@ class ConsoleApp(App[int]):
 
     def action_leave(self) -> None:
         """Leaves; asks first while a run is going on that this console drives."""
-        moment = self._look()
+        moment = self._screen.present()
         if moment.run.live and moment.controls & {"detach", "stop", "terminate"}:
             self.push_screen(questions.leave(moment), self._answered)
         else:
@@ -203,7 +203,7 @@ class ConsoleApp(App[int]):
 
     async def _end_source(self) -> None:
         await self._end_work()
-        run = None if self._source is None else self._source.run
+        run = None if self._source is None else present_run(self._source)
         self.exit(run.exit_code if run is not None and not run.live else 1 if self.failure is not None else None)
 
     async def _end_work(self) -> None:

@@ -31,14 +31,14 @@ RUN: Final = [
 """What is done to a live run."""
 
 PLAY: Final = [
-    Binding("space", "play", "play/pause", id="play.toggle", tooltip="Let the log's clock run, or hold it"),
+    Binding("space,p", "play", "play/hold", id="play.toggle", tooltip="Let the clock run on from here, or hold it"),
     Binding(
         "left_square_bracket",
         "step(-1)",
         "back",
         key_display="[",
         id="play.back",
-        tooltip="One step, epoch or alert back",
+        tooltip="One step, epoch or alert back in time; a live run goes on meanwhile",
     ),
     Binding(
         "right_square_bracket",
@@ -48,16 +48,48 @@ PLAY: Final = [
         id="play.forward",
         tooltip="One step, epoch or alert forward",
     ),
+    Binding(
+        "left_curly_bracket",
+        "marker(-1)",
+        "marker before",
+        show=False,
+        key_display="{",
+        id="play.marker_before",
+        tooltip="Back to the marker before: a phase, an epoch, an alert, a key, a restart",
+    ),
+    Binding(
+        "right_curly_bracket",
+        "marker(1)",
+        "next marker",
+        show=False,
+        key_display="}",
+        id="play.next_marker",
+        tooltip="On to the next marker",
+    ),
     Binding("plus,equals_sign", "speed(2.0)", "faster", key_display="+", id="play.faster", tooltip="Twice as fast"),
     Binding("minus", "speed(0.5)", "slower", key_display="-", id="play.slower", tooltip="Half as fast"),
-    Binding("g", "go_to", "go to", id="play.go_to", tooltip="Go to a time (3:20), a share (50%) or an epoch (e12)"),
+    Binding(
+        "g",
+        "go_to",
+        "go to",
+        id="play.go_to",
+        tooltip="Go to a time (3:20), back from the end (-1:30), a share (50%) or an epoch (e12)",
+    ),
     Binding("home", "seek_start", "first", show=False, priority=True, id="play.start", tooltip="To the first record"),
-    Binding("end", "seek_end", "last", show=False, priority=True, id="play.end", tooltip="To the last record"),
+    Binding(
+        "end",
+        "seek_end",
+        "last",
+        show=False,
+        priority=True,
+        id="play.end",
+        tooltip="To the last record; of a live run, back to the present",
+    ),
     Binding(
         "L,shift+l", "loop", "loop", key_display="L", id="play.loop", tooltip="Begin again when the log is at its end"
     ),
 ]
-"""What is done to a log that plays."""
+"""What is done to the clock: a log's, or that of a live run's past."""
 
 PANES: Final = [
     *(
@@ -91,7 +123,7 @@ APP: Final = [
 
 CONTEXTS: Final = {
     "run": "The run",
-    "play": "A log that plays",
+    "play": "Time",
     "pane": "Panes",
     "nodes": "In Nodes",
     "node": "In a node",

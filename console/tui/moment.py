@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from console.markers import Marker
 from console.source import Player, Source
 from console.state import Node, Run
 
@@ -16,6 +18,20 @@ class Playing:
     speed: float
     start: float
     end: float
+    behind_s: float | None = None
+    """How far a live run's past that is shown lies behind the present; None for a log."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """What a timeline spans."""
+
+    start: float
+    end: float
+    """Of a live run, the present."""
+    markers: Sequence[Marker]
+    reading: int | None
+    """Records read so far while the past is still being read; None once it is known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +43,9 @@ class Moment:
     title: str = ""
     controls: frozenset[str] = frozenset()
     play: Playing | None = None
-    """None for a live run."""
+    """None for the present of a live run."""
+    track: Track | None = None
+    """None where the past is not known."""
     read_only: bool = False
     starting: str = ""
     """A sentence while there is no source yet."""
@@ -37,9 +55,14 @@ class Moment:
 
 def moment_of(source: Source, *, read_only: bool, trouble: str = "") -> Moment:
     """The present moment of a source."""
-    play = Playing(source.playing, source.speed, source.start, source.end) if isinstance(source, Player) else None
+    play = track = None
+    if isinstance(source, Player):
+        track = Track(source.start, source.end, tuple(source.markers), source.reading)
+        behind_s = source.behind_s
+        if source.present is None or behind_s is not None:
+            play = Playing(source.playing, source.speed, source.start, source.end, behind_s)
     controls = frozenset[str]() if read_only else source.controls
-    return Moment(source.run, source.now(), source.title, controls, play, read_only, "", trouble)
+    return Moment(source.run, source.now(), source.title, controls, play, track, read_only, "", trouble)
 
 
 def same(one: Moment, other: Moment) -> bool:
@@ -48,12 +71,14 @@ def same(one: Moment, other: Moment) -> bool:
         one.run is other.run
         and int(one.now) == int(other.now)
         and (one.controls, one.starting, one.trouble) == (other.controls, other.starting, other.trouble)
-        and (one.play is None or other.play is None or _play(one.play) == _play(other.play))
+        and _played(one) == _played(other)
     )
 
 
-def _play(play: Playing) -> tuple[bool, float, float, float]:
-    return play.playing, play.speed, play.start, play.end
+def _played(moment: Moment) -> tuple[object, ...]:
+    play, track = moment.play, moment.track
+    how = () if play is None else (play.playing, play.speed, int(play.behind_s or 0.0))
+    return (how, () if track is None else (track.start, int(track.end), len(track.markers), track.reading))
 
 
 def on_gpus(run: Run) -> bool:

@@ -21,25 +21,26 @@ class Controls(SourceScreen):
     def action_pause(self) -> None:
         """Pauses a run that trains, resumes one that is paused."""
         controls = self.source.controls if self.source is not None else frozenset[str]()
-        paused = self.moment.run.paused_since is not None or "pause" not in controls
+        paused = self.present().run.paused_since is not None or "pause" not in controls
         self.send("resume" if paused and "resume" in controls else "pause")
 
     def action_stop(self) -> None:
         """Asks, then stops."""
-        self._asked("stop", lambda: questions.stop(self.moment))
+        self._asked("stop", lambda: questions.stop(self.present()))
 
     def action_terminate(self) -> None:
         """Asks for the word, then terminates."""
-        self._asked("terminate", lambda: questions.terminate(self.moment))
+        self._asked("terminate", lambda: questions.terminate(self.present()))
 
     def action_budget(self) -> None:
         """Asks how much, then sets it."""
         if not self._allowed("budget"):
             return
-        if least_usd(self.moment.run, self.moment.now) is None:
+        present = self.present()
+        if least_usd(present.run, present.now) is None:
             self.say("No price is known for these hosts, so no budget can be held.")
             return
-        self.app.push_screen(questions.budget(lambda: self.moment), self._have_budget)
+        self.app.push_screen(questions.budget(self.present), self._have_budget)
 
     def _have_budget(self, typed: str | None) -> None:
         usd = dollars(typed or "")
@@ -56,8 +57,8 @@ class Controls(SourceScreen):
             return False
         if command in self.source.controls:
             return True
-        run = self.moment.run
-        if isinstance(self.source, Player):
+        run = self.present().run
+        if isinstance(self.source, Player) and self.source.present is None:
             self.say(f"This is a log: there is nothing to {command}.")
         else:
             verb = "set a budget" if command == "budget" else command
@@ -67,6 +68,8 @@ class Controls(SourceScreen):
     def send(self, command: str, **arguments: float) -> None:
         """Hands a command to the source; what came of it shows in the run."""
         if self._allowed(command):
+            if self.moment.play is not None:
+                self.say(f"{command}: sent to the run as it is now, not as it is shown.")
             self.run_worker(self._command(command, **arguments), group="commands", exit_on_error=False)
 
     async def _command(self, command: str, **arguments: float) -> None:

@@ -102,29 +102,33 @@ def budget(moment: Callable[[], Moment]) -> Prompt:
 
 
 def go_to(moment: Moment) -> Prompt:
-    """Where to in a log."""
-    play = moment.play
-    length = views.clock(play.end - play.start) if play else "—"
+    """Where to in a run's time."""
+    track = moment.track
+    length = views.clock(track.end - track.start) if track else "—"
     return Prompt(
         "Go to",
-        [f"A time such as 3:20 (the log is {length} long), a share such as 50%, or the end of an epoch such as e12."],
+        [
+            f"A time such as 3:20 (of {length}), a time back from the end such as -1:30, a share such as 50%, "
+            "or the end of an epoch such as e12."
+        ],
         placeholder="3:20",
         wrong=lambda typed: "" if parse_place(typed) else f"“{typed[:20]}” is no time, share or epoch.",
     )
 
 
 def parse_place(typed: str) -> tuple[str, float] | None:
-    """``("s", seconds)``, ``("%", share)`` or ``("e", epochs)``; None for anything else."""
+    """``("s", seconds)``, ``("-", seconds before the end)``, ``("%", share)`` or ``("e", epochs)``; else None."""
     text = typed.strip().lower()
     if text.startswith("e") and text[1:].isdecimal() and len(text) < 9:
         return "e", float(text[1:])
     if text.endswith("%"):
         share = text[:-1].strip()
         return ("%", min(1.0, float(share) / 100)) if share.isdecimal() and len(share) < 4 else None
-    parts = text.split(":")
+    back = text.startswith("-")
+    parts = text.removeprefix("-").split(":")
     if not 1 <= len(parts) <= 3 or not all(part.isdecimal() and len(part) < 9 for part in parts):
         return None
     seconds = 0.0
     for part in parts:
         seconds = seconds * 60 + int(part)
-    return "s", seconds
+    return "-" if back else "s", seconds

@@ -77,7 +77,8 @@ class RunScreen(Layout, Controls, Playback):
         self.query_one("#closing").display = closing
         # The closing panel tells the first failure itself.
         self.query_one("#strip").display = strip_alert(moment) is not None and not closing
-        self.query_one("#timeline").display = moment.play is not None
+        self.query_one("#timeline").display = moment.track is not None
+        self.set_class(moment.play is not None and moment.play.behind_s is not None, "past")
         if (before.play is None) != (moment.play is None) or before.controls != moment.controls:
             self.refresh_bindings()
         for pane in self.query(Pane):
@@ -85,12 +86,12 @@ class RunScreen(Layout, Controls, Playback):
         self.loop_round(moment)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A log has no run keys beyond an explanation, a live run none of a log's, a read-only console none at all."""
-        player = isinstance(self.source, Player)
+        """A log has no run keys beyond an explanation, a live run few of a log's, a read-only console no run keys."""
         if action in controls.ACTIONS:
-            return not self.read_only and not (action == "pause" and player)
+            log = isinstance(self.source, Player) and self.source.present is None
+            return not self.read_only and not (action == "pause" and log)
         if action in playback.ACTIONS:
-            return player
+            return self.may_play(action)
         return True
 
     def action_back(self) -> None:

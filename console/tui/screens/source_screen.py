@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.content import Content
 from textual.screen import Screen
 
-from console.source import Source
+from console.source import Player, Source
 from console.tui.moment import Moment, moment_of
 
 
@@ -28,6 +28,13 @@ class SourceScreen(Screen[None]):
         if self.source is not None:
             with self.app.batch_update():
                 self.show(moment_of(self.source, read_only=self.read_only))
+
+    def present(self) -> Moment:
+        """The run as it is now, whatever moment of it is shown: what is commanded is commanded of this one."""
+        source = self.source
+        if isinstance(source, Player) and source.present is not None:
+            return moment_of(source.present, read_only=self.read_only)
+        return self.moment
 
     def say(self, sentence: str) -> None:
         """A sentence that goes away by itself."""

@@ -1,57 +1,144 @@
-"""Where a log's clock stands, between its first and its last record."""
+"""Where the clock stands between the first and the last record, and the moments that one may want to go to."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from textual import events
+from textual.content import Content
 from textual.message import Message
 
-from console import views
-from console.tui.ink import Ink, Line, cells, width_of
-from console.tui.moment import Moment, Playing
+from console import markers, views
+from console.markers import Marker
+from console.tui.ink import Ink, Line, clean, width_of
+from console.tui.moment import Moment, Playing, Track
 from console.tui.widgets.pane import Pane
+
+MARKS: Final = {
+    markers.EPOCH: ("┷", "┴", "plain"),
+    markers.PHASE: ("╋", "┼", "strong"),
+    markers.KEY: ("◆", "◆", "accent"),
+    markers.STATUS: ("◆", "◆", "strong"),
+    markers.RESTART: ("↻", "↻", "warn"),
+    markers.ALERT: ("!", "!", "warn"),
+    markers.SPOT: ("!", "!", "bad"),
+}
+"""For each kind of marker its sign on the way that is past and on the way that is left, and its tone. Where several are
+on one column, the kind that comes later here is shown."""
+RANK: Final = {kind: place for place, kind in enumerate(MARKS)}
 
 
 class Timeline(Pane, can_focus=False):
-    """One line; a click on it moves the clock."""
+    """One line; a click on it or a drag along it moves the clock, the mouse over a marker tells what it is."""
 
     class Sought(Message):
-        """The operator clicked on this moment, epoch seconds."""
+        """The operator pointed at this moment, epoch seconds."""
 
         def __init__(self, t: float) -> None:
             super().__init__()
             self.t = t
 
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self._begin, self._room = 0, 0
+        """The track's first column, and how many it has."""
+        self._dragging = False
+
     def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
-        """Playing or not, speed, position, and the way that is left."""
-        play = moment.play
-        if play is None:
+        """Where the clock is, how it runs, and the track with its markers."""
+        track = moment.track
+        if track is None:
             return [()], ()
-        left, right_hand = _ends(moment, play)
-        room = width - width_of(left) - width_of(right_hand)
-        length = play.end - play.start
-        share = 0.0 if length <= 0 else max(0.0, min(1.0, (moment.now - play.start) / length))
-        at = round(share * (room - 1))
-        if room < 4:
+        left, right_hand = _ends(moment, track, width)
+        self._begin, self._room = width_of(left), width - width_of(left) - width_of(right_hand)
+        if self._room < 4:
+            self._room = 0
             return [left], ()
-        track: list[Ink] = [("━" * at, "accent"), ("●", "strong"), ("─" * (room - at - 1), "faint")]
-        return [(*left, *track, *right_hand)], ()
+        return [(*left, *_way(moment.now, track, self._room), *right_hand)], ()
 
-    def on_click(self, event: events.Click) -> None:
-        """Moves the clock to where the track was clicked."""
-        play = self.moment.play
-        if play is None:
+    def on_mouse_down(self, event: events.MouseDown) -> None:
+        """Moves the clock to where the track was touched."""
+        if event.button == 1:
+            self._dragging = True
+            self.capture_mouse()
+            self._point(event.x)
+
+    def on_mouse_up(self, event: events.MouseUp) -> None:
+        """Ends a drag."""
+        self._dragging = False
+        self.release_mouse()
+
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """Drags the clock along, or tells what is under the mouse."""
+        if self._dragging:
+            self._point(event.x)
             return
-        left, right_hand = _ends(self.moment, play)
-        room = self.size.width - width_of(left) - width_of(right_hand)
-        place = event.x - sum(cells(text) for text, _ in left)
-        if room > 1 and 0 <= place < room:
-            self.post_message(self.Sought(play.start + (play.end - play.start) * place / (room - 1)))
+        track, column = self.moment.track, event.x - self._begin
+        if track is None or not 0 <= column < self._room:
+            self.tooltip = None
+            return
+        here = [one for one in track.markers if _column(one.t, track, self._room) == column]
+        said = [f"{views.clock(one.t - track.start)}  {clean(one.text)}" for one in here[-8:]]
+        self.tooltip = Content("\n".join(said or [views.clock(_time(column, track, self._room) - track.start)]))
+
+    def _point(self, x: int) -> None:
+        track, column = self.moment.track, x - self._begin
+        if track is not None and self._room and (self._dragging or 0 <= column < self._room):
+            self.post_message(self.Sought(_time(max(0, min(self._room - 1, column)), track, self._room)))
 
 
-def _ends(moment: Moment, play: Playing) -> tuple[Line, Line]:
-    mark = "▶" if play.playing else "‖"
-    speed = f"{play.speed:g}×"
-    left: Line = ((f" {mark} {speed:<5}", "accent"), (f" {views.clock(moment.now - play.start)} ", "strong"))
-    return left, ((f" {views.clock(play.end - play.start)} ", "dim"),)
+def _ends(moment: Moment, track: Track, width: int) -> tuple[Line, Line]:
+    clock, length = views.clock(moment.now - track.start), views.clock(track.end - track.start)
+    right_hand: Line = ((f" {length} ", "dim"),)
+    if track.reading is not None:
+        right_hand = ((f" reading … {views.count(track.reading)} records ", "accent"),)
+    play = moment.play
+    if play is None:
+        return ((" ● LIVE ", "good"), (f" {clock} ", "strong")), () if track.reading is None else right_hand
+    runs = f"{'▶' if play.playing else '‖'} {play.speed:g}×"
+    if play.behind_s is not None:
+        return _behind(clock, runs, play, width), right_hand
+    return ((f" {runs:<7}", "accent"), (f" {clock} ", "strong")), right_hand
+
+
+def _behind(clock: str, runs: str, play: Playing, width: int) -> Line:
+    """No one may take the past for the present: a chip says it at any width."""
+    behind = views.clock(play.behind_s)
+    words = f" at {clock} · {behind} behind live · End returns "
+    if width < 76:
+        words = f" {behind} behind live "
+    return ((f" {runs} ", "accent"), (words, "chip-warn"), (" ", "plain"))
+
+
+def _way(now: float, track: Track, room: int) -> Line:
+    at = _column(now, track, room)
+    signs: dict[int, Marker] = {}
+    for one in track.markers:
+        column = _column(one.t, track, room)
+        if column not in signs or RANK[one.kind] >= RANK[signs[column].kind]:
+            signs[column] = one
+    inks: list[Ink] = []
+    for column in range(room):
+        past = column < at
+        text, tone = ("━", "accent") if past else ("─", "faint")
+        if column in signs:
+            before, after, tone = MARKS[signs[column].kind]
+            text = before if past else after
+        if column == at:
+            text, tone = "●", "strong"
+        if inks and inks[-1][1] == tone:
+            inks[-1] = (inks[-1][0] + text, tone)
+        else:
+            inks.append((text, tone))
+    return tuple(inks)
+
+
+def _column(t: float, track: Track, room: int) -> int:
+    length = track.end - track.start
+    share = 0.0 if length <= 0 else max(0.0, min(1.0, (t - track.start) / length))
+    return round(share * (room - 1))
+
+
+def _time(column: int, track: Track, room: int) -> float:
+    return track.start + (track.end - track.start) * column / max(1, room - 1)
