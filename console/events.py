@@ -52,6 +52,8 @@ class RunCreated(Event):
     """The share of the budget at which to warn."""
     on_loss: str = "end"
     """What becomes of the run when a host is lost: see `console.profile.Fleet.on_loss`."""
+    stage_from: str | None = None
+    """What is copied to every host before the gang starts: see `console.profile.Data.stage_from`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

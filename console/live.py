@@ -38,12 +38,13 @@ from console.events import (
 )
 from console.exits import Exit
 from console.fleet import Provider, ProviderError
-from console.hosts import HostUnreachable
+from console.hosts import HostRefused, HostUnreachable
 from console.links import Links
 from console.profile import Profile
 from console.receipt import receipt
 from console.replacements import Replacements
 from console.rundir import RunDirectory
+from console.staging import courier
 from console.state import CRITICAL, Checkpoint, Run
 from console.watchman import Watchman
 from remote.events import StageProgressed
@@ -101,6 +102,7 @@ class LiveRun:
         self._keeper = Keeper(self._book, directory)
         self._charter = Charter(directory.run_id, wanted=provider.gives_back and not provider.embedded)
         self._replacements = Replacements(self._book, provider, self._move)
+        self._courier = courier(profile, directory.run_id)
         self._starting: asyncio.Task[None] | None = None
         self._addresses: dict[int, HostAddress] = {}
         self._gang_addresses: dict[int, str] = {}
@@ -192,6 +194,7 @@ class LiveRun:
                 budget_usd=profile.budget.max_usd,
                 budget_warn_at=profile.budget.warn_at,
                 on_loss=fleet.on_loss,
+                stage_from=profile.data.stage_from,
             )
         )
 
@@ -243,6 +246,8 @@ class LiveRun:
             await asyncio.gather(*beside, return_exceptions=True)
             await self._replacements.cancel()
             self._charter.cancel()
+            if self._courier is not None:
+                self._courier.cancel()
             if end is not None:
                 await self._close(end)
                 await self._watchman.finish()
@@ -273,6 +278,7 @@ class LiveRun:
             self._watchman.look(self.now())
             self._keeper.look(self._links.connections)
             self._charter.look(self._links.connections)
+            self._send_addresses()
             self._hold_leases()
             await asyncio.sleep(_SETTLE_S)
             try:
@@ -314,6 +320,9 @@ class LiveRun:
 
     async def _bring_up(self) -> None:
         """Links every host as soon as it is there."""
+        if self._courier is not None and not self._attaching:
+            # Before anything is rented for a data set that is not there.
+            await self._courier.look()
         async for one in self._provider.adopt() if self._attaching else self._provider.bring_up():
             if isinstance(one, HostAddress):
                 self._serve(one)
@@ -334,12 +343,25 @@ class LiveRun:
         self._links.drop(address.node)
         self._serve(address)
 
+    def _send_addresses(self) -> None:
+        """Has the hosts hold valid addresses of what they copy."""
+        if self._courier is None:
+            return
+        for text in self._courier.serve(self.run, self._links.connections):
+            if all(alert.text != text for alert in self.run.alerts):
+                self._book.witness(AlertRaised(kind="data", text=text))
+
     async def _prepare(self, connection: asyncssh.SSHClientConnection, address: HostAddress) -> str | None:
         peer = connection.get_extra_info("peername")
         self._gang_addresses[address.node] = address.gang_address or (peer[0] if peer else address.host)
         await self._charter.leave(connection, address.node)
         if self.run.nodes[address.node].agent is not None:
             return None
+        if self._courier is not None:
+            try:
+                await self._courier.send(connection, address.node)
+            except ProviderError as error:
+                raise HostRefused(str(error)) from None
         return self._job(address.node).to_json()
 
     def _job(self, node: int) -> Job:
@@ -356,6 +378,7 @@ class LiveRun:
             lease_s=budget.lease_s(self.run, self.now(), profile.budget.lease_minutes),
             lease_end=self._provider.lease_end,
             lease_file=self._provider.lease_file,
+            stage_from=profile.data.stage_from or "",
             metadata_url=self._provider.metadata_url,
             linger_s=_LINGER_S,
             embedded=self._provider.embedded,

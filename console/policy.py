@@ -133,13 +133,15 @@ def decide(run: Run, now: float) -> list[Decision]:
         return [*recovery, *money]
     present = [node for node in run.nodes if node.status != "dropped"]
     waits = recovers(run) and any(_doomed(node) for node in present)
-    if (
-        not run.gang_started
-        and not waits
-        and all(node.agent is not None and node.status == "connected" for node in present)
-    ):
+    if not run.gang_started and not waits and all(_ready(run, node) for node in present):
         return [StartGang(), *money]
     return money
+
+
+def _ready(run: Run, node: Node) -> bool:
+    """True if the node can take its place in the gang: its agent is there, and the data set."""
+    staged = run.created is None or run.created.stage_from is None or (node.staged is not None and node.staged.ok)
+    return node.agent is not None and node.status == "connected" and staged
 
 
 # --- a host that is lost, or soon will be ----------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from console import alert_keys, renting
+from console import alert_keys, copying, renting
 from console.alert_keys import AlertKeys
 from remote.job import COMPILES, GRADIENT_PRECISIONS, OPTIMIZERS, PRECISIONS, TRAIN_IMAGES, Recipe
 from remote.schedule import SHAPES, Phase
@@ -31,6 +31,8 @@ METRICS = ("top1", "top5")
 NUMBER_END = 10**18
 """Numbers of a profile lie below this, so that none of them can overflow where it is used."""
 REDACTED = "(redacted)"
+DATA_DIR = "~/.fastconsole/data"
+"""Where data sets are, unless the profile says; a provider may have a better place."""
 
 WITHOUT_BF16 = ("P100", "T4", "V100")
 """GPUs that train without bf16: NVIDIA's have it from Ampere (2020) on."""
@@ -187,7 +189,9 @@ class Data:
     """`[data]`: what it is trained on."""
 
     dataset: str
-    dir: str = "~/.fastconsole/data"
+    dir: str = DATA_DIR
+    stage_from: str | None = None
+    """``s3://bucket/prefix``, or a folder that every host sees: copied to `dir` on each host before the gang starts."""
     loader_workers: int = 0
     train_images: int | None = None
     """For planning, where the data set is not one that the product knows."""
@@ -613,6 +617,8 @@ def _check(profile: Profile) -> None:
     _in(run.label_smoothing, float, lambda v: 0 <= v < 1, "run.label_smoothing", "0 up to but not 1")
     _check_learning(profile)
     _in(data.dataset, str, lambda v: v in DATASETS, "data.dataset", " or ".join(DATASETS))
+    for mistake in copying.mistakes(data.dataset, data.dir if data.dir != DATA_DIR else None, data.stage_from):
+        raise _Wrong(mistake)
     _in(data.loader_workers, int, lambda v: 0 <= v <= 256, "data.loader_workers", "0 to 256")
     _in(budget.warn_at, float, lambda v: 0 < v <= 1, "budget.warn_at", "above 0, up to 1")
     _in(budget.lease_minutes, float, lambda v: 0.2 <= v <= 10_080, "budget.lease_minutes", "0.2 to 10080 minutes")

@@ -134,6 +134,10 @@ class Node:
     stage_done: int = 0
     stage_total: int | None = None
     stage_detail: str = ""
+    staging: re.StagingProgressed | None = None
+    """How far the copy of the data set to this host is; None where none is made, or it has not begun."""
+    staged: re.StagingEnded | None = None
+    """What became of that copy; None while it goes on."""
     agent: re.AgentStarted | None = None
     ranks: tuple[Rank, ...] = ()
     """Sorted by local rank."""
@@ -859,7 +863,8 @@ def _host_refused(run: Run, record: Record, event: ce.HostRefused) -> Run:
 
 @_arm(re.AgentStarted)
 def _agent_started(run: Run, record: Record, event: re.AgentStarted) -> Run:
-    return _on_node(run, record, agent=event, status="connected", reason="")
+    # Another agent looks at the data set anew.
+    return _on_node(run, record, agent=event, status="connected", reason="", staging=None, staged=None)
 
 
 @_arm(re.AgentDied)
@@ -885,6 +890,34 @@ def _stage(run: Run, record: Record, event: re.StageProgressed) -> Run:
         stage_total=event.total,
         stage_detail=event.detail,
     )
+
+
+@_arm(re.StagingProgressed)
+def _staging_progressed(run: Run, record: Record, event: re.StagingProgressed) -> Run:
+    if record.node is None or run.nodes[record.node].staged is not None:
+        return run
+    run = _staging(run, record.node, event.done_bytes, event.total_bytes, staging=event)
+    return _log(run, record, f"{event.detail}; it is tried again") if event.detail else run
+
+
+@_arm(re.StagingEnded)
+def _staging_ended(run: Run, record: Record, event: re.StagingEnded) -> Run:
+    if record.node is None:
+        return run
+    if not event.ok:
+        run = _node(run, record.node, status="failed", reason=event.reason, staged=event)
+        return _failure(run, record, "data", event.reason, record.t)
+    return _staging(run, record.node, 1, 1, staged=event)
+
+
+def _staging(run: Run, node: int, done: int, total: int | None, **changes: Any) -> Run:
+    """The run with a node in the stage in which the data set is copied to it."""
+    if "stage" not in run.stages and len(run.stages) < STAGES:
+        run = _changed(run, stages=(*run.stages, "stage"))
+    # All bytes are there before the last of them are checked and named.
+    if total is not None and "staged" not in changes:
+        done = min(done, max(0, total - 1))
+    return _node(run, node, stage="stage", stage_done=done, stage_total=total, stage_detail="", **changes)
 
 
 @_arm(re.HostSampled)

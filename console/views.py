@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from console import ledger, state
+from console import copying, ledger, state
 from console.state import Command, Node, Rank, Run
 
 RATE_WINDOW_S = 10.0
@@ -311,6 +311,8 @@ def stages(run: Run) -> tuple[Stage, ...]:
 
 
 def _stage_detail(node: Node) -> str:
+    if node.stage == "stage" and node.staging is not None:
+        return f"node {node.node}: {copying.words(node.staging)}"
     so_far = f"{count(node.stage_done)}/{count(node.stage_total)}" if (node.stage_total or 0) > 1 else ""
     said = " ".join(part for part in (so_far, plain(node.stage_detail, 60)) if part)
     return f"node {node.node}: {said}" if said else f"node {node.node}"
@@ -427,6 +429,9 @@ def _launching(run: Run, now: float) -> str:
     current = next((stage for stage in stages(run) if stage.nodes_done < stage.nodes), None)
     if current is not None:
         parts.append(f"{current.name} {current.nodes_done}/{current.nodes}")
+        if current.name == "stage" and current.detail:
+            # It takes minutes: which host is furthest behind, and how far.
+            parts[1:] = [parts[-1], current.detail]
     return " · ".join([*parts, *_time_and_money(run, now)])
 
 

@@ -86,6 +86,40 @@ class StageProgressed(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StagingProgressed(Event):
+    """The copy of the data set to this host moved; once a second."""
+
+    source: str
+    """``s3://bucket/prefix`` or a folder."""
+    activity: str
+    """``list``, ``verify`` (what is there already), ``copy``, ``wait`` (another node fills the same folder), or
+    ``renew`` (its addresses have expired, and the laptop has sent no others yet)."""
+    done_bytes: int
+    """Of the data set, on the host's disk and, where they were there before, verified."""
+    total_bytes: int | None
+    bytes_per_s: float | None = None
+    """Over the last ten seconds."""
+    left_s: float | None = None
+    detail: str = ""
+    """What went wrong since the last such record and is tried again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagingEnded(Event):
+    """The data set is on this host, whole and checked; or, not `ok`, why it is not."""
+
+    source: str
+    ok: bool = True
+    reason: str = ""
+    """One sentence."""
+    files: int = 0
+    total_bytes: int = 0
+    fetched_bytes: int = 0
+    """What was copied this time; the rest was there."""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class HostSampled(Event):
     """One look at the host's processors and memory, once a second.
 

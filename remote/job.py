@@ -103,6 +103,8 @@ class Job:
     """What the lease's end ends: ``agent`` (a host that is not ours), ``host`` (an embedded one), ``poweroff``."""
     lease_file: str = ""
     """Where the host's own timer, which powers it off, is told its deadline: see `remote.lease`; empty: it has none."""
+    stage_from: str = ""
+    """What is copied to the recipe's `data_dir` before the gang starts: see `remote.staging`; empty: nothing."""
     metadata_url: str = ""
     """Where the host's metadata service tells of a spot instance's end; empty: there is none."""
     linger_s: float = 30.0

@@ -11,6 +11,7 @@ import copy
 import difflib
 import os
 import re
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -107,6 +108,23 @@ class Cloud:
         """
         region = in_region or await self.region()
         attempts = 1 if once or self._patience_s is not None else _ATTEMPTS
+        client = await self._client(service, region, attempts)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, _call, client, service, operation, region, params)
+
+    async def signed(
+        self, service: str, operation: str, /, calls: Sequence[Mapping[str, Any]], *, valid_s: int, in_region: str
+    ) -> list[str]:
+        """An address for each of these calls, by which whoever holds it may make it for so long. AWS is not asked.
+
+        Raises:
+            CloudError: there are no credentials to sign with, or they have expired.
+        """
+        client = await self._client(service, in_region, _ATTEMPTS)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, _sign, client, service, operation, in_region, calls, valid_s)
+
+    async def _client(self, service: str, region: str, attempts: int) -> Any:
         async with self._lock:
             client = self._clients.get((service, region, attempts))
             if client is None:
@@ -114,8 +132,7 @@ class Cloud:
                     self._session.append(await asyncio.to_thread(_session))
                 client = await asyncio.to_thread(_client, self._session[0], service, region, attempts, self._patience_s)
                 self._clients[service, region, attempts] = client
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, _call, client, service, operation, region, params)
+            return client
 
     async def pages(self, service: str, operation: str, key: str, /, **params: Any) -> list[Any]:
         """All items under `key` of an operation that answers in pages. Raises CloudError."""
@@ -184,6 +201,8 @@ def _client(session: Any, service: str, region: str, attempts: int, patience_s: 
                 connect_timeout=_CONNECT_TIMEOUT_S if patience_s is None else patience_s / 3,
                 read_timeout=_READ_TIMEOUT_S if patience_s is None else patience_s * 2 / 3,
                 retries={"mode": "standard", "total_max_attempts": attempts},
+                # For S3's signed addresses: the older signature knows no regions and no KMS.
+                signature_version="s3v4" if service == "s3" else None,
                 max_pool_connections=32,
             ),
         )
@@ -207,6 +226,17 @@ def _call(client: Any, service: str, operation: str, region: str, params: dict[s
         raise _foreign(error, service, operation, region) from None
     where = _where(service, operation, region)
     raise CloudError("unreachable", f"{where}: the answer is not AWS's; is there a proxy or a login page in between?")
+
+
+def _sign(
+    client: Any, service: str, operation: str, region: str, calls: Sequence[Mapping[str, Any]], valid_s: int
+) -> list[str]:
+    import botocore.exceptions
+
+    try:
+        return [client.generate_presigned_url(operation, Params=dict(one), ExpiresIn=valid_s) for one in calls]
+    except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+        raise _foreign(error, service, operation, region) from None
 
 
 def _foreign(error: Exception, service: str, operation: str, region: str) -> CloudError:

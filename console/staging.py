@@ -1,0 +1,216 @@
+"""The laptop's part in bringing a data set from S3 to the hosts: what there is, and addresses by which it can be read.
+
+Hosts have no credentials. The laptop lists the objects and signs an address for each, good for an hour; they go over
+SSH into a file in the run's folder on each host, and are sent anew well before they expire, or at once where a host
+says that they have. No journal holds them, and no command line.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import asyncssh
+
+from console.fleet import ProviderError
+from console.fleet.aws.cloud import Cloud, CloudError
+from console.hosts import HostUnreachable
+from console.profile import Profile
+from console.state import Node, Run
+from remote.job import host_folder
+from remote.source import ADDRESSES, CONTENTS, S3
+
+VALID_S: Final = 3600
+"""How long an address is good for. Whoever gets hold of it can read that object so long."""
+MOST_OBJECTS: Final = 20_000
+"""A list of more is slow to sign and to send; a packed data set has some hundred files."""
+_AGAIN_S = 5.0
+"""Addresses that a host finds expired are sent again no sooner than so."""
+_UNSIGNED_S = 30.0
+"""After addresses could not be signed, it is tried again: somebody may have logged in."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a bucket holds below a prefix."""
+
+    bucket: str
+    prefix: str
+    """Empty, or with a slash at its end."""
+    region: str
+    objects: tuple[tuple[str, int, str], ...]
+    """Name below the prefix, bytes, ETag without its quotes."""
+
+    @property
+    def total_bytes(self) -> int:
+        """Of all objects."""
+        return sum(size for _, size, _ in self.objects)
+
+    @property
+    def packed(self) -> bool:
+        """True if it is a packed data set."""
+        return any(name == CONTENTS for name, _, _ in self.objects)
+
+
+async def listing(cloud: Cloud, source: str) -> Listing:
+    """What is at ``s3://bucket/prefix``.
+
+    Raises:
+        ProviderError: there is no such bucket, it may not be listed, nothing is there, or too much.
+    """
+    bucket, _, prefix = source.removeprefix(S3).partition("/")
+    prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+    try:
+        region = await cloud.region()
+    except CloudError as error:
+        if error.kind != "region":
+            raise
+        # S3 says where a bucket is, whichever region is asked.
+        region = "us-east-1"
+    objects: list[tuple[str, int, str]] = []
+    more: dict[str, Any] = {}
+    try:
+        while True:
+            page = await cloud.call("s3", "list_objects_v2", in_region=region, Bucket=bucket, Prefix=prefix, **more)
+            objects += [
+                (one["Key"].removeprefix(prefix), int(one["Size"]), one["ETag"].strip('"'))
+                for one in page.get("Contents", [])
+                if not one["Key"].endswith("/")
+            ]
+            if len(objects) > MOST_OBJECTS:
+                raise ProviderError(
+                    f"{source} holds more than {MOST_OBJECTS:,} objects (data.stage_from); pack the data set into a "
+                    "few big files first: python -m remote.prepare"
+                )
+            if not page.get("NextContinuationToken"):
+                break
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+        said = await cloud.call("s3", "head_bucket", in_region=region, Bucket=bucket)
+    except CloudError as error:
+        raise ProviderError(_sentence(error, source, bucket)) from None
+    if not objects:
+        raise ProviderError(f"{source} holds nothing (data.stage_from); is the prefix right?")
+    return Listing(bucket, prefix, _region(said) or region, tuple(objects))
+
+
+def _region(said: Mapping[str, Any]) -> str:
+    headers = said.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return str(said.get("BucketRegion") or headers.get("x-amz-bucket-region") or "")
+
+
+def _sentence(error: CloudError, source: str, bucket: str) -> str:
+    if error.code == "NoSuchBucket":
+        return f"there is no S3 bucket {bucket} (data.stage_from)"
+    if error.kind == "permission" or error.code == "403":
+        return (
+            f"{source} may not be listed (data.stage_from): the AWS user needs s3:ListBucket on {bucket}, and "
+            "s3:GetObject on what is in it; is it the right account?"
+        )
+    return f"data.stage_from: {error}"
+
+
+class Courier:
+    """Sends the hosts of a run the addresses of what they copy, for as long as they do."""
+
+    def __init__(self, profile: Profile, run_id: str) -> None:
+        """For a profile whose `data.stage_from` is in S3."""
+        assert profile.data.stage_from is not None
+        self._source = profile.data.stage_from
+        self._cloud = Cloud(profile.fleet.region)
+        self._run_id = run_id
+        self._valid_s = VALID_S
+        self._found: Listing | None = None
+        self._looking = asyncio.Lock()
+        self._sent_t: dict[int, float] = {}
+        """When each node was sent addresses, on a clock that no correction moves."""
+        self._not_before = 0.0
+        self._tasks: dict[int, asyncio.Task[str]] = {}
+
+    async def look(self) -> Listing:
+        """Lists the source, once. Raises ProviderError."""
+        async with self._looking:
+            if self._found is None:
+                self._found = await listing(self._cloud, self._source)
+            return self._found
+
+    async def send(self, connection: asyncssh.SSHClientConnection, node: int) -> None:
+        """Puts fresh addresses on a host.
+
+        Raises:
+            ProviderError: they cannot be signed.
+            HostUnreachable: the connection broke, or the host could not write them.
+        """
+        found = await self.look()
+        calls = [{"Bucket": found.bucket, "Key": found.prefix + name} for name, _, _ in found.objects]
+        self._sent_t[node] = time.monotonic()
+        signed = await self._cloud.signed("s3", "get_object", calls, valid_s=self._valid_s, in_region=found.region)
+        objects = [[*one, address] for one, address in zip(found.objects, signed, strict=True)]
+        # Serial: the laptop's clock in milliseconds, so that another console's addresses count as newer too.
+        text = json.dumps({"serial": time.time_ns() // 1_000_000, "objects": objects}, separators=(",", ":")).encode()
+        folder = host_folder(self._run_id, node)
+        beside = f"{folder}/{ADDRESSES}.part"
+        try:
+            async with connection.start_sftp_client() as sftp:
+                await sftp.makedirs(folder, asyncssh.SFTPAttrs(permissions=0o700), exist_ok=True)
+                attrs = asyncssh.SFTPAttrs(permissions=0o600)
+                async with sftp.open(beside, "wb", attrs) as file:
+                    await file.write(gzip.compress(text, 6))
+                await sftp.posix_rename(beside, f"{folder}/{ADDRESSES}")
+        except (asyncssh.Error, OSError) as error:
+            why = getattr(error, "reason", None) or str(error)
+            raise HostUnreachable(f"the data set's addresses could not be sent: {why}") from None
+
+    def serve(self, run: Run, connections: Mapping[int, asyncssh.SSHClientConnection]) -> list[str]:
+        """Starts to send addresses to the hosts that need fresh ones; why it could not, where it could not."""
+        now = time.monotonic()
+        wrong = []
+        for node in run.nodes:
+            task = self._tasks.get(node.node)
+            if task is not None:
+                if not task.done():
+                    continue
+                del self._tasks[node.node]
+                if sentence := task.result():
+                    wrong.append(sentence)
+            connection = connections.get(node.node)
+            if connection is not None and self._needs(node, now):
+                self._tasks[node.node] = asyncio.create_task(self._try(connection, node.node))
+        return wrong
+
+    def _needs(self, node: Node, now: float) -> bool:
+        if node.agent is None or node.staged is not None or now < self._not_before:
+            return False
+        sent_t = self._sent_t.get(node.node)
+        if sent_t is None:
+            return True
+        expired = node.staging is not None and node.staging.activity == "renew"
+        return now - sent_t > (_AGAIN_S if expired else self._valid_s / 2)
+
+    async def _try(self, connection: asyncssh.SSHClientConnection, node: int) -> str:
+        try:
+            await self.send(connection, node)
+        except HostUnreachable:
+            # Its link tells of that; the next connection is served again.
+            self._sent_t.pop(node, None)
+        except ProviderError as error:
+            # The hosts go on as long as their addresses last, and then wait.
+            self._sent_t.pop(node, None)
+            self._not_before = time.monotonic() + _UNSIGNED_S
+            return f"the hosts' way to the data set cannot be renewed: {error}"
+        return ""
+
+    def cancel(self) -> None:
+        """Sends nothing more."""
+        for task in self._tasks.values():
+            task.cancel()
+
+
+def courier(profile: Profile, run_id: str) -> Courier | None:
+    """The run's courier; None where its data set does not come from S3."""
+    source = profile.data.stage_from
+    return Courier(profile, run_id) if source is not None and source.startswith(S3) else None

@@ -1,0 +1,382 @@
+"""Where a data set is copied from: a folder that the host sees, or objects of S3 by addresses that the laptop signed.
+
+A host has no credentials. The laptop lists the bucket and signs an address for each object, which lets its holder read
+that object for an hour; they come in `ADDRESSES`, a file in the run's folder on the host that the laptop replaces in
+time, and that is deleted when the copy is done. They are in no journal and on no command line.
+
+Reads are of ranges, on connections that stay open, one a thread. S3 is asked for the very version that was listed
+(``If-Match``, RFC 9110 13.1.1), so a file that is changed meanwhile is not mixed of two.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import json
+import os
+import re
+import ssl
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+ADDRESSES = "addresses.json.gz"
+"""In a run's folder on a host: ``{"serial": n, "objects": [[name, bytes, etag, address], ...]}``."""
+CONTENTS = "packed.json"
+"""The table of contents of a packed data set (`remote.packed`, which needs numpy)."""
+S3 = "s3://"
+MARK = ".staged.jsonl"
+"""What `remote.staging` keeps in the folder that it fills."""
+
+_TIMEOUT_S = 20.0
+_BLOCK_BYTES = 1 << 20
+_AGAIN = {408, 429, 500, 502, 503, 504}
+_MD5 = re.compile(r"[0-9a-f]{32}")
+
+
+class Refused(Exception):
+    """The copy cannot be made, and trying again would not help; one sentence."""
+
+
+class Broken(Exception):
+    """A read broke; it may work when it is tried again."""
+
+
+class Expired(Exception):
+    """The addresses are valid no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A file of the source."""
+
+    name: str
+    """Its path below the source, with slashes."""
+    size: int
+    version: str
+    """By this two versions of the file are told apart: a SHA-256, an ETag, or the time of its last change."""
+    sha256: str = ""
+    """Of its content, where the source says."""
+    md5: str = ""
+    """Of its content, where its ETag is that."""
+    mtime_ns: int | None = None
+    """Where the source is a folder."""
+
+
+class Source(Protocol):
+    """Where the files come from."""
+
+    name: str
+
+    def items(self) -> list[Item]:
+        """All files. Raises Refused."""
+        ...
+
+    def read(self, item: Item, start: int, end: int) -> Iterator[memoryview]:
+        """The bytes of a range, in blocks; each is valid until the next is asked for.
+
+        Raises:
+            Refused, Broken, Expired
+        """
+        ...
+
+    def digest(self, item: Item) -> tuple[str, str]:
+        """How a copy of it is checked: an algorithm of hashlib's and the hex of it; empty where the source says none.
+
+        To be asked after the item was read.
+        """
+        ...
+
+
+def whole(source: Source, item: Item) -> bytes:
+    """A small file's content. Raises Refused, Broken, Expired."""
+    return b"".join(bytes(block) for block in source.read(item, 0, item.size))
+
+
+def proper(name: str) -> bool:
+    """True if a file of this name lands below the folder that it is copied to."""
+    parts = PurePosixPath(name).parts
+    return bool(parts) and not name.startswith("/") and ".." not in parts and "\0" not in name
+
+
+# --- a folder --------------------------------------------------------------------------------------------------------
+
+
+class Folder:
+    """A folder that the host sees: a mount of a network file system, or a disk of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._root = path
+
+    def items(self) -> list[Item]:
+        """All files below it, links followed."""
+        if not self._root.is_dir():
+            what = "is no folder" if self._root.exists() else "is not there"
+            raise Refused(f"{self._root} {what} on this host; is it mounted? (data.stage_from)")
+        found = []
+        try:
+            for folder, _, names in os.walk(self._root, onerror=_raise, followlinks=True):
+                for name in names:
+                    path = Path(folder, name)
+                    if name == MARK or name.endswith((".part", ".map", ".lock")):
+                        continue
+                    stat = path.stat()
+                    inside = path.relative_to(self._root).as_posix()
+                    found.append(Item(inside, stat.st_size, f"{stat.st_mtime_ns}", mtime_ns=stat.st_mtime_ns))
+        except OSError as error:
+            raise Refused(f"{error.filename or self._root} cannot be read: {error.strerror}") from None
+        return sorted(found, key=lambda item: item.name)
+
+    def read(self, item: Item, start: int, end: int) -> Iterator[memoryview]:
+        """See `Source`."""
+        path = self._root / item.name
+        block = memoryview(bytearray(min(_BLOCK_BYTES, max(1, end - start))))
+        try:
+            with path.open("rb", buffering=0) as file:
+                stat = os.fstat(file.fileno())
+                if (stat.st_size, stat.st_mtime_ns) != (item.size, item.mtime_ns):
+                    raise Refused(f"{path} was changed while it was copied; start again when nobody writes to it")
+                file.seek(start)
+                while start < end:
+                    got = file.readinto(block[: end - start]) or 0
+                    if not got:
+                        raise Broken(f"{path} ends too early")
+                    yield block[:got]
+                    start += got
+        except FileNotFoundError:
+            raise Refused(f"{path} is there no more; start again when nobody writes to its folder") from None
+        except OSError as error:
+            # A network file system that stumbles may stand up again.
+            raise Broken(f"{path}: {error.strerror}") from None
+
+    def digest(self, item: Item) -> tuple[str, str]:
+        """See `Source`."""
+        return ("sha256", item.sha256) if item.sha256 else ("", "")
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+# --- S3 --------------------------------------------------------------------------------------------------------------
+
+
+class Bucket:
+    """Objects of S3."""
+
+    def __init__(self, name: str, addresses: Path) -> None:
+        """`name`: ``s3://bucket/prefix``, for messages. Raises Refused where `addresses` cannot be read."""
+        self.name = name
+        self._path = addresses
+        self._lock = threading.Lock()
+        self._own = threading.local()
+        self._serial = 0
+        self._addresses: dict[str, str] = {}
+        self._items: list[Item] = []
+        self._sealed: set[str] = set()
+        """Encrypted with a key of KMS's or of the user's: their ETags are no MD5 (S3's reference, Object)."""
+        # Finds the host's certificates and takes 20 ms: once, and not for each connection.
+        self._tls: ssl.SSLContext | None = None
+        self.renew(-1)
+
+    @property
+    def serial(self) -> int:
+        """Of the addresses that are in use: higher where they are newer."""
+        return self._serial
+
+    def renew(self, serial: int) -> bool:
+        """Takes up addresses that are newer than `serial`; False where there are none yet. Raises Refused."""
+        with self._lock:
+            if self._serial > serial and self._addresses:
+                return True
+            try:
+                said: dict[str, Any] = json.loads(gzip.decompress(self._path.read_bytes()))
+                if said["serial"] <= serial:
+                    return False
+                self._items = [_item(name, size, etag) for name, size, etag, _ in said["objects"]]
+                self._addresses = {name: address for name, _, _, address in said["objects"]}
+                self._serial = said["serial"]
+            except FileNotFoundError:
+                raise Refused(f"the laptop sent no addresses for {self.name}; start the run again") from None
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise Refused(f"the addresses for {self.name} cannot be read ({type(error).__name__})") from None
+            return True
+
+    def items(self) -> list[Item]:
+        """The objects that the laptop listed."""
+        return list(self._items)
+
+    def read(self, item: Item, start: int, end: int) -> Iterator[memoryview]:
+        """See `Source`."""
+        if start >= end:
+            return
+        address = self._addresses.get(item.name)
+        if address is None:
+            raise Refused(f"{self.name}/{item.name} is there no more; start again when nobody writes to it")
+        response = self._ask(item, address, start, end)
+        block = memoryview(bytearray(min(_BLOCK_BYTES, end - start)))
+        try:
+            while start < end:
+                got = response.readinto(block[: end - start])
+                if not got:
+                    raise Broken("the connection ended too early")
+                yield block[:got]
+                start += got
+            # So that the connection can be used again.
+            response.read()
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            self._hang_up()
+            raise Broken(_why(error)) from None
+        except (Broken, GeneratorExit):
+            self._hang_up()
+            raise
+
+    def digest(self, item: Item) -> tuple[str, str]:
+        """See `Source`."""
+        if item.sha256:
+            return "sha256", item.sha256
+        return ("", "") if item.name in self._sealed or not item.md5 else ("md5", item.md5)
+
+    def _ask(self, item: Item, address: str, start: int, end: int) -> http.client.HTTPResponse:
+        parts = urlsplit(address)
+        connection = self._connection(parts.scheme, parts.netloc)
+        headers = {"Range": f"bytes={start}-{end - 1}", "If-Match": f'"{item.version}"', "User-Agent": "fastconsole"}
+        try:
+            connection.request("GET", f"{parts.path}?{parts.query}", headers=headers)
+            response = connection.getresponse()
+            sealed = response.getheader("x-amz-server-side-encryption", "").startswith("aws:kms")
+            if sealed or response.getheader("x-amz-server-side-encryption-customer-algorithm"):
+                self._sealed.add(item.name)
+            if response.status == 206:
+                total = (response.getheader("Content-Range") or "").rpartition("/")[2]
+                if total != str(item.size):
+                    raise Refused(_changed(self.name, item))
+                return response
+            if response.status == 200 and (start, end) == (0, item.size) and response.length == item.size:
+                return response
+            said = response.read(16384).decode("utf-8", "replace")
+        except ssl.SSLCertVerificationError as error:
+            self._hang_up()
+            raise Refused(
+                f"the certificate of {parts.hostname} cannot be verified on this host ({error.verify_message}); "
+                "are its CA certificates installed, and is its clock right?"
+            ) from None
+        except (OSError, http.client.HTTPException) as error:
+            self._hang_up()
+            raise Broken(f"{parts.hostname}: {_why(error)}") from None
+        except Refused:
+            self._hang_up()
+            raise
+        self._hang_up()
+        raise self._verdict(item, response.status, said, parts.hostname or "")
+
+    def _verdict(self, item: Item, status: int, said: str, host: str) -> Exception:
+        """What an answer that is no data means."""
+        code, message = _tag(said, "Code"), _tag(said, "Message")
+        name = f"{self.name}/{item.name}"
+        if code in ("ExpiredToken", "RequestExpired") or (status == 403 and "expired" in message.lower()):
+            return Expired(f"{name}: {message or code}")
+        if status in _AGAIN:
+            return Broken(f"{host}: {code or f'status {status}'}")
+        if status == 404:
+            return Refused(f"{name} is there no more ({code or status}); start again when nobody writes to it")
+        if status in (412, 416):
+            return Refused(_changed(self.name, item))
+        if status in (301, 307):
+            return Refused(f"{name}: {host} says that the bucket is in another region; set AWS_REGION to its own")
+        if status == 403:
+            return Refused(
+                f"{name}: access refused ({code or status}{f': {message}' if message else ''}); the laptop's AWS user "
+                "needs s3:GetObject on it, and kms:Decrypt on its key where it is encrypted with one"
+            )
+        return Refused(f"{name}: {host} answered {status} {code} {message}".rstrip())
+
+    def _connection(self, scheme: str, netloc: str) -> http.client.HTTPConnection:
+        held = getattr(self._own, "connection", None)
+        if held is not None and held[0] == (scheme, netloc):
+            connection: http.client.HTTPConnection = held[1]
+            return connection
+        self._hang_up()
+        if scheme == "https":
+            with self._lock:
+                self._tls = self._tls or ssl.create_default_context()
+            connection = http.client.HTTPSConnection(netloc, timeout=_TIMEOUT_S, context=self._tls)
+        else:
+            connection = http.client.HTTPConnection(netloc, timeout=_TIMEOUT_S)
+        self._own.connection = (scheme, netloc), connection
+        return connection
+
+    def _hang_up(self) -> None:
+        held = getattr(self._own, "connection", None)
+        if held is not None:
+            held[1].close()
+            self._own.connection = None
+
+
+def _item(name: str, size: int, etag: str) -> Item:
+    # The ETag of an object that was sent in parts is no MD5, and has a dash.
+    return Item(name, size, etag, md5=etag if _MD5.fullmatch(etag) else "")
+
+
+def _changed(source: str, item: Item) -> str:
+    return f"{source}/{item.name} was changed while it was copied; start again when nobody writes to it"
+
+
+def _tag(text: str, name: str) -> str:
+    """What stands in S3's answer under this name."""
+    found = re.search(f"<{name}>([^<]{{0,300}})</{name}>", text)
+    return found[1] if found else ""
+
+
+def _why(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+# --- what is in it ---------------------------------------------------------------------------------------------------
+
+
+def contents(source: Source, items: list[Item]) -> tuple[list[Item], bytes]:
+    """The files to copy, and the text of the table of contents where the source is a packed data set.
+
+    Of such a one only what its table names is copied, and checked by the SHA-256 that stands there.
+
+    Raises:
+        Refused: a name that would land elsewhere, a table that cannot be read, a file of it that is missing.
+        Broken, Expired
+    """
+    for item in items:
+        if not proper(item.name):
+            raise Refused(
+                f"{source.name} holds {item.name!r}, which would land outside the folder that it is copied to"
+            )
+    by_name = {item.name: item for item in items}
+    table = by_name.get(CONTENTS)
+    if table is None:
+        if not items:
+            raise Refused(f"{source.name} holds no files (data.stage_from)")
+        return items, b""
+    text = whole(source, table)
+    try:
+        files = {str(name): (int(one["size"]), str(one["sha256"])) for name, one in json.loads(text)["files"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Refused(
+            f"{source.name}/{CONTENTS} is damaged ({type(error).__name__}): prepare the data set anew"
+        ) from None
+    wanted = []
+    for name, (size, sha256) in files.items():
+        found = by_name.get(name)
+        if found is None:
+            raise Refused(f"{source.name}/{name} is missing, which its {CONTENTS} names; was it copied there whole?")
+        if found.size != size:
+            raise Refused(
+                f"{source.name}/{name} has {found.size:,} bytes and its {CONTENTS} says {size:,}; copy it there again"
+            )
+        # The source's own version stays: it is asked for by that.
+        wanted.append(Item(name, size, found.version, sha256, "", found.mtime_ns))
+    return wanted, text
