@@ -21,10 +21,10 @@ def mistakes(dataset: str, folder: str | None, source: str | None) -> Iterator[s
         return
     s3 = _S3.fullmatch(source)
     if source.startswith("s3:") and s3 is None:
-        yield f'data.stage_from is {repr(source)}; accepted is "s3://bucket/prefix"'
+        yield f'data.stage_from is {source!r}; accepted is "s3://bucket/prefix"'
     elif s3 is None and not source.startswith(("/", "~/")):
         yield (
-            f'data.stage_from is {repr(source)}; accepted is "s3://bucket/prefix", or the path from the root of a '
+            f'data.stage_from is {source!r}; accepted is "s3://bucket/prefix", or the path from the root of a '
             "folder that every host sees"
         )
     elif dataset == "shapes":
@@ -35,9 +35,9 @@ def mistakes(dataset: str, folder: str | None, source: str | None) -> Iterator[s
             "/opt/dlami/nvme/fastconsole/imagenet (the local NVMe disks on AWS) or /dev/shm/imagenet (memory)"
         )
     elif not folder.startswith(("/", "~/")):
-        yield f"data.dir is {repr(folder)}; with data.stage_from accepted is a path from the root, or from ~"
+        yield f"data.dir is {folder!r}; with data.stage_from accepted is a path from the root, or from ~"
     elif (folder + "/").startswith(source.rstrip("/") + "/") or (source + "/").startswith(folder.rstrip("/") + "/"):
-        yield f"data.dir is {repr(folder)} and data.stage_from {repr(source)}; one may not lie within the other"
+        yield f"data.dir is {folder!r} and data.stage_from {source!r}; one may not lie within the other"
 
 
 def words(said: StagingProgressed) -> str:

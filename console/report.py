@@ -222,7 +222,7 @@ class Narrator:
             case ce.RunContinued():
                 where = "from the beginning" if event.step is None else f"after step {count(event.step)}"
                 yield f"the run goes on {where} (attempt {event.attempt})"
-            case re.StageProgressed():
+            case re.StageProgressed() | re.StagingProgressed() | re.StagingEnded():
                 yield from self._stage(before, after)
             case ce.HostConnected():
                 if _status(before, record.node) == "unreachable":

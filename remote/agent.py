@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from remote import control
+from remote.copier import Copier
 from remote.events import (
     AgentEnded,
     AgentStarted,
@@ -39,7 +40,6 @@ from remote.events import (
     LeaseMoved,
     LogPrinted,
     SpotNoticed,
-    StagingEnded,
     TrainerEnded,
     TrainerStarted,
     XidReported,
@@ -70,10 +70,6 @@ _CHECKPOINT_GRACE_S = 10.0
 _KILL_GRACE_S = 2.0
 _CONSOLE_S = 10.0
 """How long a console has to answer a spot notice before the agent does; it may be gone without a word."""
-_STAGING_REFUSED = 3
-"""The exit status of `remote.staging` that has said why it cannot copy."""
-_STAGING_TRIES = 3
-"""How often the copy of the data set is started where something kills it, such as a host that is short of memory."""
 _POWEROFF_S = 20.0
 """How long the host's timer has to power it off: it looks every five seconds."""
 
@@ -134,8 +130,7 @@ class Agent:
         self._gpus = GpuMeter()
         self._trainer: subprocess.Popen[bytes] | None = None
         self._output: OutputReader | None = None
-        self._staging: subprocess.Popen[bytes] | None = None
-        self._staging_tries = 0
+        self._copier = Copier(folder, job, self._journal)
         self._attempt = 0
         self._killed: float | None = None
         self._wish = control.Wish()
@@ -181,12 +176,11 @@ class Agent:
         os.close(ready)
         if self._job.lease_s:
             self._move_lease(self._job.lease_s)
-        if self._job.stage_from:
-            self._stage()
+        self._copier.start()
         next_sample = time.monotonic()
         while not self._leaving:
             self._take_commands()
-            self._watch_staging()
+            self._copier.watch()
             self._watch_trainer()
             self._watch_lease()
             self._watch_notices()
@@ -195,7 +189,7 @@ class Agent:
                 next_sample = max(next_sample + _SAMPLE_S, time.monotonic())
                 self._sample()
             time.sleep(_TICK_S)
-        self._end_staging()
+        self._copier.end()
         self._kill_trainer()
         self._watch_trainer()
         self._journal.emit(AgentEnded(reason=self._leaving))
@@ -314,41 +308,6 @@ class Agent:
     def _wish_for(self, wish: control.Wish) -> None:
         control.write_wish(self._folder, wish)
         self._wish = wish
-
-    # --- the data set ---
-
-    def _stage(self) -> None:
-        """Starts the copy of the data set to this host; a process of its own, which ends with this one."""
-        self._staging_tries += 1
-        self._staging = subprocess.Popen(
-            [sys.executable, "-m", "remote.staging", str(self._folder), str(os.getpid())],
-            stdin=subprocess.DEVNULL,
-            env={**os.environ, **self._job.env},
-        )
-
-    def _watch_staging(self) -> None:
-        staging = self._staging
-        if staging is None or staging.poll() is None:
-            return
-        code = staging.returncode
-        if code in (0, _STAGING_REFUSED):
-            # It has said itself what became of it.
-            self._staging = None
-        elif code < 0 and self._staging_tries < _STAGING_TRIES:
-            self._journal.emit(
-                LogPrinted(text=f"the copy of the data set was ended by signal {-code} and goes on", stream="stderr")
-            )
-            self._stage()
-        else:
-            how = f"by signal {-code}" if code < 0 else f"with exit status {code}; {self._folder}/agent.log says more"
-            ended = StagingEnded(source=self._job.stage_from, ok=False, reason=f"the copy of the data set ended {how}")
-            if self._journal.emit(ended):
-                self._staging = None
-
-    def _end_staging(self) -> None:
-        if self._staging is not None and self._staging.poll() is None:
-            self._staging.kill()
-            self._staging.wait()
 
     # --- the trainer ---
 

@@ -14,30 +14,29 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import hashlib
-import json
 import os
 import queue
 import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 from remote import room
 from remote.agent import JOB
+from remote.copier import DONE, REFUSED
 from remote.events import StagingEnded, StagingProgressed
 from remote.job import Job
 from remote.journal import JOURNAL, Journal
+from remote.landing import Landing, content
 from remote.lineage import end_with_parent
 from remote.partial import PIECE_BYTES, Partial
 from remote.source import (
     ADDRESSES,
     CONTENTS,
-    MARK,
     S3,
     Broken,
     Bucket,
@@ -49,10 +48,6 @@ from remote.source import (
     contents,
 )
 from remote.whole_file import write_whole
-
-DONE, REFUSED = 0, 3
-"""Exit statuses; what was refused is said in the journal."""
-LOCK = ".staging.lock"
 
 _TELL_S = 1.0
 _RATE_WINDOW_S = 10.0
@@ -72,6 +67,7 @@ class Copy:
     def __init__(self, source: Source, target: Path, journal: Journal, threads: int) -> None:
         self._source = source
         self._target = target
+        self._landing = Landing(target)
         self._journal = journal
         self._threads = threads
         self._lock = threading.Lock()
@@ -92,7 +88,7 @@ class Copy:
         self._say()
         teller.start()
         try:
-            with self._alone():
+            with self._landing.alone(self._waits):
                 self._copy()
         except OSError as error:
             raise Refused(self._os_sentence(error)) from None
@@ -107,10 +103,13 @@ class Copy:
             seconds=round(time.monotonic() - self._began, 3),
         )
 
+    def _waits(self, waits: bool) -> None:
+        self._activity = "wait" if waits else "list"
+
     def _copy(self) -> None:
         items, table = self._patiently(lambda: contents(self._source, self._source.items()))
         self._total, self._files = sum(item.size for item in items) + len(table), len(items) + bool(table)
-        checked = self._take_up(items, table)
+        checked = self._landing.take_up(self._source.name, items, table)
         wanted, present = [], []
         for item in items:
             path = self._target / item.name
@@ -130,78 +129,9 @@ class Copy:
             (self._target / CONTENTS).unlink(missing_ok=True)
         wanted += self._verify(present)
         self._fetch(sorted(wanted, key=lambda item: item.name))
-        if table and _content(self._target / CONTENTS) != table:
+        if table and content(self._target / CONTENTS) != table:
             write_whole(self._target / CONTENTS, table)
         self._there += len(table)
-
-    # --- the folder ---
-
-    @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Holds the folder's lock; nodes that share it take turns."""
-        try:
-            self._target.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self._target / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise Refused(f"{self._target} cannot be made or written (data.dir): {error.strerror}") from None
-        try:
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    self._activity = "wait"
-                    time.sleep(0.2)
-            self._activity = "list"
-            yield
-        finally:
-            os.close(lock)
-
-    def _take_up(self, items: list[Item], table: bytes) -> dict[str, list[object]]:
-        """What was checked before, by name: size, time, version. Raises Refused where the folder is another's."""
-        mark = self._target / MARK
-        try:
-            lines = list(_lines(mark.read_text()))
-        except FileNotFoundError:
-            others = [path.name for path in self._target.iterdir() if path.name not in (LOCK, "lost+found")]
-            if others and not self._is_it(items, table):
-                raise Refused(
-                    f"{self._target} holds other files ({others[0]}, for one); name an empty folder in data.dir, or "
-                    "empty this one"
-                ) from None
-            write_whole(mark, json.dumps({"source": self._source.name}).encode() + b"\n")
-            return {}
-        of = lines[0].get("source") if lines else None
-        if of != self._source.name:
-            raise Refused(f"{self._target} holds what was copied from {of}; name another folder in data.dir")
-        return {
-            str(line["name"]): [line.get("size"), line.get("mtime_ns"), line.get("version")]
-            for line in lines
-            if "name" in line
-        }
-
-    def _is_it(self, items: list[Item], table: bytes) -> bool:
-        """True if the folder, which nobody marked, seems to hold this very data set."""
-        try:
-            if table:
-                return _content(self._target / CONTENTS) == table
-            return all((self._target / item.name).stat().st_size == item.size for item in items)
-        except OSError:
-            return False
-
-    def _note(self, item: Item) -> None:
-        """Notes that a file was checked. A line that is cut off by a break is none."""
-        stat = (self._target / item.name).stat()
-        said = {
-            "name": item.name,
-            "size": stat.st_size,
-            "mtime_ns": stat.st_mtime_ns,
-            "version": item.sha256 or item.version,
-        }
-        with (self._target / MARK).open("ab") as file:
-            file.write(json.dumps(said).encode() + b"\n")
 
     # --- what is there already ---
 
@@ -222,7 +152,7 @@ class Copy:
             with self._lock:
                 if good:
                     self._there += item.size
-                    self._note(item)
+                    self._landing.note(item)
                 else:
                     wrong.append(item)
 
@@ -339,7 +269,7 @@ class Copy:
             return
         partial.install(item.mtime_ns)
         with self._lock:
-            self._note(item)
+            self._landing.note(item)
 
     def _make_room(self, partials: dict[str, Partial]) -> None:
         least = min(partials.values(), key=lambda partial: len(partial.there), default=None)
@@ -444,22 +374,6 @@ class Copy:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             return f"the disk of {self._target} is full; free some space, or name another disk in data.dir"
         return f"{where}: {error.strerror or error}"
-
-
-def _lines(text: str) -> Iterator[dict[str, object]]:
-    """The notes in the mark; a line that a break cut off is none, and costs its file another look."""
-    for line in text.splitlines():
-        with contextlib.suppress(ValueError):
-            said = json.loads(line)
-            if isinstance(said, dict):
-                yield said
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return None
 
 
 def main(folder: Path) -> int:

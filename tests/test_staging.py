@@ -19,11 +19,12 @@ from fake_bucket import FakeBucket
 from gang import recipe, said
 
 from remote import room
+from remote.copier import DONE, REFUSED
 from remote.events import StagingEnded, StagingProgressed
 from remote.job import Job
 from remote.partial import PIECE_BYTES, Partial
 from remote.source import ADDRESSES, CONTENTS, MARK
-from remote.staging import DONE, REFUSED, main
+from remote.staging import main
 
 BIG = 3 * PIECE_BYTES + 12_345
 

@@ -1,0 +1,66 @@
+"""The agent's hold on the copy of the data set (`remote.staging`): a process of its own, so that nothing waits for it.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from remote.events import LogPrinted, StagingEnded
+from remote.job import Job
+from remote.journal import Journal
+
+DONE, REFUSED = 0, 3
+"""Exit statuses of `remote.staging` that has said itself what became of the copy."""
+_TRIES = 3
+"""How often it is started where something kills it, such as a host that is short of memory."""
+
+
+class Copier:
+    """Starts it, and says how it ended where it could not."""
+
+    def __init__(self, folder: Path, job: Job, journal: Journal) -> None:
+        self._folder = folder
+        self._job = job
+        self._journal = journal
+        self._process: subprocess.Popen[bytes] | None = None
+        self._tries = 0
+
+    def start(self) -> None:
+        """Starts the copy, where the job asks for one; the kernel ends it with this process."""
+        if not self._job.stage_from:
+            return
+        self._tries += 1
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "remote.staging", str(self._folder), str(os.getpid())],
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, **self._job.env},
+        )
+
+    def watch(self) -> None:
+        """To be called now and then."""
+        process = self._process
+        if process is None or process.poll() is None:
+            return
+        code = process.returncode
+        if code in (DONE, REFUSED):
+            self._process = None
+        elif code < 0 and self._tries < _TRIES:
+            text = f"the copy of the data set was ended by signal {-code} and goes on"
+            self._journal.emit(LogPrinted(text=text, stream="stderr"))
+            self.start()
+        else:
+            how = f"by signal {-code}" if code < 0 else f"with exit status {code}; {self._folder}/agent.log says more"
+            ended = StagingEnded(source=self._job.stage_from, ok=False, reason=f"the copy of the data set ended {how}")
+            if self._journal.emit(ended):
+                self._process = None
+
+    def end(self) -> None:
+        """Ends the copy; what came of it stays for another time."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
