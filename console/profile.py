@@ -23,7 +23,7 @@ from remote.job import COMPILES, GRADIENT_PRECISIONS, OPTIMIZERS, PRECISIONS, TR
 from remote.schedule import SHAPES, Phase
 
 PROVIDERS = ("aws", "local", "static")
-DATASETS = ("fashion-mnist", "imagefolder", "shapes")
+DATASETS = ("fashion-mnist", "imagefolder", "packed", "shapes")
 MARKETS = ("on-demand", "spot", "spot-then-on-demand", "capacity-block", "reservation")
 CONNECTS = ("public", "private", "elastic-ip", "bastion")
 ON_LOSS = ("end", "replace", "replace-on-demand", "shrink")

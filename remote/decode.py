@@ -13,6 +13,7 @@ import importlib
 import io
 import math
 from importlib import metadata
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,7 +81,8 @@ class Encoded:
         if self._jpeg and shrink > 1:
             # Pillow takes the biggest shrink that leaves at least this size.
             image.draft("RGB", (max(1, image.width // shrink), max(1, image.height // shrink)))
-        return Decoded(np.asarray(as_rgb(image)[0]), left // shrink, upper // shrink)
+        # A copy, since torch wants what it reads to be writable.
+        return Decoded(np.array(as_rgb(image)[0]), left // shrink, upper // shrink)
 
     @property
     def can_shrink(self) -> bool:
@@ -99,6 +101,18 @@ def opened(data: bytes) -> Image.Image:
     except UnidentifiedImageError:
         raise Unusable("it is no picture that can be read") from None
     except (OSError, SyntaxError, ValueError) as error:
+        raise Unusable(str(error)) from None
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """A picture's width and height, from its file's head. Raises OSError where it cannot be read, else Unusable."""
+    Image.MAX_IMAGE_PIXELS = None
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.size
+    except UnidentifiedImageError:
+        raise Unusable("it is no picture that can be read") from None
+    except (SyntaxError, ValueError) as error:
         raise Unusable(str(error)) from None
 
 

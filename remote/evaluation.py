@@ -12,9 +12,10 @@ import torch
 import torch.distributed as dist
 from torch.nn import functional
 
-from remote import data
 from remote.learner import Learner
 from remote.place import Place
+from remote.reader import Batch
+from remote.sources import Source, ratio_of
 
 SAY_S = 0.5
 """Seconds between two words on how far an evaluation is."""
@@ -32,7 +33,7 @@ class Metrics:
 
 
 @torch.inference_mode()
-def evaluate(learner: Learner, batches: Iterable[data.Batch], place: Place, progress: Callable[[int], None]) -> Metrics:
+def evaluate(learner: Learner, batches: Iterable[Batch], place: Place, progress: Callable[[int], None]) -> Metrics:
     """Metrics of the learner's judged net over the batches of all ranks. A collective: each rank brings its share.
 
     `progress` is told, on rank 0, how many of its own pictures it has seen.
@@ -60,13 +61,13 @@ def evaluate(learner: Learner, batches: Iterable[data.Batch], place: Place, prog
     return Metrics(top1 / count, top5 / count, loss_sum / count, int(count))
 
 
-def ratios_of(validation: data.Source, place: Place) -> np.ndarray[Any, np.dtype[np.float64]]:
+def ratios_of(validation: Source, place: Place) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Width over height of every validation picture. A collective: each rank looks at its share."""
     total = len(validation)
     ratios = torch.zeros(total, dtype=torch.float64, device=place.device)
     mine = range(place.rank, total, place.world_size)
     ratios[list(mine)] = torch.tensor(
-        [data.ratio_of(validation, index) for index in mine], dtype=torch.float64, device=place.device
+        [ratio_of(validation, index) for index in mine], dtype=torch.float64, device=place.device
     )
     dist.all_reduce(ratios)
     return ratios.cpu().numpy()

@@ -36,9 +36,10 @@ class Recipe:
     model: str
     """``resnet-small`` or a torchvision name such as ``resnet50``."""
     dataset: str
-    """``shapes``, ``fashion-mnist`` or ``imagefolder``."""
+    """``shapes``, ``fashion-mnist``, ``imagefolder`` or ``packed``."""
     data_dir: str
-    """Where the data set is or is made; ``~`` is the host's home. For ``imagefolder``, holds train/ and val/."""
+    """Where the data set is or is made; ``~`` is the host's home. For ``imagefolder``, holds train/ and val/; for
+    ``packed``, what `remote.prepare` made."""
     phases: tuple[Phase, ...]
     target_metric: str | None = None
     """``top1`` or ``top5``; None trains all epochs."""
@@ -68,7 +69,7 @@ class Recipe:
     batch_norm_group: int | None = None
     """Images that share batch statistics on one device (ghost batch norm); None: the device's whole batch."""
     loader_workers: int = 0
-    """Loader processes a rank; 0 decodes in the rank itself."""
+    """Loader processes a rank, which read ahead; 0 reads in the rank itself."""
     checkpoint_epochs: int = 1
     """Save after every so many epochs."""
     world_size: int | None = None

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import atexit
 import gc
-import hashlib
 import os
 import re
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,9 @@ import torch.distributed as dist
 from PIL import Image
 from torch import nn
 
-from remote import data, evaluation, global_batch, peak
+from remote import evaluation, global_batch, peak, sources
 from remote.agreement import Agreed, Exchange
+from remote.batch_plan import training_plan, validation_plan
 from remote.control import Wish, WishReader
 from remote.events import (
     EpochEnded,
@@ -50,8 +52,10 @@ from remote.job import Job, Recipe
 from remote.journal import JOURNAL, Journal
 from remote.learner import Learner
 from remote.lineage import end_with_parent
+from remote.loader import TRAINING, VALIDATION, Loader, Room
 from remote.meter import Clock, Meter
 from remote.place import Place
+from remote.reader import Batch, Reader
 from remote.restoring import About, Learnt, Position, Restorer
 from remote.schedule import Phase, lr_at, momentum_at, phase_index, steps_per_epoch, total_epochs, total_steps
 
@@ -60,6 +64,8 @@ TIMEOUT_S = 120
 PAUSE_POLL_S = 0.1
 GIVE_UP_S = 15.0
 """What a rank whose peers are gone waits for its checkpoint; its launcher would wait for it for 30 s."""
+EVALUATION_AHEAD = 4
+"""Steps before an epoch's end at which the first pictures of its evaluation are asked for."""
 
 
 # --- the entry -------------------------------------------------------------------------------------------------------
@@ -173,6 +179,7 @@ class Trainer:
         self.clock.start(self.at.elapsed_s)
         reason = self.train()
         self.restorer.finish()
+        self.loader.close()
         if self.place.rank == 0:
             at = self.at
             epoch = at.epoch if at.epoch_step else max(at.epoch - 1, 0)  # the one that the last step belongs to
@@ -203,7 +210,7 @@ class Trainer:
             self.journal.emit(StageProgressed(stage=name, done=done, total=total, detail=detail))
 
     def open_data(self) -> None:
-        recipe = self.recipe
+        recipe, place = self.recipe, self.place
         said = 0.0
 
         def progress(done: int, total: int) -> None:
@@ -213,9 +220,19 @@ class Trainer:
                 self.stage("data", min(done, total - 1), total, recipe.dataset)
 
         self.stage("data", 0, None, recipe.dataset)
-        self.training, self.validation = data.open_sources(recipe, progress)
+        self.training, self.validation = sources.open_sources(recipe, progress)
         images = len(self.training)
-        self.stage("data", images, images, f"{images:,} training images, {len(self.validation):,} held out")
+        counted = f"{images:,} training images, {len(self.validation):,} held out"
+        decoder = sources.read_by(recipe)
+        self.stage("data", images, images, f"{counted}, decoded by {decoder}" if decoder else counted)
+
+        def complain(text: str) -> None:
+            self.journal.emit(LogPrinted(text=text, rank=place.rank, stream="stderr"))
+
+        # Before the gang: its processes are forked, and so have neither the gang's threads nor a GPU's.
+        readers = [Reader(source, recipe.seed) for source in (self.training, self.validation)]
+        self.loader = Loader(readers, recipe.loader_workers, place.device, complain)
+        self.coming: Iterator[Batch] | None = None
 
     def join_gang(self) -> None:
         place = self.place
@@ -235,17 +252,11 @@ class Trainer:
 
     def check_same_data(self) -> None:
         """Every host must have the same pictures in the same order, or the ranks would train on a wild mixture."""
-        training, validation = self.training, self.validation
-        names = hashlib.sha256("\n".join(training.classes).encode()).hexdigest()
-        mine = (len(training), len(validation), len(training.classes), names)
         everybodys: list[Any] = [None] * self.place.world_size
-        dist.all_gather_object(everybodys, mine)
-        for rank, theirs in enumerate(everybodys):
-            if theirs != everybodys[0]:
-                raise ValueError(
-                    f"rank {rank} has {theirs[0]:,} training and {theirs[1]:,} validation images in {theirs[2]:,} "
-                    f"classes, rank 0 has {everybodys[0][0]:,} and {everybodys[0][1]:,} in {everybodys[0][2]:,}"
-                )
+        dist.all_gather_object(everybodys, sources.fingerprint(self.training, self.validation))
+        different = sources.difference(everybodys)
+        if different is not None:
+            raise ValueError(different)
 
     def share_batches(self) -> None:
         """Gives each rank its part of the global batch, which is the same in a gang of another size."""
@@ -274,22 +285,15 @@ class Trainer:
             batch = phases[phase_index(phases, at.epoch)].batch_size_per_gpu * place.world_size
             at.epoch_step = min(at.epoch_images // batch, steps_per_epoch(images, batch))
             at.epoch_images = at.epoch_step * batch
+        held_out = len(self.validation)
+        self.evaluations = {
+            phase: validation_plan(phase, held_out, self.ratios, place.rank, place.world_size) for phase in phases
+        }
 
     def build_model(self) -> None:
         recipe, place = self.recipe, self.place
         self.stage("model", 0, 1, recipe.model)
         self.learner = Learner(self.meant, place, len(self.training.classes))
-
-        def unreadable(text: str) -> None:
-            self.journal.emit(LogPrinted(text=text, rank=place.rank, stream="stderr"))
-
-        cuda = place.device.type == "cuda"
-        self.loader = data.Loader(
-            data.Reader(self.training, recipe.seed, unreadable), recipe.loader_workers, pin_memory=cuda
-        )
-        self.val_loader = data.Loader(
-            data.Reader(self.validation, recipe.seed, unreadable), recipe.loader_workers, pin_memory=cuda
-        )
         self.flops: dict[int, float | None] = {}
         if place.rank == 0:
             for side in {phase.image_size for phase in recipe.phases}:
@@ -328,8 +332,9 @@ class Trainer:
     def train(self) -> str:
         """Epoch after epoch from where the run is; returns why it ended."""
         recipe, place, at = self.recipe, self.place, self.at
-        plan = data.training_plan(recipe, len(self.training), place.rank, place.world_size, at.epoch, at.epoch_step)
-        batches = self.loader.batches(plan)
+        plan = training_plan(recipe, len(self.training), place.rank, place.world_size, at.epoch, at.epoch_step)
+        room = Room.of((phase.batch_size_per_gpu, phase.image_size, phase.image_size) for phase in recipe.phases)
+        batches = self.loader.batches(TRAINING, plan, room)
         phase_said = -1
         while at.epoch < total_epochs(recipe.phases):
             index = phase_index(recipe.phases, at.epoch)
@@ -361,6 +366,8 @@ class Trainer:
                     self.settle(pending)
                     self.save("stop")
                     return "finished"
+                if steps - at.epoch_step <= EVALUATION_AHEAD:
+                    self.prepare_evaluation(phase)
                 began = time.perf_counter()
                 pictures, labels = next(batches)
                 have_batch = time.perf_counter()
@@ -489,16 +496,26 @@ class Trainer:
         self.meter.forget()
         return reached
 
+    def prepare_evaluation(self, phase: Phase) -> None:
+        """Has the loader begin with its pictures, if it has not yet."""
+        if self.coming is None:
+            every = chain(*self.evaluations.values())
+            room = Room.of((len(request), request.height, request.width) for request in every)
+            self.coming = self.loader.batches(VALIDATION, self.evaluations[phase], room)
+
     def evaluate(self, phase: Phase) -> evaluation.Metrics:
         place, epoch = self.place, self.at.epoch
         self.learner.average_statistics()
-        plan = data.validation_plan(phase, len(self.validation), self.ratios, place.rank, place.world_size)
-        total = sum(map(len, plan))
+        self.prepare_evaluation(phase)
+        total = sum(map(len, self.evaluations[phase]))
 
         def progress(done: int) -> None:
             self.journal.emit(EvaluationProgressed(epoch=epoch, done=done, total=total))
 
-        return evaluation.evaluate(self.learner, self.val_loader.batches(plan), place, progress)
+        assert self.coming is not None
+        found = evaluation.evaluate(self.learner, self.coming, place, progress)
+        self.coming = None
+        return found
 
     # --- checkpoints ---
 

@@ -121,7 +121,7 @@ WRONG = {
     "a target that is a number": ('{ metric = "top5", value = 0.93 }', "0.93", ("run.target", "0.93", "metric =")),
     "a target without a value": (", value = 0.93", "", ("run.target.value is missing", "a number")),
     "no model": ('model = "resnet-small"\n', "", ("run.model is missing", "a text")),
-    "another data set": ('"shapes"', '"shape"', ("data.dataset", "'shape'", "fashion-mnist or imagefolder or shapes")),
+    "another data set": ('"shapes"', '"shape"', ("data.dataset", "'shape'", "or packed or shapes")),
     "phases that overlap": ("[2, 5]", "[1, 5]", ("phase 2", "[1, 5]", "overlaps", "up to epoch 2")),
     "phases with a gap": ("[2, 5]", "[3, 5]", ("phase 2", "[3, 5]", "gap", "begin at epoch 2")),
     "a schedule that begins late": ("[0, 2]", "[1, 2]", ("phase 1", "[1, 2]", "begin at epoch 0")),

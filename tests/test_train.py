@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import gang
+import numpy as np
 import pytest
 import torch
 
@@ -121,15 +123,17 @@ def test_three_ranks_evaluate_every_picture_once(folder, tmp_path):
 
 
 def _evaluated_alone(data_dir: Path, folder: Path) -> list[tuple[float, float]]:
-    from remote import data
+    from remote.batch_plan import Request
+    from remote.reader import Reader
+    from remote.sources import open_sources
 
     found = checkpoint.load_newest(folder, lambda path, reason: pytest.fail(reason))
     assert found is not None
     model = resnet.build("resnet-small", gang.CLASSES)
     model.load_state_dict(checkpoint.unpack(found[1])["model"])
     model.eval()
-    _, validation = data.open_sources(gang.recipe(data_dir, batch=4), lambda done, total: None)
-    pixels, labels = data.Reader(validation, 0, pytest.fail).__getitems__([data.Request(i, 16, 16) for i in range(VAL)])
+    _, validation = open_sources(gang.recipe(data_dir, batch=4), lambda done, total: None)
+    pixels, labels = Reader(validation, 0).batch(Request(np.arange(VAL), 16, 16), lambda index, text: pytest.fail(text))
     mean, std = (torch.tensor(numbers).view(1, 3, 1, 1) * 255 for numbers in (learner.MEAN, learner.STD))
     with torch.inference_mode():
         scores = model((pixels.permute(0, 3, 1, 2).float() - mean) / std)
@@ -255,8 +259,9 @@ def test_a_mistake_is_one_sentence(folder, tmp_path, changes, sentence):
 
 def test_a_checkpoint_of_another_net_is_named(folder, tmp_path):
     other = gang.picture_folder(tmp_path / "other", train=24, val=VAL)
-    (other / "train/class-9").mkdir()
-    (other / "val/class-9").mkdir()
+    for split in ("train", "val"):
+        (other / split / "class-9").mkdir()
+        shutil.copy(other / split / "class-0/0000.jpg", other / split / "class-9")
     assert gang.run(gang.recipe(folder, batch=6, epochs=1, max_steps=1), tmp_path, 1) == [0]
     assert gang.run(gang.recipe(other, batch=6, epochs=1, max_steps=2), tmp_path, 1) == [1]
     [failed] = gang.said(tmp_path / "0", RankFailed)

@@ -1,0 +1,317 @@
+"""Batches ahead of time: processes that read while the rank computes, over the ends of phases and epochs.
+
+Theory. A rank has one set of processes for the whole run and two lanes, training and validation. A lane is a ring of
+slots in shared memory; a batch is cut into pieces, so that all processes read at the batch that is wanted next and the
+first one is there as early as it can be. A plan names the batches of all phases, so a switch is a batch like another.
+The rank asks for the first validation batches while it still takes an epoch's last steps, and the next epoch's first
+batches are read while it evaluates. Memory is bounded by the slots; the pixels go from the decoder to where the device
+copies them from, with one copy less than through a queue.
+
+Nothing here waits for a process that is gone: its end is an event that the rank waits for beside its results.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import select
+import signal
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import torch
+
+from remote.batch_plan import Request
+from remote.loader_process import (
+    BROKEN,
+    COMPLAINT,
+    DONE,
+    FAILED,
+    RESULT,
+    TASK,
+    Memory,
+    Slot,
+    Task,
+    work,
+)
+from remote.reader import Batch, Reader, without_missing
+
+TRAINING, VALIDATION = 0, 1
+"""The lanes."""
+PIECE = 4, 32
+"""Pictures of a piece, at least and at most: 5 to 40 ms of work."""
+SLOTS = 4
+"""Batches ahead at least."""
+LANE_BYTES = 512 << 20
+"""Of a lane's slots, as long as there are two."""
+QUIET_S = 30.0
+"""A rank that waits for so long says so."""
+NAMED = 100
+"""So many pictures that cannot be read are named; after that each hundredth is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a slot has to hold."""
+
+    places: int
+    """Pictures of the biggest batch."""
+    picture_bytes: int
+    """Bytes of the biggest picture."""
+
+    @classmethod
+    def of(cls, batches: Iterable[tuple[int, int, int]]) -> Room:
+        """For batches of so many pictures, so high and wide."""
+        sizes = [(count, height * width * 3) for count, height, width in batches] or [(1, 1)]
+        # Small pictures come in big batches: what counts is the biggest product, and the places cost 16 bytes each.
+        places = max(count for count, _ in sizes)
+        return cls(places, math.ceil(max(count * size for count, size in sizes) / places))
+
+
+class Loader:
+    """Reads the batches of plans: here (`workers` 0), or ahead of time by that many processes."""
+
+    def __init__(
+        self, readers: Sequence[Reader], workers: int, device: torch.device, complain: Callable[[str], None]
+    ) -> None:
+        """A lane for each reader. To be made before this process uses a GPU or joins a gang: it forks.
+
+        `complain` is told of each picture that cannot be read, once, and of a long wait.
+        """
+        self._complain = complain
+        self._unreadable: list[set[int]] = [set() for _ in readers]
+        self._readers = readers
+        self._lanes = [Lane(number, Memory.new()) for number in range(len(readers))] if workers else []
+        self._workers: list[BaseProcess] = []
+        self._pinned = device.type == "cuda"
+        self._unsent: deque[bytes] = deque()
+        self._heard = b""
+        if workers:
+            self._start(workers)
+
+    def _start(self, workers: int) -> None:
+        tasks, self._tasks = os.pipe()
+        self._results, results = os.pipe()
+        os.set_blocking(self._tasks, False)
+        forks = multiprocessing.get_context("fork")
+        for _ in range(workers):
+            process: BaseProcess = forks.Process(target=self._work, args=(tasks, results, os.getpid()), daemon=True)
+            process.start()
+            self._workers.append(process)
+        os.close(tasks)
+        os.close(results)
+        self._poll = select.poll()
+        self._poll.register(self._results, select.POLLIN)
+        for process in self._workers:
+            self._poll.register(process.sentinel, select.POLLIN)
+
+    def _work(self, tasks: int, results: int, parent: int) -> None:
+        os.close(self._tasks)
+        os.close(self._results)
+        work(tasks, results, self._readers, [lane.memory for lane in self._lanes], parent)
+
+    def batches(self, lane: int, plan: Iterable[Request], room: Room) -> Iterator[Batch]:
+        """The plan's batches in order; begins to read them now, and gives up what the lane read before.
+
+        A batch holds until the next one is asked for, on a GPU until the work is done that the current stream has been
+        given by then. Raises OSError where a process ended, or pictures cannot be read, in one sentence.
+        """
+        if not self._workers:
+            return (self._readers[lane].batch(request, partial(self._unread, lane)) for request in plan)
+        mine = self._lanes[lane]
+        while any(mine.pieces):
+            self._hear(wait=True)
+        self._lay_out(mine, room)
+        mine.plan = iter(plan)
+        self._feed(mine)
+        return self._batches(mine, mine.stream)
+
+    def close(self) -> None:
+        """Ends the processes, whatever they are at."""
+        if not self._workers:
+            return
+        for process in self._workers:
+            process.terminate()
+        for process in self._workers:
+            process.join()
+        os.close(self._tasks)
+        os.close(self._results)
+        self._workers = []
+
+    # --- a lane ---
+
+    def _lay_out(self, lane: Lane, room: Room) -> None:
+        lane.stream += 1
+        lane.places, lane.slot_bytes = room.places, Slot.size(room.places, room.picture_bytes)
+        workers = len(self._workers)
+        lane.piece = min(max(PIECE[0], math.ceil(room.places / (2 * workers))), PIECE[1])
+        # Two pieces a process to come and one in work, beside the batch that the rank holds.
+        busy = math.ceil(3 * workers * lane.piece / room.places) + 1
+        slots = max(2, min(max(SLOTS, busy), LANE_BYTES // lane.slot_bytes))
+        size = slots * lane.slot_bytes
+        if size > lane.memory.size:
+            unpin, lane.unpin = lane.unpin, None
+            if unpin is not None:
+                unpin()
+            lane.memory.grow(size)
+            if self._pinned:
+                lane.unpin = self._pin(lane.memory)
+        lane.pieces = [0] * slots
+        lane.free = deque(range(slots))
+        lane.coming.clear()
+        lane.cooling.clear()
+
+    def _pin(self, memory: Memory) -> Callable[[], Any] | None:
+        """Lets the device copy from it without a stop in between."""
+        address = memory.tensor(torch.uint8, memory.size, 0).data_ptr()
+        runtime: Any = torch.cuda.cudart()
+        status = int(runtime.cudaHostRegister(address, memory.size, 0))
+        if status:
+            self._complain(f"the loader's {memory.size >> 20:,} MiB could not be pinned (CUDA error {status}): slower")
+            self._pinned = False
+            return None
+        return lambda: runtime.cudaHostUnregister(address)
+
+    def _feed(self, lane: Lane) -> None:
+        """Gives the lane's free slots the next batches of its plan."""
+        while lane.cooling:
+            number, event = lane.cooling[0]
+            if event is not None and not event.query():
+                if lane.coming or lane.free:
+                    break
+                event.synchronize()  # the device is behind by the whole ring
+            lane.cooling.popleft()
+            lane.free.append(number)
+        while lane.free:
+            request = next(lane.plan, None)
+            if request is None:
+                return
+            number, count = lane.free.popleft(), len(request)
+            lane.slot(number, request).pictures.numpy()[:] = request.pictures
+            for first in range(0, count, lane.piece):
+                task = Task(
+                    lane.number,
+                    number,
+                    first,
+                    min(first + lane.piece, count),
+                    request.height,
+                    request.width,
+                    request.epoch,
+                    request.min_scale,
+                    lane.places,
+                    lane.slot_bytes,
+                    lane.memory.size,
+                )
+                self._unsent.append(TASK.pack(*task))
+                lane.pieces[number] += 1
+            lane.coming.append((number, request))
+        self._send()
+
+    def _batches(self, lane: Lane, stream: int) -> Iterator[Batch]:
+        while lane.stream == stream:
+            self._feed(lane)
+            if not lane.coming:
+                return
+            number, request = lane.coming.popleft()
+            self._hear(wait=False)
+            while lane.pieces[number]:
+                self._hear(wait=True)
+            _, labels, pixels = lane.slot(number, request)
+            yield without_missing(pixels, labels)
+            if lane.stream == stream:
+                event = None
+                if self._pinned:
+                    event = torch.cuda.Event()
+                    event.record()
+                lane.cooling.append((number, event))
+
+    # --- the pipes ---
+
+    def _send(self) -> None:
+        while self._unsent:
+            try:
+                os.write(self._tasks, self._unsent[0])
+            except BlockingIOError:
+                return
+            self._unsent.popleft()
+
+    def _hear(self, wait: bool) -> None:
+        """Takes what the processes said; with `wait`, once there is something."""
+        self._send()
+        while True:
+            ready = dict(self._poll.poll(QUIET_S * 1000 if wait else 0))
+            if self._results in ready:
+                break
+            if ready:
+                raise OSError(self._ended(set(ready)))
+            if not wait:
+                return
+            self._complain(f"no pictures for {QUIET_S:.0f} s: is the disk slow, or a loader process stopped?")
+        self._heard += os.read(self._results, 1 << 16)
+        while len(self._heard) >= RESULT.size:
+            kind, lane, slot, picture, length = RESULT.unpack_from(self._heard)
+            if len(self._heard) < RESULT.size + length:
+                break
+            text = self._heard[RESULT.size : RESULT.size + length].decode(errors="replace")
+            self._heard = self._heard[RESULT.size + length :]
+            match kind:
+                case _ if kind == DONE:
+                    self._lanes[lane].pieces[slot] -= 1
+                case _ if kind == COMPLAINT:
+                    self._unread(lane, picture, text)
+                case _ if kind == FAILED:
+                    raise OSError(text)
+                case _:
+                    assert kind == BROKEN
+                    raise RuntimeError(f"in a loader process:\n{text}")
+        self._send()
+
+    def _ended(self, sentinels: set[int]) -> str:
+        process = next(one for one in self._workers if one.sentinel in sentinels)
+        process.join()  # its files are closed a moment before its end can be read
+        code = process.exitcode or 0
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        hint = " (is the host out of memory?)" if code == -signal.SIGKILL else ""
+        return f"a loader process (pid {process.pid}) {how}{hint}"
+
+    def _unread(self, lane: int, index: int, text: str) -> None:
+        if index in self._unreadable[lane]:
+            return
+        self._unreadable[lane].add(index)
+        count = sum(map(len, self._unreadable))
+        if count <= NAMED:
+            self._complain(f"{text} ({count} so far)" if count > 1 else text)
+        elif count % NAMED == 0:
+            self._complain(f"{count:,} pictures cannot be read so far")
+
+
+@dataclass
+class Lane:
+    """A ring of slots, and the plan that fills it."""
+
+    number: int
+    memory: Memory
+    plan: Iterator[Request] = field(default_factory=lambda: iter(()))
+    stream: int = 0
+    """Which plan it is; goes up with each."""
+    places: int = 0
+    slot_bytes: int = 0
+    piece: int = 1
+    pieces: list[int] = field(default_factory=list)
+    """By slot: how many are not read yet."""
+    free: deque[int] = field(default_factory=deque)
+    coming: deque[tuple[int, Request]] = field(default_factory=deque)
+    """Batches that are being read, or read, in order."""
+    cooling: deque[tuple[int, Any]] = field(default_factory=deque)
+    """Slots that are given back, each with the CUDA event after which it may be used again."""
+    unpin: Callable[[], Any] | None = None
+
+    def slot(self, number: int, request: Request) -> Slot:
+        """The slot, laid out for the batch."""
+        start = number * self.slot_bytes
+        return Slot.of(self.memory, start, self.places, len(request), request.height, request.width)

@@ -1,0 +1,86 @@
+"""Reads batches: each picture from its source, cropped, mirrored or not, into its place.
+
+Pictures travel as uint8 [n, height, width, 3] and become normalised floats on the device; permuted to
+[n, 3, height, width] that is torch's channels_last layout with no copy.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from remote.batch_plan import Request, mixed
+from remote.crop import aligned, crop_into, middle_box, random_box
+from remote.decode import Unusable
+from remote.sources import Source
+
+Batch = tuple[Tensor, Tensor]
+"""uint8 pictures [n, height, width, 3] and int64 labels [n]."""
+MISSING = -1
+"""The label of a place that no picture could be found for."""
+GIVE_UP = 100
+"""So many pictures in a row that cannot be read are no accident."""
+
+
+Complain = Callable[[int, str], None]
+"""Told of a picture that cannot be read: its index, and a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Reads one source. In the rank, or in the loader's processes."""
+
+    source: Source
+    seed: int
+
+    def batch(self, request: Request, complain: Complain) -> Batch:
+        """The batch; pictures that cannot be read are replaced in training and left out in validation.
+
+        Raises OSError where a hundred in a row cannot be read.
+        """
+        pixels = torch.empty((len(request), request.height, request.width, 3), dtype=torch.uint8)
+        labels = torch.empty(len(request), dtype=torch.int64)
+        self.fill(request, 0, pixels, labels, complain)
+        return without_missing(pixels, labels)
+
+    def fill(self, request: Request, first: int, pixels: Tensor, labels: Tensor, complain: Complain) -> None:
+        """The request's pictures from place `first` on, as many as `pixels` has room for; `labels` has `MISSING` where
+        there is none. Raises as `batch` does."""
+        for place in range(len(pixels)):
+            labels[place] = self._one(request, int(request.pictures[first + place]), pixels[place], complain)
+
+    def _one(self, request: Request, index: int, out: Tensor, complain: Complain) -> int:
+        if request.epoch < 0:
+            return int(self.source.labels[index]) if self._read(request, index, out, complain) else MISSING
+        for offset in range(min(len(self.source), GIVE_UP)):
+            other = (index + offset) % len(self.source)
+            if self._read(request, other, out, complain):
+                return int(self.source.labels[other])
+        raise OSError(f"no picture from {self.source.name(index)} on can be read, {offset + 1} in a row")
+
+    def _read(self, request: Request, index: int, out: Tensor, complain: Complain) -> bool:
+        height, width = request.height, request.width
+        try:
+            opened = self.source.open(index, min(height, width))
+            if request.epoch >= 0:
+                rng = random.Random(mixed(self.seed, request.epoch, index))
+                box = random_box(opened.width, opened.height, request.min_scale, rng)
+                mirrored = rng.random() < 0.5
+            else:
+                box, mirrored = middle_box(opened.width, opened.height, width, height), False
+            crop_into(out, opened, aligned(box, opened.width, opened.height, width, height), mirrored)
+        except (OSError, Unusable) as error:
+            why = (error.strerror if isinstance(error, OSError) else None) or error
+            complain(index, f"{self.source.name(index)} cannot be read and is left out: {why}")
+            return False
+        return True
+
+
+def without_missing(pixels: Tensor, labels: Tensor) -> Batch:
+    """The batch without the places that no picture was found for."""
+    there = labels != MISSING
+    return (pixels, labels) if bool(there.all()) else (pixels[there], labels[there])
