@@ -61,7 +61,7 @@ def run(profile: Profile, *, headless: bool, read_only: bool) -> int:
 @said
 def plan(profile: Profile, *, as_json: bool) -> int:
     """Prints what the profile would rent, how long it would take and what it would cost."""
-    from console import plan_report, preflight
+    from console import plan_json, plan_report, preflight
     from console.plan import make
     from console.predict import predict
 
@@ -69,7 +69,7 @@ def plan(profile: Profile, *, as_json: bool) -> int:
         talk("asking AWS for prices, zones and quotas …")
     planned = make(profile, preflight.ask(profile), predict(profile))
     if as_json:
-        print(json.dumps(plan_report.as_json(planned), indent=1, ensure_ascii=False))
+        print(json.dumps(plan_json.as_json(planned), indent=1, ensure_ascii=False))
     else:
         print(plan_report.text(planned), end="")
     return Exit.UNREACHABLE if planned.problems else Exit.DONE

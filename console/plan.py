@@ -23,6 +23,8 @@ UNATTENDED_S: Final = 12 * 3600.0
 """How long a run that was left on purpose may go on where no budget ends it before; `console.live` holds to it."""
 CLOSING_S: Final = FETCH_S + GIVE_BACK_S
 """From the trainer's end to the last second that is billed: the checkpoint's way to the laptop, the instances' end."""
+SAME_FLEET: Final = 0.02
+"""A record whose dollars are so near to its time at this fleet's price on demand ran on such a fleet."""
 SPOT_MARKETS: Final = ("spot", "spot-then-on-demand")
 _IN_TURN: Final = {"spot-then-on-demand": ("spot", "on-demand")}
 PREPAID_MARKETS: Final = ("capacity-block", "reservation")
@@ -125,6 +127,10 @@ class Plan:
     """From the instances' start to their end, all epochs trained."""
     to_target: Cost | None
     """The same where the run ends at its target, as runs do."""
+    counted: Cost | None
+    """To the target as DAWNBench counts it: the trainer's time at the price of the instances, and nothing else."""
+    record: Cost | None
+    """The profile's record, counted so, where it ran on such a fleet."""
     limits: Limits
     problems: tuple[str, ...] = ()
     """Why it cannot be launched so: sentences."""
@@ -172,6 +178,8 @@ def make(profile: Profile, offer: Offer, prediction: Prediction | None) -> Plan:
         prediction=prediction,
         whole=_cost(price, prediction, prediction.total_s) if prediction else None,
         to_target=_cost(price, prediction, prediction.to_target_s) if prediction else None,
+        counted=_counted(price, prediction.to_target_s) if prediction and prediction.to_target_s else None,
+        record=_record(profile, price),
         limits=_limits(profile, price),
     )
     return replace(plan, problems=tuple(obstacles.problems(plan)), warnings=tuple(obstacles.warnings(plan)))
@@ -241,6 +249,26 @@ def _cost(price: Price, prediction: Prediction, trained_s: float | None) -> Cost
         billed_usd=None if billed is None else billed * seconds / 3600,
         on_demand_usd=None if on_demand is None else on_demand * seconds / 3600,
     )
+
+
+def _counted(price: Price, seconds: float) -> Cost:
+    """A time of the instances alone."""
+
+    def usd(quote: Quote | None) -> float | None:
+        return None if quote is None else price.nodes * quote.usd_per_h * seconds / 3600
+
+    return Cost(seconds=seconds, billed_usd=usd(price.billed), on_demand_usd=usd(price.on_demand))
+
+
+def _record(profile: Profile, price: Price) -> Cost | None:
+    """The record's time and dollars; billed at this fleet's price only where it ran on such a one."""
+    record = profile.record
+    if record is None or record.minutes_to_target is None:
+        return None
+    seconds = record.minutes_to_target * 60
+    here, usd = _counted(price, seconds), record.usd_to_target
+    same = usd is not None and here.on_demand_usd is not None and abs(here.on_demand_usd - usd) <= SAME_FLEET * usd
+    return Cost(seconds=seconds, billed_usd=here.billed_usd if same else None, on_demand_usd=usd)
 
 
 def _limits(profile: Profile, price: Price) -> Limits:

@@ -1,15 +1,13 @@
-"""A plan in words, 80 columns wide, and as one JSON object."""
+"""A plan in words, 80 columns wide."""
 
 from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
-from console.instance_types import Nearest
-from console.offer import Region
-from console.plan import CLOSING_S, PREPAID_MARKETS, SPOT_MARKETS, Cost, Plan
+from console.plan import CLOSING_S, PREPAID_MARKETS, SPOT_MARKETS, Plan
 from console.predict import PhasePrediction
 from console.prices import PRICE_LIST, SPOT_HISTORY, Quote
 from console.profile import Fleet
@@ -17,17 +15,14 @@ from console.views import clock, count, metric_name, money, percent, plain
 
 COLUMNS: Final = 80
 _LABEL: Final = 10
-SCHEMA: Final = 1
-"""Version of the JSON object's form: keys may be added, none taken away."""
-
-
-# --- in words --------------------------------------------------------------------------------------------------------
+WEIGHED: Final = 2
+"""Inputs of the prediction whose weight is told."""
 
 
 def text(plan: Plan) -> str:
     """The plan for a person: what is in the way, what is rented, its price, its time, its cost, what bounds it."""
     parts = [_title(plan), _in_the_way(plan), _rent(plan), _price(plan), _time(plan), _cost(plan), _limits(plan)]
-    parts += [_notes(plan), _assumptions(plan)]
+    parts += [_notes(plan), _assumptions(plan), _sensitivity(plan)]
     return "\n\n".join("\n".join(lines) for part in parts if (lines := list(part))) + "\n"
 
 
@@ -193,21 +188,32 @@ def _cost(plan: Plan) -> Iterator[str]:
     predicted, price = plan.prediction, plan.price
     if plan.whole is None or predicted is None:
         return
-    lines = [f"{'':28}{'hosts for':>10}{'billed':>13}{'on demand':>13}"]
-    for name, cost in (("to the target", plan.to_target), ("all epochs", plan.whole)):
+    lines = [f"{'':37}{'time':>9}{'billed':>12}{'on demand':>12}"]
+    rows = [
+        ("to the target, as DAWNBench counts it", plan.counted),
+        (f"  {_record_name(plan)}", plan.record),
+        ("the whole bill, to the target", plan.to_target),
+        ("the whole bill, all epochs", plan.whole),
+    ]
+    if not plan.rented:
+        rows = [(name.replace("the whole bill, ", ""), cost) for name, cost in rows if cost is not plan.to_target]
+    for name, cost in rows:
         if cost is not None:
-            at_most = price.billed is None and price.market in SPOT_MARKETS and cost.on_demand_usd is not None
+            unsaid = cost is not plan.record and price.billed is None and price.market in SPOT_MARKETS
+            at_most = unsaid and cost.on_demand_usd is not None
             billed = f"≤ {money(cost.on_demand_usd)}" if at_most else money(cost.billed_usd)
-            lines.append(f"{name:28}{clock(cost.seconds):>10}{billed:>13}{money(cost.on_demand_usd):>13}")
+            lines.append(f"{name:37}{clock(cost.seconds):>9}{billed:>12}{money(cost.on_demand_usd):>12}")
     if plan.rented:
         lines.append(
-            f"with {clock(predicted.boot_s)} until the trainer starts and {clock(CLOSING_S)} to give them back"
+            "DAWNBench counts the trainer's time at the instances' price; the whole bill has "
+            f"{clock(predicted.boot_s)} until the trainer starts, {clock(CLOSING_S)} to give back, volumes, addresses"
         )
-    record = plan.profile.record
-    if record is not None and record.minutes_to_target is not None:
-        paid = f", {money(record.usd_to_target)}" if record.usd_to_target is not None else ""
-        lines.append(f"to race: {plain(record.name, 40)}: {record.minutes_to_target:g} minutes{paid}")
     yield from _labelled("cost", lines)
+
+
+def _record_name(plan: Plan) -> str:
+    record = plan.profile.record
+    return plain(record.name, 35) if record is not None else ""
 
 
 def _limits(plan: Plan) -> Iterator[str]:
@@ -242,6 +248,23 @@ def _assumptions(plan: Plan) -> Iterator[str]:
             yield from _wrapped("· ", assumption)
 
 
+def _sensitivity(plan: Plan) -> Iterator[str]:
+    predicted = plan.prediction
+    if predicted is None or not predicted.sensitivity:
+        return
+    goal_s = predicted.total_s if predicted.to_target_s is None else predicted.to_target_s
+    rate = plan.price.most_usd_per_h
+    yield from _wrapped("", f"What it depends on most, of {clock(goal_s)}, if the figure is a fifth lower or higher:")
+    for one in predicted.sensitivity[:WEIGHED]:
+        changes = [_change(seconds, rate) for seconds in (one.less_s, one.more_s)]
+        yield f"· {one.what:34}{changes[0]:>21}{changes[1]:>21}"
+
+
+def _change(seconds: float, usd_per_h: float | None) -> str:
+    usd = "" if usd_per_h is None else f" {'-' if seconds < 0 else '+'}{money(abs(seconds) * usd_per_h / 3600)}"
+    return f"{seconds:+.0f} s{usd}"
+
+
 def _span(seconds: float | None) -> str:
     """A time in words, to the minute where it is some: ``24 s``, ``58 min``, ``2 h 24 min``."""
     if seconds is None:
@@ -263,136 +286,3 @@ def _wrapped(head: str, line: str) -> list[str]:
     if len(head) + len(line) <= COLUMNS:
         return [head + line]
     return textwrap.wrap(line, COLUMNS, initial_indent=head, subsequent_indent=" " * len(head), break_on_hyphens=False)
-
-
-# --- as JSON ---------------------------------------------------------------------------------------------------------
-
-
-def as_json(plan: Plan) -> dict[str, Any]:
-    """The plan as one object; dollars, seconds, epoch seconds; what is not known is null."""
-    fleet, known, price, limits = plan.profile.fleet, plan.type, plan.price, plan.limits
-    return {
-        "schema": SCHEMA,
-        "profile": plan.profile.name,
-        "overrides": list(plan.profile.overrides),
-        "launchable": not plan.problems,
-        "problems": list(plan.problems),
-        "warnings": list(plan.warnings),
-        "unanswered": list(plan.offer.silent),
-        "asked_t": plan.offer.t,
-        "fleet": {
-            "provider": fleet.provider,
-            "nodes": fleet.nodes,
-            "world_size": plan.profile.world_size,
-            "instance_type": fleet.instance_type,
-            "gpus_per_node": known.gpus if known else None,
-            "gpu": known.gpu or None if known else None,
-            "gpu_mem_gib": known.gpu_mem_gib if known else None,
-            "vcpus_per_node": known.vcpus if known else None,
-            "mem_gib_per_node": known.mem_gib if known else None,
-            "network_gbit_s": known.network_gbit_s if known else None,
-            "network_interfaces": plan.interfaces,
-            "efa": known.efa and fleet.efa is not False if known else None,
-            "market": price.market or None,
-            "connect": fleet.connect if plan.rented else None,
-            "placement_group": fleet.placement_group and fleet.nodes > 1 if plan.rented else None,
-            "volume_gib": fleet.volume_gib if plan.rented else None,
-            "addresses": plan.addresses,
-            "reservation": fleet.reservation,
-        },
-        "regions": [_region(region) for region in plan.offer.regions],
-        "needed_vcpus": plan.needed_vcpus,
-        "places": [
-            {"market": place.market, "region": place.region, "zone": place.zone, **_quote(place.quote)}
-            for place in plan.places
-        ],
-        "instead": [_nearest(one) for one in plan.instead],
-        "price": {
-            "simulated": plan.simulated,
-            "billed": _quote_or_none(price.billed),
-            "on_demand": _quote_or_none(price.on_demand),
-            "extras_usd_per_h": price.extras_usd_per_h,
-            "fleet_usd_per_h": price.billed_usd_per_h,
-            "fleet_usd_per_h_on_demand": price.on_demand_usd_per_h,
-            "fleet_usd_per_h_at_most": price.most_usd_per_h,
-        },
-        "time": _prediction(plan),
-        "cost": {"to_target": _cost_json(plan.to_target), "whole": _cost_json(plan.whole)},
-        "limits": {
-            "budget_usd": limits.budget_usd,
-            "warn_after_s": limits.warn_after_s,
-            "stop_after_s": limits.stop_after_s,
-            "closing_s": limits.closing_s,
-            "lease_s": limits.lease_s,
-            "lost_usd": limits.lost_usd,
-            "left_s": limits.left_s,
-        },
-    }
-
-
-def _region(region: Region) -> dict[str, Any]:
-    return {
-        "region": region.name,
-        "zones": None if region.zones is None else list(region.zones),
-        "on_demand": _quote_or_none(region.on_demand),
-        "spot": None if region.spot is None else [{"zone": one.zone, **_quote(one)} for one in region.spot],
-        "quotas": [
-            {
-                "market": one.market,
-                "code": one.quota.code,
-                "name": one.quota.name,
-                "held_vcpus": one.held_vcpus,
-                "used_vcpus": one.used_vcpus,
-            }
-            for one in region.quotas
-        ],
-    }
-
-
-def _quote(quote: Quote | None) -> dict[str, Any]:
-    return {
-        "usd_per_h": quote.usd_per_h if quote else None,
-        "as_of": quote.as_of if quote else None,
-        "source": quote.origin if quote else None,
-        "live": quote.live if quote else None,
-    }
-
-
-def _quote_or_none(quote: Quote | None) -> dict[str, Any] | None:
-    return None if quote is None else {"market": quote.market or None, "zone": quote.zone, **_quote(quote)}
-
-
-def _nearest(one: Nearest) -> dict[str, Any]:
-    return {"instance_type": one.type.name, "reason": one.reason, "usd_per_h_on_demand": one.type.usd_per_h}
-
-
-def _cost_json(cost: Cost | None) -> dict[str, Any] | None:
-    if cost is None:
-        return None
-    return {"seconds": cost.seconds, "usd": cost.billed_usd, "usd_on_demand": cost.on_demand_usd}
-
-
-def _prediction(plan: Plan) -> dict[str, Any] | None:
-    predicted = plan.prediction
-    if predicted is None:
-        return None
-    return {
-        "instances_start_s": predicted.boot_s,
-        "trainer_start_s": predicted.startup_s,
-        "total_s": predicted.total_s,
-        "to_target_s": predicted.to_target_s,
-        "to_target_epoch": predicted.to_target_epoch,
-        "phases": [
-            {
-                "start_epoch": phase.start_epoch,
-                "epochs": phase.epochs,
-                "image_size": phase.image_size,
-                "batch": phase.batch,
-                "img_per_s": phase.img_per_s,
-                "bound": phase.bound,
-                "total_s": phase.total_s,
-            }
-            for phase in predicted.phases
-        ],
-        "assumptions": list(predicted.assumptions),
-    }

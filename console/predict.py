@@ -30,13 +30,14 @@ warm cost nothing at a switch, and those of 2018 no more than at the start of an
 (`BOOT_S`) and bringing the data set to them is billed and comes before: it is not in `total_s`.
 
 The GPUs' figures are in `console.throughput`, all other constants in `console.software`; both say where they are from.
-V100 is predicted with the software of 2018, every other GPU with that of today (`console.setting`). Logs and model are
-shown side by side by ``bench/predict.py``. What is assumed and not measured is said in `Prediction.assumptions`.
+V100 on p3 instances is predicted with the software of 2018, all else with that of today (`console.setting`). Logs and
+model are shown side by side by ``bench/predict.py``. What is assumed and not measured is said in
+`Prediction.assumptions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -115,7 +116,7 @@ class Sensitivity:
 
     what: str
     less_s: float
-    """The change of the whole schedule's seconds if the input is a fifth lower."""
+    """The change of the seconds to the target (without one, of the whole schedule) if the input is a fifth lower."""
     more_s: float
     """The same if it is a fifth higher."""
 
@@ -149,11 +150,15 @@ class Prediction:
 
     def until_s(self, epochs: int) -> float:
         """The trainer's clock after so many epochs with their evaluations."""
-        clock_s = self.startup_s
-        for phase in self.phases:
-            done = min(max(epochs - phase.start_epoch, 0), phase.epochs)
-            clock_s += done * phase.epoch_s + (phase.switch_s if done else 0.0)
-        return clock_s
+        return _until_s(self.startup_s, self.phases, epochs)
+
+
+def _until_s(startup_s: float, phases: Iterable[PhasePrediction], epochs: int) -> float:
+    clock_s = startup_s
+    for phase in phases:
+        done = min(max(epochs - phase.start_epoch, 0), phase.epochs)
+        clock_s += done * phase.epoch_s + (phase.switch_s if done else 0.0)
+    return clock_s
 
 
 def predict(profile: Profile) -> Prediction | None:
@@ -171,7 +176,7 @@ def predict(profile: Profile) -> Prediction | None:
         startup_s=setting.startup_s,
         to_target_epoch=None if target is None else target[0],
         assumptions=tuple(_assumptions(setting, phases, None if target is None else target[1])),
-        sensitivity=_sensitivity(setting),
+        sensitivity=_sensitivity(setting, profile.phases[-1].end_epoch if target is None else target[0]),
         boot_s=BOOT_S if profile.fleet.provider == "aws" else 0.0,
     )
 
@@ -370,10 +375,12 @@ def _assumptions(setting: Setting, phases: tuple[PhasePrediction, ...], target: 
             f"{gpu.best_source}) computing alone would take {floor_s / 60:.1f} minutes."
         )
     if profile.fleet.provider == "aws":
-        yield f"Before the trainer starts: about {BOOT_S / 60:.0f} minutes for the instances, and the data set's way."
+        staged = profile.data.stage_from
+        way = f"the copy of {staged} to every host" if staged else "the data set's way"
+        yield f"Before the trainer starts: about {BOOT_S / 60:.0f} minutes for the instances, and, not counted, {way}."
 
 
-def _sensitivity(setting: Setting) -> tuple[Sensitivity, ...]:
+def _sensitivity(setting: Setting, epochs: int) -> tuple[Sensitivity, ...]:
     turned = {
         "pictures a second of a GPU": ("image_cost", -1),
         "network bandwidth between hosts": ("nic_gb_s", 1),
@@ -384,7 +391,7 @@ def _sensitivity(setting: Setting) -> tuple[Sensitivity, ...]:
     }
 
     def total_s(one: Setting) -> float:
-        return one.startup_s + sum(phase.total_s for phase in _phases(one))
+        return _until_s(one.startup_s, _phases(one), epochs)
 
     base_s = total_s(setting)
     found = []

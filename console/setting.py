@@ -1,7 +1,7 @@
 """What a prediction starts from: a profile, and what is known of its hosts, their GPUs and their software.
 
-Pure. V100 stands for the software of 2018, since the runs on record are of that year and today's PyTorch no longer runs
-on it; every other GPU for the software of today.
+Pure. V100 on p3 instances, with a recipe that has nothing which came later, stands for the software of 2018: the runs
+on record are of that year. Everything else is predicted with the software of today.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from remote.schedule import Phase
 GPU_OF_2018: Final = "V100"
 IMAGENET_IMAGES: Final = 1_281_167
 IMAGENET_VAL_IMAGES: Final = 50_000
+PICTURES: Final = ("imagefolder", "packed")
+"""Data sets of JPEG files, whose decoding is known."""
 UNKNOWN_GBIT_S: Final = 25.0
 UNKNOWN_VCPUS_PER_GPU: Final = 8
 """Of hosts whose type is not known."""
@@ -107,7 +109,9 @@ def setting_of(profile: Profile) -> Setting | None:
     gpu = throughput.find(instance.gpu if run.accelerator == "cpu" and instance is not None else run.accelerator)
     if gpu is None or images is None:
         return None
-    software = SOFTWARE_OF_2018 if gpu.gpu == GPU_OF_2018 else SOFTWARE_OF_TODAY
+    software = SOFTWARE_OF_TODAY
+    if gpu.gpu == GPU_OF_2018:
+        gpu, software = (gpu, SOFTWARE_OF_2018) if _of_2018(profile) else (throughput.V100_SINCE, SOFTWARE_OF_TODAY)
     gbit_s = (instance.network_gbit_s if instance else UNKNOWN_GBIT_S) * software.network_share
     efa = instance is not None and instance.efa and fleet.efa is not False
     if not efa and software.flow_gbit_s is not None:
@@ -122,6 +126,13 @@ def setting_of(profile: Profile) -> Setting | None:
         vcpus=instance.vcpus if instance else UNKNOWN_VCPUS_PER_GPU * run.nproc_per_node,
         nic_gb_s=gbit_s / 8,
     )
+
+
+def _of_2018(profile: Profile) -> bool:
+    """True for a profile of that year's runs: on p3 instances, with nothing in `[run]` that their code had not."""
+    run = profile.run
+    later = run.optimizer != "sgd" or run.nesterov or run.label_smoothing > 0 or run.ema_decay > 0
+    return (profile.fleet.instance_type or "").startswith("p3.") and not later
 
 
 def _copy_px_of_2018(phase: Phase) -> int | None:

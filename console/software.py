@@ -3,8 +3,9 @@
 Pure. Two times are known.
 
 - 2018: what ran the records of that year. Fitted to the log of fast.ai's run on 8 machines and the epoch times of its
-  run on 16 (``bench/predict.py`` shows both). The network's bandwidth is not fitted: it is what EC2 allows a single TCP
-  flow between two instances of a placement group (10 Gbit/s, EC2 User Guide, "Amazon EC2 instance network bandwidth").
+  run on 16; nothing is fitted to its run on 4 (``bench/predict.py`` shows all three). The network's bandwidth is not
+  fitted: it is what EC2 allows a single TCP flow between two instances of a placement group (10 Gbit/s, EC2 User Guide,
+  "Amazon EC2 instance network bandwidth").
 - today: this project's trainer. Assumptions, where no bench of the project has measured them.
 """
 
@@ -57,10 +58,10 @@ SOFTWARE_OF_2018: Final = Software(
     name="2018",
     flow_gbit_s=10.0,
     network_share=0.8,
-    far_hop_s=50e-6,
+    far_hop_s=100e-6,
     near_hop_s=5e-6,
     overlap=0.3,
-    crowd=9.2,
+    crowd=9.5,
     workers_per_gpu=8,
     workers_start_s=0.85,
     tune_s=3.0,

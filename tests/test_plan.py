@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from console import plan_report
+from console import plan_json, plan_report
 from console.instance_types import G_ON_DEMAND, P_ON_DEMAND, P_SPOT, Quota, from_ec2
 from console.offer import Offer, QuotaSaid, Region, Reservation
 from console.plan import CLOSING_S, UNATTENDED_S, Plan, make
@@ -380,6 +380,54 @@ def test_the_cost_is_that_of_the_hosts_from_their_start_to_their_end() -> None:
     assert plan.to_target.seconds < plan.whole.seconds
 
 
+def lines_of(name: str) -> list[str]:
+    profile = load(name)
+    return plan_report.text(make(profile, Offer(), predict(profile))).splitlines()
+
+
+def figures(line: str) -> list[float]:
+    """The dollars in a line."""
+    return [float(word.lstrip("$").replace(",", "")) for word in line.split() if word.startswith("$")]
+
+
+@pytest.mark.parametrize(
+    ("name", "minutes", "billed", "on_demand"),
+    [("imagenet-16x-p3", 18.09, 35.43, 118.07), ("imagenet-8x-p3", 18.88, 18.49, 61.63)],
+)
+def test_the_cost_to_the_target_both_ways_beside_the_record(
+    name: str, minutes: float, billed: float, on_demand: float
+) -> None:
+    lines = lines_of(name)
+    (ours,) = [line for line in lines if "to the target, as DAWNBench counts it" in line]
+    (record,) = [line for line in lines if line.strip().startswith("fast.ai and DIU, 2018")]
+    assert figures(record) == [billed, on_demand]
+    assert figures(ours) == pytest.approx([billed, on_demand], rel=0.1)
+    ours_s = next(int(word[:2]) * 60 + int(word[3:]) for word in ours.split() if word[2:3] == ":")
+    assert ours_s == pytest.approx(minutes * 60, rel=0.1)
+    (bill,) = [line for line in lines if "the whole bill, to the target" in line]
+    assert all(more > less for more, less in zip(figures(bill), figures(ours), strict=True))
+
+
+def test_a_record_of_another_fleet_has_no_price_of_this_one() -> None:
+    profile = load("imagenet-16x-p3", ["fleet.nodes=8"])
+    plan = make(profile, Offer(), predict(profile))
+    assert plan.record is not None
+    assert (plan.record.billed_usd, plan.record.on_demand_usd) == (None, 118.07)
+
+
+def test_the_two_inputs_that_weigh_most_are_told_with_what_they_weigh() -> None:
+    lines = lines_of("imagenet-p5")
+    place = next(number for number, line in enumerate(lines) if line.startswith("What it depends on most"))
+    predicted = predict(load("imagenet-p5"))
+    assert predicted is not None
+    assert [line.split("  ")[0] for line in lines[place + 1 :] if line.startswith("· ")] == [
+        f"· {one.what}" for one in predicted.sensitivity[:2]
+    ]
+    assert "pictures a second of a GPU" in lines[place + 1]
+    assert f"+{predicted.sensitivity[0].less_s:.0f} s" in lines[place + 1]
+    assert all(len(line) <= 80 for line in lines)
+
+
 def test_on_spot_two_costs() -> None:
     plan = planned("fleet.market=spot")
     assert plan.whole is not None
@@ -486,7 +534,7 @@ KEYS = {
     "network_gbit_s network_interfaces efa market connect placement_group volume_gib addresses reservation",
     "price": "simulated billed on_demand extras_usd_per_h fleet_usd_per_h fleet_usd_per_h_on_demand "
     "fleet_usd_per_h_at_most",
-    "cost": "to_target whole",
+    "cost": "counted record to_target whole",
     "limits": "budget_usd warn_after_s stop_after_s closing_s lease_s lost_usd left_s",
 }
 
@@ -494,7 +542,7 @@ KEYS = {
 @pytest.mark.parametrize("number", range(len(EVERY_PLAN)))
 def test_the_json_has_its_keys_whatever_is_known(number: int) -> None:
     plan = EVERY_PLAN[number]
-    told = json.loads(json.dumps(plan_report.as_json(plan), allow_nan=False))
+    told = json.loads(json.dumps(plan_json.as_json(plan), allow_nan=False))
     for section, keys in KEYS.items():
         assert list(told[section] if section else told) == keys.split()
     assert told["launchable"] is not bool(plan.problems)
@@ -502,7 +550,7 @@ def test_the_json_has_its_keys_whatever_is_known(number: int) -> None:
 
 def test_the_json_says_what_the_plan_says() -> None:
     plan = planned("fleet.market=spot", "run.seed=7")
-    told = plan_report.as_json(plan)
+    told = plan_json.as_json(plan)
     assert told["overrides"] == ["fleet.market=spot", "run.seed=7"]
     assert told["places"][0] == {
         "market": "spot",
