@@ -6,7 +6,7 @@ The grammar, loosest first; words in any case::
     any      one { ["&" | "and"] one }          two terms side by side are both wanted
     one      ("!" | "not") one | "(" some ")" | compared | flag | words
     compared name ("=" | "!=" | "<" | "<=" | ">" | ">=") number      number: 50  80%  3-5  1,4,8-11  ?
-             name ("=" | "!=" | "~" | "!~") words                    ~: holds the words somewhere
+             name ("=" | "!=" | "~" | "!~") words                    =: is, or has as a word; ~: holds somewhere
     words    lost  10.0.0.7  "two words"        anywhere in the text of the thing
 
 What is unknown is on neither side of a number; ``util=?`` finds it. What things have is told by `Fields`, so that nodes
@@ -160,6 +160,8 @@ class _Parser(Generic[T]):
             return self._compared(token, op)
         if token.kind == "word" and token.text.lower() in self._fields.flags:
             return self._fields.flags[token.text.lower()]
+        if token.kind == "word" and (token.text.lower() in {*self._fields.numbers, *self._fields.words}):
+            raise Wrong(f'"{token.text}" at character {token.place} is a field and compared with nothing.')
         words, text = token.text.lower(), self._fields.text
         return lambda thing: words in text(thing).lower()
 
@@ -250,9 +252,14 @@ def _spans(value: _Token) -> list[_Span]:
 
 def _words(name: _Token, sign: str, value: _Token, of: Callable[[T], str]) -> Test[T]:
     words = value.text.lower()
+
+    def same(thing: T) -> bool:
+        said = of(thing).lower()
+        return said == words or words in said.split()
+
     tests: dict[str, Test[T]] = {
-        "=": lambda thing: of(thing).lower() == words,
-        "!=": lambda thing: of(thing).lower() != words,
+        "=": same,
+        "!=": lambda thing: not same(thing),
         "~": lambda thing: words in of(thing).lower(),
         "!~": lambda thing: words not in of(thing).lower(),
     }

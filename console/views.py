@@ -149,6 +149,17 @@ def _phases(profile_text: str) -> int | None:
     return len(phases) if isinstance(phases, list) else None
 
 
+@lru_cache(maxsize=8)
+def environment(profile_text: str) -> tuple[tuple[str, str], ...]:
+    """The variables that the profile gives to the training, as the journal has them: secrets are redacted there."""
+    try:
+        run = tomllib.loads(profile_text).get("run")
+    except (ValueError, RecursionError):
+        return ()
+    env = run.get("env") if isinstance(run, dict) else None
+    return tuple((name, str(value)) for name, value in env.items()) if isinstance(env, dict) else ()
+
+
 def img_per_s(run: Run) -> float | None:
     """Images a second of the whole gang over the last ten seconds of steps; None before the first step."""
     points = run.points

@@ -202,7 +202,13 @@ def tick(nodes: int, gpus: int, t: float, step: int) -> list[Record]:
         for rank in range(node * (gpus or 1), (node + 1) * (gpus or 1)):
             slow = 3.0 if rank == 11 else 1.0
             word = re.RankProgressed(
-                rank=rank, step=step, img_per_s=71.0 / slow, step_s=0.9, data_s=0.08 * slow**2, compute_s=0.6
+                rank=rank,
+                step=step,
+                img_per_s=71.0 / slow,
+                step_s=0.9,
+                data_s=0.08 * slow**2,
+                compute_s=0.6,
+                allreduce_s=0.24 / slow**2,
             )
             records.append(_at(t, word, node))
     records.append(_at(t, _step(step, nodes, gpus), 0))
@@ -364,4 +370,13 @@ def _sample(node: int, gpus: int, step: int) -> re.HostSampled:
         gpu_power_w=tuple(240.0 + gpu for gpu in range(gpus)),
         gpu_temp_c=tuple(61.0 + gpu for gpu in range(gpus)),
         gpu_sm_clock_mhz=(1530.0,) * gpus,
+        gpu_sm_util_pct=tuple(0.7 * one for one in util),
+        gpu_tensor_util_pct=tuple(0.3 * one for one in util),
+        gpu_mem_bw_util_pct=tuple(0.5 * one for one in util),
+        gpu_mem_clock_mhz=(877.0,) * gpus,
+        gpu_power_limit_w=(300.0,) * gpus,
+        gpu_throttle=tuple("hw_thermal_slowdown" if (node, gpu) == (6, 3) else "" for gpu in range(gpus)),
+        gpu_ecc_uncorrected=(0.0,) * gpus,
+        gpu_remapped_rows=(0.0,) * gpus,
+        gpu_row_remap=("",) * gpus,
     )

@@ -29,7 +29,7 @@ async def _help_close(desk: Desk) -> None:
 async def _palette(desk: Desk) -> None:
     await desk.press("ctrl+p")
     await desk.pilot.pause(0.3)
-    assert "Save a checkpoint now" in desk.text()
+    assert "Everything about the node under the cursor" in desk.text()
     await desk.press(*"save a check")
     await desk.pilot.pause(0.4)
     await desk.press("enter")

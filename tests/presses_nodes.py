@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from desk import Desk, key, nodes_pane
+from textual.widgets import Input
 
+from console.tui.screens.filter import FilterPrompt
 from console.tui.screens.node import NodeScreen
 from console.tui.screens.run import RunScreen
+from console.tui.widgets.nodes import NodesPane
 
 
 @key("nodes.down")
@@ -30,6 +33,89 @@ async def _page_down(desk: Desk) -> None:
 async def _page_up(desk: Desk) -> None:
     await desk.press("pagedown", "pagedown", "pageup")
     assert nodes_pane(desk).cursor == 5
+
+
+@key("nodes.view")
+async def _view(desk: Desk) -> None:
+    await desk.press("v")
+    assert nodes_pane(desk)._grid is not None
+    assert " 15 " in desk.text("nodes")
+    assert "step  img/s" not in desk.text("nodes")
+    await desk.press("v")
+    assert "step  img/s" in desk.text("nodes")
+
+
+@key("nodes.right")
+async def _right(desk: Desk) -> None:
+    await desk.press("right", "l")
+    assert nodes_pane(desk).cursor == 0, "there is nothing beside a row"
+    await desk.press("v", "right", "l")
+    assert nodes_pane(desk).cursor == 2
+
+
+@key("nodes.left")
+async def _left(desk: Desk) -> None:
+    await desk.press("v", "right", "right", "right", "left", "h")
+    assert nodes_pane(desk).cursor == 1
+
+
+@key("nodes.metric")
+async def _metric(desk: Desk) -> None:
+    await desk.press("m")
+    assert "memory %" in desk.text("nodes").splitlines()[0]
+
+
+@key("nodes.metric_before")
+async def _metric_before(desk: Desk) -> None:
+    await desk.press("M")
+    assert "steps behind" in desk.text("nodes").splitlines()[0]
+    await desk.press("m")
+    assert "utilisation %" in desk.text("nodes").splitlines()[0]
+
+
+@key("nodes.order")
+async def _order(desk: Desk) -> None:
+    await desk.press("o")
+    assert "by utilisation" in desk.text()
+    assert nodes_pane(desk)._shown_nodes[0] == 11, "the node that is least busy"
+    await desk.press(*"ooooo")
+    assert "by " not in desk.text().splitlines()[2], "and round again"
+
+
+@key("nodes.backwards")
+async def _backwards(desk: Desk) -> None:
+    await desk.press("O")
+    assert list(nodes_pane(desk)._shown_nodes) == list(range(15, -1, -1))
+
+
+@key("nodes.filter")
+async def _filter(desk: Desk) -> None:
+    await desk.press("slash")
+    assert isinstance(desk.app.screen, FilterPrompt)
+    await desk.press(*"node>13")
+    assert "2 of 16" in desk.text()
+    await desk.press("enter")
+    assert list(nodes_pane(desk)._shown_nodes) == [14, 15]
+    assert "2 of 16: node>13" in desk.text()
+
+
+@key("prompt.filter_cancel")
+async def _filter_cancel(desk: Desk) -> None:
+    await desk.press("slash", *"11", "enter", "slash")
+    desk.app.screen.query_one(Input).value = "node<3"
+    await desk.pilot.pause()
+    assert len(desk.run_screen.query_one(NodesPane)._shown_nodes) == 3
+    await desk.press("escape")
+    assert "of 16: 11" in desk.text()
+
+
+@key("nodes.unfilter")
+async def _unfilter(desk: Desk) -> None:
+    await desk.press("slash", *"slow", "enter")
+    assert list(nodes_pane(desk)._shown_nodes) == [11]
+    await desk.press("z", "escape")
+    assert desk.run_screen.has_class("single"), "the first Esc is the filter's"
+    assert len(nodes_pane(desk)._shown_nodes) == 16
 
 
 @key("nodes.open")

@@ -74,6 +74,7 @@ def found(typed: str) -> list[object]:
         ("lost 0-0-3", [3]),
         ("host=ip-10-0-0-5", [5]),
         ('"throttled"', []),
+        ('"util"', []),
     ],
 )
 def test_what_is_found(typed: str, wanted: list[int]) -> None:
@@ -87,6 +88,7 @@ def test_what_is_found(typed: str, wanted: list[int]) -> None:
         ("node>3 & loss=nan", '"loss" at character 10 is no field'),
         ("util<", '"util<" at character 1 is compared with nothing.'),
         ("util < & node=3", '"util<" at character 1 is compared with nothing.'),
+        ("lost util", '"util" at character 6 is a field and compared with nothing.'),
         ("util<high", '"high" at character 6 is no number'),
         ("util<5 GiB & node>x", '"x" at character 19 is no number'),
         ("node=1,,2", '"1,,2" at character 6 is no number'),

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 from canned_source import MOMENTS, T0, CannedPlayer, CannedSource, created, scene, tick
-from desk import Desk, desk, nodes_pane, printed, rare_collections
+from desk import Desk, desk, printed, rare_collections
 from textual.widgets import Input
 
 from console import events as ce
@@ -249,33 +249,6 @@ async def test_resizing_through_all_sizes() -> None:
         assert "TRAINING" in one.text("header")
 
 
-async def test_the_cursor_stays_in_sight_among_manynodes_pane() -> None:
-    async with desk(CannedSource(scene("training", nodes=128, gpus=1)), size=(80, 24)) as one:
-        await one.press(*["pagedown"] * 13)
-        assert nodes_pane(one).cursor == 127
-        assert " 127 " in one.text("nodes")
-        assert one.text("nodes").splitlines()[0].lstrip().startswith("#")
-
-
-async def test_gpu_hosts_say_gpu_and_cpu_hosts_say_cpu() -> None:
-    async with desk(CannedSource(scene("training", gpus=8))) as one:
-        assert "128 GPUs" in one.text()
-        assert "CPU" not in one.text("nodes")
-    async with desk() as one:
-        assert "GPU" not in one.text()
-
-
-async def test_a_quiet_node_is_marked() -> None:
-    records = scene("training")
-    last = records[-1].received
-    source = CannedSource(records)
-    for more in range(1, 9):
-        source.feed([record for record in tick(16, 0, last + more, 300 + more) if record.node != 5])
-    async with desk(source) as one:
-        assert "! quiet" in one.text("nodes")
-        assert "1 of 16 hosts quiet" in one.text("header")
-
-
 async def test_the_closing_panel_is_put_away_and_stays_away() -> None:
     async with desk(CannedSource(scene("finished"))) as one:
         assert one.pane("closing").display
@@ -292,12 +265,6 @@ async def test_leaving_after_the_end_needs_no_question_and_gives_the_exit_code()
 
 
 async def test_clicks() -> None:
-    async with desk() as one:
-        await one.pilot.click("#nodes", offset=(10, 6))
-        assert nodes_pane(one).cursor == 4
-        await one.pilot.click("#nodes", offset=(10, 6), times=2)
-        await one.pilot.pause()
-        assert isinstance(one.app.screen, NodeScreen)
     async with desk(size=(80, 24)) as one:
         await one.pilot.click("#tabs", offset=(14, 0))
         assert one.app.focused is one.pane("progress")
@@ -401,19 +368,3 @@ def test_a_place_in_a_log(typed: str, wanted: tuple[str, float] | None) -> None:
 def test_the_canned_player_is_a_player() -> None:
     assert isinstance(CannedPlayer(scene("training")), Player)
     assert not isinstance(CannedSource(), Player)
-
-
-async def test_a_spot_notice_counts_down_where_one_looks() -> None:
-    """The header says which node goes and when, its row what is done about it, and a dropped node is no alarm."""
-    records = scene("training", nodes=4)
-    at = records[-1].received
-    notice = re.SpotNoticed(action="terminate", deadline_t=at + 119)
-    records += [Record(at, at, notice, 2, 1 << 40), Record(at, at, ce.ReplacementOrdered(reason="spot"), 2)]
-    async with desk(CannedSource(records, now=at + 30)) as one:
-        assert "EC2 takes node 2 back in 01:29" in one.text("header")
-        assert "! gone in 01:29, another asked" in one.text("nodes")
-        one.source.feed([Record(at + 90, at + 90, ce.NodeDropped(reason="EC2 terminated i-0002"), 2)])
-        one.source._now = at + 91
-        await one.show()
-        assert "EC2 takes" not in one.text("header")
-        assert "dropped: EC2 terminated i-0002" in one.text("nodes")

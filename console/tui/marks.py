@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Final
 
-from console import state
+from console import state, views
+from console.state import Node, Run
 
 NODE: Final[dict[str, tuple[str, str]]] = {
     "waiting": ("·", "faint"),
@@ -54,3 +56,59 @@ def status_word(status: str) -> str:
 def node_mark(status: str) -> tuple[str, str]:
     """Mark and tone; a question mark for a status that this version does not know."""
     return NODE.get(status, ("?", "dim"))
+
+
+QUIET_S: Final = 5.0
+"""A node that should speak and has not for so long is marked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Troubles:
+    """What nodes have beside their status."""
+
+    now: float = 0.0
+    slow: dict[int, views.Straggler] = field(default_factory=dict)
+    quiet: frozenset[int] = frozenset()
+    doomed: dict[int, float] = field(default_factory=dict)
+    """With the seconds that are left."""
+
+    def stale(self, node: Node) -> bool:
+        """True where the node's last figures are of a time that is over."""
+        return node.node in self.quiet or node.status in BROKEN
+
+    def mark(self, node: Node) -> tuple[str, str]:
+        """One character and its tone: the worst that is known of the node."""
+        if node.status not in BROKEN:
+            if node.node in self.doomed:
+                return "!", "bad"
+            if node.node in self.quiet:
+                return "?", "warn"
+            if node.node in self.slow:
+                return "◂", "warn"
+        return node_mark(node.status)
+
+    def note(self, node: Node) -> tuple[str, str]:
+        """The same in words; empty where there is nothing to say."""
+        if node.node in self.doomed:
+            return f"! gone in {views.clock(self.doomed[node.node])}{replacement(node)}", "bad"
+        if node.node in self.quiet:
+            return f"! quiet {views.clock(views.stale_s(node, self.now))}", "warn"
+        if node.node in self.slow and node.status == "training":
+            one = self.slow[node.node]
+            who = f"rank {one.rank}, " if len(node.ranks) > 1 else ""
+            return f"◂ {who}{one.ratio:.1f}× slower: {one.reason}", "warn"
+        return "", "plain"
+
+
+def troubles(run: Run, now: float, *, clock_runs: bool = True) -> Troubles:
+    """The nodes' troubles at the moment. While a log stands still nobody speaks, and nobody is quiet."""
+    slow: dict[int, views.Straggler] = {}
+    for one in views.stragglers(run) if run.live else ():
+        slow.setdefault(one.node, one)
+    quiet = frozenset(views.quiet(run, now, QUIET_S)) if clock_runs else frozenset[int]()
+    return Troubles(now, slow, quiet, views.interruptions(run, now))
+
+
+def replacement(node: Node) -> str:
+    """What is done about a host that is lost or soon will be."""
+    return {"ordered": ", another asked", "ready": ", another ready"}.get(node.replacement, "")

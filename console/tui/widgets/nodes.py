@@ -1,36 +1,52 @@
-"""The heat map: every processor of every node as a cell, and beside it what the node is doing."""
+"""The whole fleet as one heat map, by any metric, sorted and filtered: rows while they fit, else a dense map."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
+from textual.widget import Widget
 
-from console import state, views
-from console.state import Node, Run
+from console import filter as filters
+from console import metrics
+from console.metrics import Metric, Scale
+from console.state import Run
 from console.tui import marks
-from console.tui.ink import Ink, Line, bar, cells, clean, fit, flow, heat, right, spark, width_of
-from console.tui.moment import Moment, address, on_gpus
+from console.tui.ink import Ink, Line, Lines, clean, spread
+from console.tui.moment import Moment, on_gpus
+from console.tui.screens.filter import FilterPrompt
+from console.tui.widgets import nodes_map, nodes_order, nodes_rows
+from console.tui.widgets.cells import legend
 from console.tui.widgets.pane import Pane
 
-QUIET_S = 5.0
-"""A node that should speak and has not for so long is marked."""
+EXAMPLES = "util<50 & node>8 · status=lost · temp>=80 | throttled · slow · any words"
+_LEGEND_FROM = 9
+"""Lines from which one is spent on the legend."""
 
 
 class NodesPane(Pane):
-    """A row a node. The cursor is a node's number; Enter or a click on it opens the node."""
+    """The cursor is a node's number; Enter or a second click on it opens the node."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "cursor(-1)", "Up", show=False, id="nodes.up", tooltip="The node above"),
-        Binding("down,j", "cursor(1)", "Down", show=False, id="nodes.down", tooltip="The node below"),
-        Binding("pageup", "cursor(-10)", "Ten up", show=False, id="nodes.page_up", tooltip="Ten nodes up"),
-        Binding("pagedown", "cursor(10)", "Ten down", show=False, id="nodes.page_down", tooltip="Ten nodes down"),
-        Binding("enter", "open", "Open node", id="nodes.open", tooltip="Everything about the node under the cursor"),
+        Binding("up,k", "move(0, -1)", "Up", show=False, id="nodes.up", tooltip="The node above"),
+        Binding("down,j", "move(0, 1)", "Down", show=False, id="nodes.down", tooltip="The node below"),
+        Binding("left,h", "move(-1, 0)", "Left", show=False, id="nodes.left", tooltip="In the map: the node before"),
+        Binding("right,l", "move(1, 0)", "Right", show=False, id="nodes.right", tooltip="In the map: the next node"),
+        Binding("pageup", "move(0, -10)", "Ten up", show=False, id="nodes.page_up", tooltip="Ten lines up"),
+        Binding("pagedown", "move(0, 10)", "Ten down", show=False, id="nodes.page_down", tooltip="Ten lines down"),
+        Binding("enter", "open", "open node", id="nodes.open", tooltip="Everything about the node under the cursor"),
+        Binding("m", "metric(1)", "metric", id="nodes.metric", tooltip="The next metric: SM activity, memory, power …"),
+        Binding("M,shift+m", "metric(-1)", show=False, id="nodes.metric_before", tooltip="The metric before"),
+        Binding("o", "order", "order", id="nodes.order", tooltip="Sort by the next: node, metric, img/s, lag, data …"),
+        Binding("O,shift+o", "backwards", show=False, id="nodes.backwards", tooltip="Turn the order round"),
+        Binding("v", "view", "map/rows", id="nodes.view", tooltip="A row a node, or a dense map of all"),
+        Binding("slash", "filter", "filter", key_display="/", id="nodes.filter", tooltip=f"Filter: {EXAMPLES}"),
+        Binding("escape", "unfilter", show=False, id="nodes.unfilter", tooltip="Show all nodes again"),
     ]
 
     cursor: reactive[int] = reactive(0, repaint=False, init=False)
@@ -42,69 +58,165 @@ class NodesPane(Pane):
             super().__init__()
             self.node = node
 
+    def __init__(self, name: str, *, classes: str | None = None) -> None:
+        """`name` is its id in the stylesheet."""
+        super().__init__(name, classes=classes)
+        self._metric = "util"
+        self._order = "node"
+        self._backwards = False
+        self._view = ""
+        """``rows`` or ``map``; empty: rows while they fit."""
+        self._filter = ""
+        self._test: filters.Test[nodes_order.Seen] = lambda _: True
+        self._shown_nodes: Sequence[int] = ()
+        self._grid: nodes_map.Grid | None = None
+        """Where nodes are, while a map is shown."""
+
+    # --- drawing ---------------------------------------------------------------------------------------------------
+
     def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
-        """Column titles, or while launching how far each stage is; then a row a node."""
+        """The legend and the columns' titles, or how far a launch is; then rows, or lines of the map."""
         run = moment.run
-        self.border_title = _title(run)
+        self._grid = None
         if not run.nodes:
-            text = moment.starting or "No hosts yet."
-            return (), [((f" {clean(text)}", "dim"),)]
-        columns = _columns(run, width)
-        slow = {one.node: one for one in reversed(views.stragglers(run))} if run.live else {}
+            self._shown_nodes = ()
+            self.border_title = "1 Nodes"
+            return (), [((f" {clean(moment.starting or 'No hosts yet.')}", "dim"),)]
+        metric = self._present(run)
+        scale = metric.scale(run)
         # While a log stands still nobody speaks, and nobody is quiet.
-        clock_runs = moment.play is None or moment.play.playing
-        quiet = set(views.quiet(run, moment.now, QUIET_S)) if clock_runs else set()
-        doomed = views.interruptions(run, moment.now)
-        rows: list[Line] = []
-        for node in run.nodes:
-            note: Ink = ("", "plain")
-            if node.node in doomed:
-                note = (f"! gone in {views.clock(doomed[node.node])}{_replacement(node)}", "bad")
-            elif node.node in quiet:
-                note = (f"! quiet {views.clock(views.stale_s(node, moment.now))}", "warn")
-            elif node.node in slow and node.status == "training":
-                one = slow[node.node]
-                note = (f"◂ {one.ratio:.1f}× slower: {one.reason}", "warn")
-            rows.append(_row(node, columns, width, note, run.status == state.LAUNCHING and not node.ranks))
-        return _head(run, columns, width, height), rows
+        troubles = marks.troubles(run, moment.now, clock_runs=moment.play is None or moment.play.playing)
+        order = nodes_order.shown(moment, troubles, self._test, self._order, metric, backwards=self._backwards)
+        self._shown_nodes = order
+        self.border_title = self._title(run, metric)
+        room = self._room(height)
+        head = [self._legend(run, troubles, metric, scale, width)] if room >= _LEGEND_FROM else []
+        if not order:
+            return head, [((f" No node passes {clean(self._filter)} · Esc shows all", "warn"),)]
+        rows_fit = len(order) + len(head) + 1 <= room
+        if nodes_rows.launching(run) or self._view == "rows" or (not self._view and rows_fit):
+            return self._rows_of(run, troubles, metric, scale, width, head)
+        return self._map_of(run, troubles, metric, scale, width, room, head)
+
+    def _rows_of(
+        self, run: Run, troubles: marks.Troubles, metric: Metric, scale: Scale, width: int, head: list[Line]
+    ) -> tuple[Sequence[Line], Sequence[Line]]:
+        columns, order = nodes_rows.plan(run, metric, scale, width), self._shown_nodes
+        if nodes_rows.launching(run):
+            head = nodes_rows.stages(run, width) if head else []
+        rows = Lines(
+            len(order),
+            lambda place: nodes_rows.row(run, run.nodes[order[place]], troubles, metric, scale, columns, width),
+        )
+        return [*head, nodes_rows.head(run, columns)], rows
+
+    def _map_of(
+        self, run: Run, troubles: marks.Troubles, metric: Metric, scale: Scale, width: int, room: int, head: list[Line]
+    ) -> tuple[Sequence[Line], Sequence[Line]]:
+        order, nodes = self._shown_nodes, run.nodes
+        cursor = self.cursor if self.has_focus else None
+        about = nodes[self.cursor if self.cursor in order else order[0]]
+        head = [*head, nodes_map.about(run, about, troubles, metric, width)] if head else []
+        grid = self._grid = nodes_map.plan(run, metric, scale, len(order), width, room - len(head))
+        lines = -(-len(order) // grid.across)
+
+        def line(place: int) -> Line:
+            numbers = order[place * grid.across : (place + 1) * grid.across]
+            return nodes_map.line(run, [nodes[one] for one in numbers], cursor, troubles, metric, scale, grid, width)
+
+        return head, Lines(lines, line)
+
+    def _present(self, run: Run) -> Metric:
+        """The metric that was chosen, or utilisation where this fleet does not say it."""
+        metric = metrics.metric(self._metric)
+        return metric if metric in metrics.known(run) else metrics.metric("util")
+
+    def _room(self, height: int) -> int:
+        """Lines that the pane may take: where it is as high as its content, as many as its stylesheet allows."""
+        limit, parent = self.styles.max_height, self.parent
+        if not self.styles.is_auto_height or limit is None or not isinstance(parent, Widget):
+            return height
+        return max(height, int(limit.resolve(parent.size, self.app.size)) - self.gutter.height)
+
+    def _title(self, run: Run, metric: Metric) -> str:
+        count, gpus = len(run.nodes), on_gpus(run)
+        what = "hosts, CPU"
+        if gpus:
+            cells = sum(len(node.sample.gpu_util_pct) if node.sample else 0 for node in run.nodes)
+            cells = cells or sum(len(node.agent.gpu_names) if node.agent else 0 for node in run.nodes)
+            what = f"hosts, {cells:,} GPUs" if cells else "hosts, GPU"
+        title = f"1 Nodes · {count} {what}"
+        if self._order != "node" or self._backwards:
+            by = metric.title if self._order == "metric" else self._order
+            title += f" · by {by}{' ↑' if self._backwards else ''}"
+        if self._filter:
+            title += f" · {len(self._shown_nodes)} of {count}: {clean(self._filter)}"
+        return Content(title).markup
+
+    def _legend(self, run: Run, troubles: marks.Troubles, metric: Metric, scale: Scale, width: int) -> Line:
+        right: list[Ink] = []
+        if troubles.slow and not self._filter:
+            slow = sorted(troubles.slow.values(), key=lambda one: -one.excess_s)
+            words = ", ".join(f"{one.node} ({one.reason})" for one in slow[:3])
+            right = [(f"◂ all wait for node {words}{' …' if len(slow) > 3 else ''} ", "warn")]
+        return spread(((" ", "plain"), *legend(metric, scale)), tuple(right), width)
 
     def marked(self, place: int) -> bool:
         """True for the cursor's row while the pane has the focus."""
-        return place == self.cursor and self.has_focus
+        order = self._shown_nodes
+        return self._grid is None and self.has_focus and place < len(order) and order[place] == self.cursor
 
     def after_draw(self) -> None:
-        """Keeps the cursor on a node that exists."""
-        if self.cursor >= len(self.moment.run.nodes):
-            self.set_reactive(NodesPane.cursor, max(0, len(self.moment.run.nodes) - 1))
+        """Keeps the cursor on a node that is shown."""
+        if self._shown_nodes and self.cursor not in self._shown_nodes:
+            self.set_reactive(NodesPane.cursor, self._shown_nodes[0])
 
-    def action_cursor(self, by: int) -> None:
-        """Moves the cursor and keeps it in sight."""
-        self.cursor = max(0, min(len(self.moment.run.nodes) - 1, self.cursor + by))
+    # --- moving ----------------------------------------------------------------------------------------------------
+
+    def action_move(self, across: int, down: int) -> None:
+        """Moves the cursor and keeps it in sight; sideways only in a map."""
+        order = self._shown_nodes
+        if not order:
+            return
+        at = order.index(self.cursor) if self.cursor in order else 0
+        step = down * self._grid.across + across if self._grid is not None else down
+        if self._grid is not None and not 0 <= at + step < len(order) and abs(down) == 1:
+            return
+        self.cursor = order[max(0, min(len(order) - 1, at + step))]
 
     def watch_cursor(self) -> None:
         """Scrolls no further than needed."""
+        order = self._shown_nodes
+        line = order.index(self.cursor) if self.cursor in order else 0
+        if self._grid is not None:
+            line //= self._grid.across
         room = self.scrollable_content_region.height - len(self._head)
         top = self.scroll_offset.y
-        if self.cursor < top:
-            self.scroll_to(y=self.cursor, animate=False)
-        elif room > 0 and self.cursor >= top + room:
-            self.scroll_to(y=self.cursor - room + 1, animate=False)
+        if line < top:
+            self.scroll_to(y=line, animate=False)
+        elif room > 0 and line >= top + room:
+            self.scroll_to(y=line - room + 1, animate=False)
         self.redraw()
 
     def action_open(self) -> None:
         """Asks for the node's own screen."""
-        if self.moment.run.nodes:
+        if self._shown_nodes:
             self.post_message(self.Opened(self.cursor))
 
     def on_click(self, event: events.Click) -> None:
         """The first click chooses a node, the second opens it."""
         offset = event.get_content_offset(self)
         place = None if offset is None else self.on_line(offset.y)
-        if place is None:
+        if place is None or offset is None:
             return
-        if place == self.cursor and event.chain > 1:
+        if self._grid is not None:
+            place = self._grid.place(offset.x, place)
+        if place is None or place >= len(self._shown_nodes):
+            return
+        node = self._shown_nodes[place]
+        if node == self.cursor and event.chain > 1:
             self.action_open()
-        self.cursor = place
+        self.cursor = node
 
     def on_focus(self) -> None:
         """The cursor's row shows only with the focus."""
@@ -114,180 +226,54 @@ class NodesPane(Pane):
         """See `on_focus`."""
         self.redraw()
 
+    # --- what is shown ---------------------------------------------------------------------------------------------
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    index: int
-    address: int
-    """0 where there is no room."""
-    processors: int
-    """The most of any node; 1 where CPUs are shown."""
-    cell: int
-    gpus: bool
-    tail: tuple[tuple[str, int], ...]
-    """Further columns with their widths: ``util``, ``mem``, ``step``, ``img/s``."""
+    def action_metric(self, by: int) -> None:
+        """The next metric of those that this fleet says."""
+        run = self.moment.run
+        keys = [metric.key for metric in metrics.known(run)]
+        self._metric = keys[(keys.index(self._present(run).key) + by) % len(keys)]
+        self.redraw()
 
-    @property
-    def map_width(self) -> int:
-        return self.processors * self.cell
+    def action_order(self) -> None:
+        """Another order, of those for which this fleet says something."""
+        run = self.moment.run
+        known = {"node", "metric", "status", *(metric.key for metric in metrics.known(run))} - {self._present(run).key}
+        orders = [order for order in nodes_order.ORDERS if order in known]
+        at = orders.index(self._order) if self._order in orders else 0
+        self._order = orders[(at + 1) % len(orders)]
+        self.redraw()
 
+    def action_backwards(self) -> None:
+        """The same order from its other end."""
+        self._backwards = not self._backwards
+        self.redraw()
 
-def _title(run: Run) -> str:
-    if not run.nodes:
-        return "1 Nodes"
-    if not on_gpus(run):
-        return f"1 Nodes · {len(run.nodes)} hosts, CPU"
-    count = sum(_processors(node) for node in run.nodes)
-    return f"1 Nodes · {len(run.nodes)} hosts, {count} GPUs" if count else f"1 Nodes · {len(run.nodes)} hosts, GPU"
+    def action_view(self) -> None:
+        """From rows to the map, and back."""
+        self._view = "rows" if self._grid is not None else "map"
+        self.scroll_to(y=0, animate=False)
+        self.redraw()
+        self.watch_cursor()
 
+    def action_filter(self) -> None:
+        """Asks which nodes to show; they show while it is typed."""
+        self.app.push_screen(FilterPrompt(self._filter, EXAMPLES, self._judge))
 
-def _processors(node: Node) -> int:
-    if node.sample is not None and node.sample.gpu_util_pct:
-        return len(node.sample.gpu_util_pct)
-    return len(node.agent.gpu_names) if node.agent else 0
+    def action_unfilter(self) -> None:
+        """All nodes again."""
+        self._judge("")
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Without a filter, Esc is the screen's."""
+        return bool(self._filter) if action == "unfilter" else True
 
-def _columns(run: Run, width: int) -> _Columns:
-    gpus = on_gpus(run)
-    most = max((_processors(node) for node in run.nodes), default=0) if gpus else 1
-    if gpus and not most:
-        most = (run.created.nproc_per_node if run.created else None) or 1
-    index = max(2, len(str(len(run.nodes) - 1)))
-    address_width = max((len(clean(address(node))) for node in run.nodes if node.address is not None), default=0)
-    tail = [("util", 5), ("mem", 6), ("step", 6), ("img/s", 7)]
-    fixed = 4 + index + 1
-    cell = 4 if gpus and most <= 8 else 2 if gpus else 24
-    # Give up, in this order: numbers in the cells, addresses, memory, images, the step.
-    sizes = [size for size in ((4, 3, 2, 1) if gpus else (24, 16, 10, 6)) if size <= cell]
-    plan = [(sizes[0], address_width), (sizes[min(1, len(sizes) - 1)], address_width)]
-    plan += [(size, 0) for size in sizes]
-    for wide, shown in plan:
-        taken = fixed + (shown + 2 if shown else 0) + most * wide + sum(size for _, size in tail)
-        if taken + 2 <= width:
-            return _Columns(index, shown, most, wide, gpus, tuple(tail))
-    cell = plan[-1][0]
-    room = width - fixed - most * cell
-    while tail and sum(size for _, size in tail) > room:
-        tail.pop(next((place for place, (name, _) in enumerate(tail) if name in ("mem", "img/s")), -1))
-    return _Columns(index, 0, most, cell, gpus, tuple(tail))
-
-
-def _head(run: Run, columns: _Columns, width: int, height: int) -> list[Line]:
-    inks: list[Ink] = [(" " * 3 + right("#", columns.index) + " ", "dim")]
-    if columns.address:
-        inks.append((fit("host", columns.address + 2), "dim"))
-    if run.status != state.LAUNCHING or any(node.ranks for node in run.nodes):
-        inks.append((fit("GPU" if columns.gpus else "CPU", columns.map_width), "dim"))
-        inks += [(right(name, size), "dim") for name, size in columns.tail]
-    else:
-        inks.append(("stage", "dim"))
-    lines: list[Line] = [tuple(inks)]
-    if run.status == state.LAUNCHING and height > 6:
-        lines = [((" ", "plain"), *line) for line in flow(map(_stage, views.stages(run)), width - 2)][:3] + lines
-    return lines
-
-
-def _stage(stage: views.Stage) -> Line:
-    done = stage.nodes_done >= stage.nodes
-    tone = "good" if done else "accent" if stage.detail or stage.nodes_done else "dim"
-    return ((f"{clean(stage.name)} {stage.nodes_done}/{stage.nodes}", tone),)
-
-
-def _replacement(node: Node) -> str:
-    return {"ordered": ", another asked", "ready": ", another ready"}.get(node.replacement, "")
-
-
-def _row(node: Node, columns: _Columns, width: int, note: Ink, launching: bool) -> Line:
-    mark, tone = marks.node_mark(node.status)
-    inks: list[Ink] = [(f" {mark} ", tone), (right(str(node.node), columns.index + 1) + " ", "plain")]
-    if columns.address:
-        inks.append((fit(clean(address(node)), columns.address + 2), "dim"))
-    if node.status in marks.BROKEN:
-        text = f"{node.status}: {clean(node.reason)}" if node.reason else node.status
-        inks.append((f"{text}{_replacement(node)}", tone))
-        return _cut(inks, width)
-    if launching or node.status in ("waiting", "launching"):
-        return _cut([*inks, *_launching(node, width - width_of(tuple(inks)))], width)
-    inks += _cells(node, columns)
-    tail = list(columns.tail)
-    room = width - width_of(tuple(inks))
-    while note[0] and tail and room - sum(size for _, size in tail) < cells(note[0]) + 2:
-        tail.pop()
-    inks += [(right(_figure(node, name), size), "plain" if name == "util" else "dim") for name, size in tail]
-    if note[0]:
-        inks.append((f"  {note[0]}", note[1]))
-    return _cut(inks, width)
-
-
-def _launching(node: Node, room: int) -> list[Ink]:
-    if not node.stage:
-        return [(node.status, "dim")]
-    name = fit(clean(node.stage), min(12, max(4, room - 8)))
-    total, detail = node.stage_total, clean(node.stage_detail)
-    if total is not None and node.stage_done >= total:
-        figure = f"{views.count(total)} " if total > 1 else ""
-        return [(name + " ", "good"), (f"✓ {figure}{detail}", "dim")]
-    if total is None or total < 2:
-        # Nothing to measure: words say more than an empty bar.
-        return [(name + " ", "accent"), (detail or "…", "plain")]
-    figures = f" {views.count(node.stage_done)}/{views.count(total)} {detail}"
-    length = max(0, min(20, room - cells(name) - 2 - cells(figures)))
-    return [(name + " ", "accent"), *bar(node.stage_done / total, length), (figures, "dim")]
-
-
-def _cells(node: Node, columns: _Columns) -> list[Ink]:
-    sample = node.sample
-    if not columns.gpus:
-        # One processor a host: its last seconds say more than one big cell.
-        history = node.util_history[-columns.map_width + 1 :]
-        return [*spark(history, columns.map_width - 1), (" ", "plain")]
-    said = sample.gpu_util_pct if sample is not None else ()
-    inks: list[Ink] = []
-    for place in range(columns.processors):
-        pct = said[place] if place < len(said) else None
-        step = heat(pct)
-        if pct is None or step is None:
-            inks.append((("·" if place < len(said) or not said else " ").center(columns.cell), "faint"))
-        elif columns.cell >= 4:
-            inks += [(f"{pct:3.0f}", f"heat-{step}"), (" " * (columns.cell - 3), "plain")]
-        elif columns.cell == 3:
-            # Two digits, so that neighbours stay apart: 99 stands for 100 too, which the node's own screen tells apart.
-            inks += [(f"{min(99.0, pct):2.0f}", f"heat-{step}"), (" ", "plain")]
-        else:
-            glyph = "▁▂▃▄▅▆▇█"[max(0, min(7, int(pct * 8 / 100)))]
-            inks.append((glyph * max(1, columns.cell - 1) + " " * (columns.cell - 1), f"spark-{step}"))
-    return inks
-
-
-def _figure(node: Node, name: str) -> str:
-    if name == "util":
-        return "—" if node.util_pct is None else f"{node.util_pct:.0f}%"
-    if name == "mem":
-        return _memory(node)
-    if name == "step":
-        return views.count(node.step)
-    return "—" if node.img_per_s is None else views.count(round(node.img_per_s))
-
-
-def _memory(node: Node) -> str:
-    """Of the GPUs where there are any, of the host otherwise, in GiB."""
-    sample = node.sample
-    if sample is None:
-        return "—"
-    used = [value for value in sample.gpu_mem_used_mib if value is not None]
-    mib = sum(used) if used else sample.mem_used_mib
-    if mib is None:
-        return "—"
-    return f"{mib / 1024:.0f}G" if mib >= 10 * 1024 else f"{mib / 1024:.1f}G"
-
-
-def _cut(inks: list[Ink], width: int) -> Line:
-    line: list[Ink] = []
-    for text, tone in inks:
-        size = cells(text)
-        if size > width:
-            line.append((fit(text, width), tone))
-            break
-        line.append((text, tone))
-        width -= size
-    return tuple(line)
+    def _judge(self, typed: str) -> tuple[str, bool]:
+        try:
+            test = filters.parse(typed, nodes_order.FIELDS)
+        except filters.Wrong as wrong:
+            return str(wrong), False
+        self._filter, self._test = typed.strip(), test
+        self.redraw()
+        self.screen.refresh_bindings()
+        return f"{len(self._shown_nodes)} of {len(self.moment.run.nodes)}", True

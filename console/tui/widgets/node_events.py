@@ -1,0 +1,50 @@
+"""What happened to one node: alerts, commands and its time on the bill, the newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from console import views
+from console.state import Run
+from console.tui.ink import Ink, Line, clean, fit
+from console.tui.moment import Moment
+from console.tui.widgets.pane import Pane
+
+
+class NodeEventsPane(Pane):
+    """One line an event."""
+
+    def __init__(self, node: int, *, classes: str) -> None:
+        super().__init__("events", classes=classes)
+        self._node = node
+
+    def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
+        """A clock, a kind, a sentence."""
+        events = events_of(moment.run, self._node)
+        self.border_title = f"Events of node {self._node}"
+        if not events:
+            return (), [((" Nothing happened yet.", "dim"),)]
+        started = moment.run.started or 0.0
+        rows: list[Line] = []
+        for received, kind, text, tone in events:
+            inks: list[Ink] = [(f" {views.clock(received - started)} ", "faint"), (fit(clean(kind), 9) + " ", tone)]
+            rows.append((*inks, (fit(clean(text), max(1, width - 12 - len(inks[0][0]))).rstrip(), "plain")))
+        return (), rows
+
+
+def events_of(run: Run, number: int) -> list[tuple[float, str, str, str]]:
+    """(when it was received, kind, what, tone), the newest first."""
+    if number >= len(run.nodes):
+        return []
+    node = run.nodes[number]
+    found = [(alert.received, alert.kind, alert.text, "warn") for alert in run.alerts if alert.node == number]
+    for command in run.commands:
+        if number in command.refused:
+            found.append((command.received, "command", f"{command.by}: {command.command} was refused here", "bad"))
+        elif number in command.done:
+            found.append((command.received, "command", f"{command.by}: {command.command}, done here", "accent"))
+    for one in node.billing:
+        found.append((one.started_t, "bill", f"{one.instance_id} is on the bill", "dim"))
+        if one.stopped_t is not None:
+            found.append((one.stopped_t, "bill", f"{one.instance_id} is off the bill: {one.reason or '—'}", "dim"))
+    return sorted(found, key=lambda event: -event[0])

@@ -1,0 +1,145 @@
+"""Everything that is known of one node: facts, GPUs, ranks, environment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from console import views
+from console.state import Node
+from console.tui import marks
+from console.tui.ink import Line, clean, fit, wrap
+from console.tui.moment import Moment, address, on_gpus
+from console.tui.widgets import node_gpus, node_ranks
+from console.tui.widgets.pane import Pane
+
+
+class FactsPane(Pane):
+    """A node's facts, processors and ranks; scrolls where they are more than fits."""
+
+    def __init__(self, node: int, *, classes: str) -> None:
+        super().__init__("facts", classes=classes)
+        self._node = node
+
+    def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
+        """Facts in pairs, then a line a processor and a line a rank."""
+        nodes = moment.run.nodes
+        self.border_title = f"Node {self._node} · {len(nodes)} nodes"
+        if self._node >= len(nodes):
+            return (), [((" This run has no such node.", "dim"),)]
+        node = nodes[self._node]
+        lines = _trouble(node, moment, width - 2)
+        lines += _facts(node, moment, width - 2)
+        lines += node_gpus.lines(moment.run, node, on_gpus(moment.run), width - 2)
+        lines += node_ranks.lines(moment.run, node, width - 2)
+        lines += _environment(moment, width - 2)
+        return (), [((" ", "plain"), *line) for line in lines]
+
+
+def _trouble(node: Node, moment: Moment, width: int) -> list[Line]:
+    text, tone = marks.troubles(moment.run, moment.now, clock_runs=moment.play is None or moment.play.playing).note(
+        node
+    )
+    lines: list[Line] = [((text, tone),)] if text else []
+    if node.reason:
+        lines += [
+            ((part, "bad" if node.status in marks.BROKEN else "dim"),)
+            for part in wrap(clean(node.reason), max(8, width))
+        ]
+    lines += [
+        ((f"Xid {fault.xid} on GPU {fault.gpu}, {views.clock(moment.now - fault.received)} ago", "bad"),)
+        for fault in node.faults[-3:]
+    ]
+    return lines
+
+
+def _facts(node: Node, moment: Moment, width: int) -> list[Line]:
+    mark, tone = marks.node_mark(node.status)
+    stage = ""
+    if node.stage:
+        stage = f"{node.stage} {views.count(node.stage_done)}/{views.count(node.stage_total)} {node.stage_detail}"
+    agent, sample = node.agent, node.sample
+    silent = views.stale_s(node, moment.now)
+    deadline = node.lease_deadline_t
+    facts = [
+        ("status", f"{mark} {node.status} for {views.clock(moment.now - node.since)}", tone),
+        ("address", address(node), "plain"),
+        ("last record", "—" if silent is None else f"{views.clock(silent)} ago", "plain"),
+        ("lease", "—" if deadline is None else f"ends in {views.clock(deadline - moment.now)} unless moved", "plain"),
+        ("stage", stage or "—", "plain"),
+        ("host name", agent.hostname if agent else "—", "plain"),
+        ("agent", f"pid {agent.pid}, Python {agent.python}" if agent else "—", "plain"),
+        ("torch", (agent.torch or "none") if agent else "—", "plain"),
+        *_gpu_software(node),
+        ("memory", _memory(node), "plain"),
+        ("CPUs", _share(agent.cpus if agent else None, sample.cpu_util_pct if sample else None), "plain"),
+        (
+            "disk free",
+            "—" if agent is None or agent.disk_free_mib is None else f"{agent.disk_free_mib / 1024:.0f} GiB",
+            "plain",
+        ),
+        *_instance(node, moment),
+        ("records", f"{views.count(node.records)}, restarts {node.restarts}", "plain"),
+    ]
+    pairs: list[Line] = [((fit(name, 13), "dim"), (clean(text), tone)) for name, text, tone in facts]
+    lines: list[Line] = []
+    if width < 76:
+        lines += pairs
+    else:
+        across = 3 if width >= 150 else 2
+        column = (width - 2 * (across - 1)) // across
+        rows = -(-len(pairs) // across)
+        for place in range(rows):
+            line: Line = ()
+            for name, text in pairs[place::rows]:
+                line = (*line, name, (fit(text[0], column - 13) + "  ", text[1]))
+            lines.append(line)
+    lines.append(((fit("host key", 13), "dim"), (clean(node.fingerprint or "—"), "plain")))
+    return lines
+
+
+def _gpu_software(node: Node) -> list[tuple[str, str, str]]:
+    agent = node.agent
+    if agent is None or not (agent.driver or agent.cuda or agent.nccl):
+        return []
+    return [
+        ("driver", f"{agent.driver or '—'}, CUDA {agent.cuda or '—'}", "plain"),
+        ("NCCL", agent.nccl or "—", "plain"),
+    ]
+
+
+def _instance(node: Node, moment: Moment) -> list[tuple[str, str, str]]:
+    if not node.billing:
+        return [("instance", "—", "plain")]
+    last = node.billing[-1]
+    kind = ", ".join(part for part in (last.instance_type, last.zone, last.market) if part)
+    seconds = sum((one.stopped_t or moment.now) - one.started_t for one in node.billing)
+    price = "" if last.usd_per_h is None else f" at {views.money(last.usd_per_h)} an hour"
+    facts = [("instance", last.instance_id, "plain"), ("on the bill", f"{views.clock(seconds)}{price}", "plain")]
+    return [*facts, ("kind", kind, "plain")] if kind else facts
+
+
+def _memory(node: Node) -> str:
+    sample = node.sample
+    if sample is None or sample.mem_used_mib is None:
+        return "—"
+    total = f" of {sample.mem_total_mib / 1024:.1f} GiB" if sample.mem_total_mib else " GiB"
+    return f"{sample.mem_used_mib / 1024:.1f}{total}"
+
+
+def _share(cpus: int | None, util_pct: float | None) -> str:
+    said = views.count(cpus)
+    return said if util_pct is None else f"{said} at {util_pct:.0f} %"
+
+
+def _environment(moment: Moment, width: int) -> list[Line]:
+    """The profile's environment, as the journal has it: values that may be secrets are not in it."""
+    created = moment.run.created
+    pairs = views.environment(created.profile_text) if created else ()
+    if not pairs:
+        return []
+    lines: list[Line] = [(), (("environment", "dim"),)]
+    lines += [
+        ((clean(name), "dim"), (fit(f"={clean(value)}", max(1, width - len(name))).rstrip(), "plain"))
+        for name, value in pairs
+    ]
+    return lines

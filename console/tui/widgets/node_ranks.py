@@ -1,0 +1,106 @@
+"""A node's ranks: where each is, and what its step went to."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from console import metrics, views
+from console.state import Node, Rank, Run
+from console.tui.ink import Ink, Line, clean, fit, right
+
+PARTS: Final = (
+    ("data", "▒", "warn"),
+    ("compute", "█", "spark-7"),
+    ("all-reduce wait", "░", "accent"),
+    ("optimizer", "▓", "top1"),
+    ("other", "·", "faint"),
+)
+"""Parts of a step with their signs, which differ without colour too, and their tones."""
+
+
+def lines(run: Run, node: Node, width: int) -> list[Line]:
+    """The section, its titles first; nothing before there are ranks."""
+    if not node.ranks:
+        return []
+    memory = any(rank.mem_used_mib is not None for rank in node.ranks)
+    columns = [("rank", 6), ("device", 9), ("pid", 8), ("step", 9), ("behind", 8), ("img/s", 8), ("a step", 10)]
+    columns += [("memory", 9)] if memory else []
+    while len(columns) > 4 and sum(size for _, size in columns) > width:
+        columns.pop(next((place for place, (name, _) in enumerate(columns) if name in ("behind", "memory")), -1))
+    room = width - sum(size for _, size in columns) - 2
+    split = min(40, room) if room >= 10 else 0
+    title: list[Ink] = [
+        (fit(name, size) if name in ("rank", "device") else right(name, size), "dim") for name, size in columns
+    ]
+    if split:
+        title += [("  ", "plain"), *legend(room)]
+    slow = {one.rank: one for one in views.stragglers(run)} if run.live else {}
+    table: list[Line] = [(), tuple(title)]
+    for rank in node.ranks:
+        inks = [_figure(run, rank, name, size) for name, size in columns]
+        if split:
+            inks += [("  ", "plain"), *bar(rank, split)]
+        left = room - split - 2
+        one = slow.get(rank.rank)
+        if one is not None:
+            text = f"  ◂ {one.reason}: +{one.excess_s * 1000:,.0f} ms a step"
+            inks.append((fit(text, left).rstrip() if left > 8 else "", "warn"))
+        table.append(tuple(inks))
+    if not split:
+        table += [((fit(f"rank {rank.rank}", 9), "dim"), *bar(rank, max(0, width - 9))) for rank in node.ranks]
+        table.append(legend(width))
+    return table
+
+
+def legend(width: int) -> Line:
+    """What the signs mean, as far as there is room."""
+    inks: list[Ink] = []
+    for name, sign, tone in PARTS:
+        text = f"{sign} {name}  "
+        width -= len(text)
+        if width < 0:
+            break
+        inks.append((text, tone))
+    return tuple(inks)
+
+
+def _figure(run: Run, rank: Rank, name: str, size: int) -> Ink:
+    if name == "rank":
+        return fit(str(rank.rank), size), "strong"
+    if name == "device":
+        return fit(clean(rank.device), size), "dim"
+    if name == "pid":
+        return right(str(rank.pid), size), "dim"
+    if name == "step":
+        return right(views.count(rank.step), size), "plain"
+    if name == "behind":
+        first = metrics.front(run)
+        behind = None if rank.step is None or first is None else first - rank.step
+        return right(views.count(behind), size), "dim"
+    if name == "img/s":
+        return right("—" if rank.img_per_s is None else views.count(round(rank.img_per_s)), size), "plain"
+    if name == "memory":
+        return right("—" if rank.mem_used_mib is None else f"{rank.mem_used_mib / 1024:.1f} G", size), "plain"
+    return right(_ms(rank.step_s), size), "plain"
+
+
+def _ms(seconds: float | None) -> str:
+    return "—" if seconds is None else f"{seconds * 1000:,.0f} ms"
+
+
+def bar(rank: Rank, width: int) -> Line:
+    """A step of the rank as a bar: each part as long as its share."""
+    step_s = rank.step_s
+    if step_s is None or step_s <= 0 or width <= 0:
+        return (("—", "faint"),)
+    seconds = [rank.data_s, views.own_compute_s(rank), rank.allreduce_s, rank.optimizer_s]
+    inks: list[Ink] = []
+    taken, so_far = 0, 0.0
+    for (_, sign, tone), part in zip(PARTS, seconds, strict=False):
+        so_far += part or 0.0
+        end = min(width, round(so_far / step_s * width))
+        if end > taken:
+            inks.append((sign * (end - taken), tone))
+            taken = end
+    _, sign, tone = PARTS[-1]
+    return (*inks, (sign * (width - taken), tone))

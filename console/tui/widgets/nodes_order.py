@@ -1,0 +1,118 @@
+"""Which nodes are shown, and in which order: sort keys, and what a filter can ask of a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from console import metrics, views
+from console.filter import Fields, Test
+from console.metrics import METRICS, Metric
+from console.state import Node, Run
+from console.tui import marks
+from console.tui.moment import Moment
+
+ORDERS: Final = ("node", "metric", "img", "lag", "data", "temp", "status")
+"""In the order in which a key goes through them; ``metric``: the one that is shown."""
+_STATUS: Final = ("lost", "failed", "refused", "unreachable", "dropped", "paused", "launching", "waiting", "connected")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """A node at a moment, for a filter to ask of."""
+
+    run: Run
+    node: Node
+    now: float
+    troubles: marks.Troubles
+
+
+def _value(metric: Metric, seen: Seen) -> float | None:
+    return metric.of_node(seen.run, seen.node)
+
+
+def _throttled(seen: Seen) -> bool:
+    """By heat or a fault: that a card under load is at its power cap is none."""
+    return (metrics.metric("throttle").of_node(seen.run, seen.node) or 0) >= 2
+
+
+def _billed(seen: Seen, field: str) -> str:
+    return str(getattr(seen.node.billing[-1], field) or "") if seen.node.billing else ""
+
+
+def _host(seen: Seen) -> str:
+    """Its address with and without the port, and its own name."""
+    node = seen.node
+    name = node.agent.hostname if node.agent else ""
+    return f"{node.address or ''} {node.address or ''}:{node.port or 22} {name}".strip()
+
+
+def _text(seen: Seen) -> str:
+    return f"{_host(seen)} {seen.node.status} {seen.node.reason}"
+
+
+FIELDS: Final[Fields[Seen]] = Fields(
+    text=_text,
+    numbers={
+        "node": lambda seen: seen.node.node,
+        "step": lambda seen: seen.node.step,
+        "quiet": lambda seen: views.stale_s(seen.node, seen.now),
+        "restarts": lambda seen: seen.node.restarts,
+        **{metric.key: partial(_value, metric) for metric in METRICS},
+    },
+    words={
+        "status": lambda seen: seen.node.status,
+        "host": _host,
+        "type": lambda seen: _billed(seen, "instance_type"),
+        "zone": lambda seen: _billed(seen, "zone"),
+    },
+    flags={
+        "throttled": _throttled,
+        "silent": lambda seen: seen.node.node in seen.troubles.quiet,
+        "slow": lambda seen: seen.node.node in seen.troubles.slow,
+        "doomed": lambda seen: seen.node.node in seen.troubles.doomed,
+    },
+)
+
+
+def shown(
+    moment: Moment, troubles: marks.Troubles, test: Test[Seen], order: str, metric: Metric, *, backwards: bool
+) -> Sequence[int]:
+    """Numbers of the nodes that pass, in order: what needs a look first, unless it is by node."""
+    run = moment.run
+    nodes = [node for node in run.nodes if test(Seen(run, node, moment.now, troubles))]
+    if order != "node":
+        nodes.sort(key=_key(run, troubles, order, metric))
+    if backwards:
+        nodes.reverse()
+    return [node.node for node in nodes]
+
+
+def _key(run: Run, troubles: marks.Troubles, order: str, metric: Metric) -> Callable[[Node], tuple[float, float]]:
+    if order == "status":
+        return lambda node: (_place(node, troubles), node.node)
+    by = metric if order == "metric" else metrics.metric(order)
+    scale = by.scale(run)
+
+    def key(node: Node) -> tuple[float, float]:
+        value = by.of_node(run, node)
+        # By the steps of the ramp, so that rows stay where they are while values only tremble. Unknown comes last.
+        return (99.0 if value is None else -by.worst_first * _half_step(scale, value), node.node)
+
+    return key
+
+
+def _half_step(scale: metrics.Scale, value: float) -> float:
+    return int((value - scale.low) * 20 / ((scale.high - scale.low) or 1.0))
+
+
+def _place(node: Node, troubles: marks.Troubles) -> float:
+    if node.node in troubles.doomed:
+        return -1
+    if node.node in troubles.quiet:
+        return _STATUS.index("unreachable") + 0.5
+    if node.node in troubles.slow:
+        return _STATUS.index("dropped") + 0.5
+    return _STATUS.index(node.status) if node.status in _STATUS else len(_STATUS)
