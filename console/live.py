@@ -11,12 +11,13 @@ import asyncio
 import os
 import secrets
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import asyncssh
 
-from console import VERSION, budget, orders, policy, state
+from console import VERSION, budget, journal, orders, policy, state
 from console.address import HostAddress
 from console.book import Book, Observer
 from console.charter import Charter
@@ -45,8 +46,9 @@ from console.receipt import receipt
 from console.replacements import Replacements
 from console.rundir import RunDirectory
 from console.staging import courier
-from console.state import CRITICAL, Checkpoint, Run
+from console.state import CRITICAL, Checkpoint, LogLine, Run
 from console.watchman import Watchman
+from console.whole_log import whole_log
 from remote.events import StageProgressed
 from remote.job import Job, host_folder
 from remote.journal import JOURNAL
@@ -163,6 +165,10 @@ class LiveRun:
             self._again.set()
         else:
             self._order(command)
+
+    def whole_log(self) -> Iterator[LogLine]:
+        """Every line of the log, from the journal (console.source.Chronicle)."""
+        return whole_log(journal.read(self.directory.journal))
 
     def observe(self, observer: Observer) -> None:
         """Has every change told to the observer."""

@@ -21,7 +21,8 @@ from console.events import Damaged, Record, RunEnded, Unknown, parse_run_line
 from console.history import BLOCK, History, fold_items
 from console.journal import Line, Lost
 from console.markers import Marker
-from console.state import Run
+from console.state import LogLine, Run
+from console.whole_log import whole_log
 from remote.events import TargetReached, TrainingEnded
 
 if TYPE_CHECKING:
@@ -152,6 +153,7 @@ class Replay:
         log = open_log(path)
         self._path = log.path
         self._title = log.path.name
+        self._log = log
         self._items = log.items()
         self._history = History()
         self.reading: int | None = 0
@@ -220,6 +222,10 @@ class Replay:
     def now(self) -> float:
         """The position in the log, epoch seconds."""
         return self._clock
+
+    def whole_log(self) -> Iterator[LogLine]:
+        """Every line of the log up to the clock (console.source.Chronicle)."""
+        return whole_log(self._log.items(), self._clock)
 
     def seek(self, t: float) -> None:
         """Moves the clock, within `start` and `end`; the state follows."""

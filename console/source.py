@@ -6,11 +6,11 @@ with its past.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from console.markers import Marker
-from console.state import Run
+from console.state import LogLine, Run
 
 
 class Source(Protocol):
@@ -117,3 +117,12 @@ class Player(Source, Protocol):
 def present_run(source: Source) -> Run:
     """The run as it stands now, whatever moment of it the source shows; of a log, at the log's moment."""
     return source.present.run if isinstance(source, Player) and source.present is not None else source.run
+
+
+@runtime_checkable
+class Chronicle(Protocol):
+    """A source that can tell its whole log."""
+
+    def whole_log(self) -> Iterator[LogLine]:
+        """Every line of the log, the oldest first; reads the journal, so not for the event loop."""
+        ...

@@ -210,6 +210,8 @@ class Alert:
     """By which its end is known; empty for what has no end, since it happened in a moment."""
     cleared: float | None = None
     """When it was over."""
+    rank: int | None = None
+    """The rank that failed, where one did."""
 
     @property
     def open(self) -> bool:
@@ -438,11 +440,20 @@ def _node(run: Run, node: int, **changes: Any) -> Run:
     return _changed(run, nodes=tuple(nodes))
 
 
-def _alert(run: Run, record: Record, kind: str, text: str, severity: str = WARNING, id: str = "") -> Run:  # noqa: A002
+def _alert(
+    run: Run,
+    record: Record,
+    kind: str,
+    text: str,
+    severity: str = WARNING,
+    id: str = "",  # noqa: A002
+    *,
+    rank: int | None = None,
+) -> Run:
     """The run with an alert; with an `id`, an open one, and the same run where that is open already."""
     if id and open_alert(run, id) is not None:
         return run
-    alert = Alert(record.received, kind, record.node, text[:LINE_CHARS], severity, id)
+    alert = Alert(record.received, kind, record.node, text[:LINE_CHARS], severity, id, rank=rank)
     alerts = run.alerts
     if len(alerts) >= ALERTS:
         # The oldest one that is over goes; where all are open, the oldest.
@@ -1016,12 +1027,14 @@ def _rank_progressed(run: Run, record: Record, event: re.RankProgressed) -> Run:
 def _rank_failed(run: Run, record: Record, event: re.RankFailed) -> Run:
     who = "a rank" if event.rank is None else f"rank {event.rank}"
     failed_t = event.t_failed if event.t_failed is not None else record.t
-    return _failure(run, record, "rank", f"{who} failed: {event.message}", failed_t, echo=event.echo)
+    return _failure(run, record, "rank", f"{who} failed: {event.message}", failed_t, event.rank, echo=event.echo)
 
 
-def _failure(run: Run, record: Record, kind: str, text: str, t: float, *, echo: bool = False) -> Run:
+def _failure(
+    run: Run, record: Record, kind: str, text: str, t: float, rank: int | None = None, *, echo: bool = False
+) -> Run:
     """An alert which is the first failure of the gang unless another one was before it."""
-    run = _alert(run, record, kind, text, CRITICAL)
+    run = _alert(run, record, kind, text, CRITICAL, rank=rank)
     if echo:
         t += _ECHO_S
     if run.first_error_t is None or t < run.first_error_t:

@@ -7,11 +7,10 @@ import gc
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 
 import pytest
-from canned_source import MOMENTS, T0, CannedPlayer, CannedSource, created, scene, tick
-from desk import Desk, desk, printed, rare_collections
+from canned_source import MOMENTS, T0, CannedPlayer, CannedSource, scene, tick
+from desk import Desk, desk, rare_collections
 from textual.widgets import Input
 
 from console import events as ce
@@ -22,7 +21,6 @@ from console.tui.app import ConsoleApp
 from console.tui.screens.node import NodeScreen
 from console.tui.screens.questions import parse_place
 from console.tui.screens.run import RunScreen
-from remote import events as re
 
 __all__ = ["rare_collections"]
 
@@ -276,48 +274,7 @@ async def test_clicks() -> None:
         assert T0 + 60 < one.source.now() < T0 + 140
 
 
-# --- what hosts print ------------------------------------------------------------------------------------------------
-
-HOSTILE = [
-    "\x1b[2J\x1b[H\x1b[31mred\x1b[0m",
-    "\x1b]0;title\x07after\x1b]8;;http://x\x1b\\link",
-    "[bold red]markup[/] [/nothing] [@click=app.quit]x[/]",
-    "[" * 500,
-    "\u202eright to left\u202c \u2066isolated\u2069 \u200fmark",
-    "x" * 1_000_000,
-    "a" + "\u0301" * 5000,
-    "wide 火車 🚄 👩‍🚀 tail",
-    "\x00\x07\x08\r\n\ttab\x85\x9b31m",
-    "\ud800 lone surrogate",
-    "",
-]
-
-
-async def test_hostile_text_leaves_the_screen_whole() -> None:
-    source = CannedSource(scene("training"))
-    for text in HOSTILE:
-        source.feed([printed(text), Record(T0 + 101, T0 + 101, re.RankFailed(rank=3, exit_code=1, message=text), 3, 0)])
-        stage = re.StageProgressed(stage=text[:200], done=1, total=2, detail=text)
-        source.feed([Record(T0 + 102, T0 + 102, stage, 4, 0)])
-    async with desk(source) as one:
-        for number in "12345":
-            await one.press(number)
-            shown = one.text()
-            assert len(shown.splitlines()) == 40
-            assert max(map(ink.cells, shown.splitlines())) <= 120
-            assert not set(shown) & set("\x00\x07\x08\r\t\x1b\x85\x9b\u202e\u2066\u200f\u200d\ud800")
-        await one.press("4", "z")
-        assert "[@click=app.quit]x[/]" in one.text("log")
-        await one.press("1", "z", "down", "down", "down", "enter")
-        assert isinstance(one.app.screen, NodeScreen)
-
-
-async def test_a_hostile_name_of_a_run() -> None:
-    first = created(2, 0)
-    source = CannedSource([replace(first, event=replace(first.event, run_id="[/x]\x1b[31m", price_note="[b]\x1b[0m"))])
-    source.title = "[red]\x1b]0;x\x07profile[/red]"
-    async with desk(source) as one:
-        assert "[red]profile[/red]" in one.text("header")
+# --- text ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -36,9 +36,12 @@ def test_every_key_has_an_id_a_tooltip_and_a_test() -> None:
     ids = [binding.id for binding in bindings]
     assert len(set(ids)) == len(ids)
     assert set(ids) == set(PRESSED)
-    assert {binding.id.partition(".")[0] for binding in bindings if binding.id} - {"help", "dialog", "prompt"} == set(
-        keys.CONTEXTS
-    )
+    assert {binding.id.partition(".")[0] for binding in bindings if binding.id} - {
+        "help",
+        "dialog",
+        "line",
+        "prompt",
+    } == set(keys.CONTEXTS)
 
 
 @pytest.mark.parametrize("name", sorted(str(binding.id) for binding in declared()))

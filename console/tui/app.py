@@ -19,6 +19,7 @@ from console.source import Source, present_run
 from console.tui import keys
 from console.tui.bindings import whole_keymap
 from console.tui.moment import Moment, moment_of, same
+from console.tui.pager import page
 from console.tui.palette import Actions
 from console.tui.screens import questions
 from console.tui.screens.dialog import Dialog
@@ -26,6 +27,7 @@ from console.tui.screens.help import HelpScreen
 from console.tui.screens.node import NodeScreen
 from console.tui.screens.run import RunScreen
 from console.tui.themes import DARK
+from console.tui.widgets.log import LogPane
 
 Factory = Callable[[], Source | Awaitable[Source]]
 """Makes the source, at once or in its own time; called after the first paint, inside the event loop."""
@@ -213,6 +215,10 @@ class ConsoleApp(App[int]):
                 await asyncio.wait_for(asyncio.shield(self._work.wait()), CLOSE_S)
             except (WorkerError, TimeoutError):
                 pass
+
+    def on_log_pane_paged(self, event: LogPane.Paged) -> None:
+        """Somebody wants to read the whole log."""
+        self.run_worker(page(self, self._source, event), group="pager", exclusive=True, exit_on_error=False)
 
     # --- help and palette ------------------------------------------------------------------------------------------
 

@@ -1,0 +1,87 @@
+"""The run's whole log in ``$PAGER``: every line of the journal, and not only those that the screen keeps."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from textual.app import App
+from textual.content import Content
+
+from console import log_view
+from console.log_view import Entry
+from console.source import Chronicle, Source
+from console.state import Run
+from console.tui.foreground import lend
+from console.tui.widgets.log import LogPane
+from console.views import plain
+
+
+async def page(app: App[int], source: Source | None, asked: LogPane.Paged) -> None:
+    """Writes the log to a file and lends the terminal to the pager; what goes wrong is a sentence."""
+    if source is None:
+        return
+    words = ["less"]
+    try:
+        with tempfile.TemporaryDirectory(prefix="fastconsole-") as folder:
+            path = Path(folder) / f"{plain(source.run.run_id, 60).replace('/', '-') or 'run'}.log"
+            count = await asyncio.to_thread(_write, path, source, asked)
+            if not count:
+                raise OSError("there is no such line in the log")
+            words = shlex.split(os.environ.get("PAGER") or "less") or ["less"]
+            # At the end where one follows, and -R shows no sequence: there are none left in the file.
+            status = await lend(app, [*words, str(path)], {"LESS": os.environ.get("LESS", "-RS")})
+            if status > 0:
+                raise OSError(f"{words[0]} ended with exit status {status}")
+    except (OSError, ValueError) as error:
+        reason = str(error)
+        if isinstance(error, FileNotFoundError) and error.filename == words[0]:
+            reason = f"there is no program {words[0]}; PAGER names another"
+        app.notify(Content(f"The log cannot be paged: {reason}").markup, severity="warning", timeout=6)
+
+
+def _write(path: Path, source: Source, asked: LogPane.Paged) -> int:
+    """Writes what passes; how many lines that is."""
+    count = 0
+    with path.open("w", encoding="utf-8", errors="replace") as file:
+        _head(file, source.run, asked)
+        started = source.run.started or 0.0
+        for entry in _lines(source, asked.node):
+            if asked.test(entry):
+                count += 1
+                file.write(written(entry, started))
+    return count
+
+
+def _head(file: TextIO, run: Run, asked: LogPane.Paged) -> None:
+    file.write(f"# run {plain(run.run_id, 80)}: time, node.rank, stream, line\n")
+    if asked.node is not None:
+        file.write(f"# of node {asked.node} only\n")
+    if asked.typed:
+        file.write(f"# only what passes: {plain(asked.typed, 500)}\n")
+    file.write("# What a rank printed faster than a journal takes is in logs/node-NN/ of the run's directory.\n")
+
+
+def _lines(source: Source, node: int | None) -> Iterator[Entry]:
+    teller: object = source if isinstance(source, Chronicle) else getattr(source, "present", None)
+    if not isinstance(teller, Chronicle):
+        yield from log_view.entries(source.run, node)
+        return
+    number = 0
+    for number, line in enumerate(teller.whole_log(), start=1):
+        if node is None or line.node == node:
+            yield Entry(number, line, line.rank)
+
+
+def written(entry: Entry, started: float) -> str:
+    """The line as it stands in the file, fit for a terminal."""
+    line = entry.line
+    since = max(0.0, line.received - started)
+    who = "" if line.node is None else str(line.node) if entry.rank is None else f"{line.node}.{entry.rank}"
+    clock = f"{int(since) // 3600}:{int(since) // 60 % 60:02}:{since % 60:06.3f}"
+    return f"{clock:>12} {who:>8} {plain(line.stream, 8):<8} {plain(line.text, strip=False)}\n"

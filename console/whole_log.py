@@ -1,0 +1,26 @@
+"""Every line of a run's log, from its records: the state keeps the last thousand, the journal all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from console import state
+from console.events import Record
+from console.journal import Lost
+from console.state import LogLine, Run
+
+
+def whole_log(items: Iterable[Record | Lost], until: float | None = None) -> Iterator[LogLine]:
+    """The lines in order, of the records up to `until` (epoch seconds) where that is given.
+
+    Folded with the code that the screen's state is folded with, so that both have the same lines.
+    """
+    run = Run()
+    for item in items:
+        if not isinstance(item, Record):
+            continue
+        if until is not None and item.received > until:
+            return
+        before, run = run.log_lines, state.apply(run, item)
+        if run.log_lines > before:
+            yield from run.log[before - run.log_lines :]
