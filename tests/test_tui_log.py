@@ -314,8 +314,6 @@ def test_the_pager_gets_the_terminal_a_clean_file_and_ctrl_c(tmp_path: Path) -> 
         one.until("TRAINING")
         one.write("?")
         one.until("Save a checkpoint now")
-        one.write("\x1bqd")
-        one.wait()
     seen = (tmp_path / "seen").read_text()
     assert "red 4\n" in seen
     assert "joined the gang as node 1" in seen
@@ -354,18 +352,6 @@ class Terminal:
             assert left > 0, f"no {words!r} in {self._seen[-3000:]!r}"
             if select.select([self.fd], [], [], left)[0]:
                 self._seen += os.read(self.fd, 65536)
-
-    def wait(self) -> None:
-        end = time.monotonic() + 30
-        while time.monotonic() < end:
-            if os.waitpid(self.pid, os.WNOHANG)[0]:
-                return
-            if select.select([self.fd], [], [], 0.1)[0]:
-                try:
-                    os.read(self.fd, 65536)
-                except OSError:
-                    return
-        raise AssertionError("it did not end")
 
 
 # --- what hosts print ------------------------------------------------------------------------------------------------
