@@ -38,7 +38,7 @@ _OF_POINT: Final[dict[str, Callable[[Point], float | None]]] = {
     LOSS: lambda point: point.loss,
     RATE: lambda point: point.img_per_s if point.img_per_s > 0 else None,
     LR: lambda point: point.lr,
-    SHARE: lambda point: getattr(point, "peak_share", None),
+    SHARE: lambda point: point.peak_share,
 }
 _OF_EPOCH: Final[dict[str, Callable[[EpochEnded], float | None]]] = {
     EVAL_LOSS: lambda epoch: epoch.val_loss,
@@ -276,7 +276,10 @@ def thinned(trace: Trace, metric: str, axis: str, span: tuple[float, float], dot
     if count:
         xs.append(x / count)
         ys.append(total / count)
-    return Thinned(xs, ys, max(1, round((end - first) / max(1, len(xs)))))
+    merged = len(xs) and len(xs) < 0.9 * (end - first)
+    # Counted in steps, not in points: some logs say every fifth only.
+    steps = round((points[end - 1].step - points[first].step) / len(xs)) if merged else 1
+    return Thinned(xs, ys, max(1, steps))
 
 
 def _of_epochs(trace: Trace, metric: str, on: _Axis, span: tuple[float, float]) -> Thinned:

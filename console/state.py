@@ -278,6 +278,8 @@ class Point:
     loss: float | None
     lr: float
     img_per_s: float
+    peak_share: float | None = None
+    """Its floating-point operations over those that the devices could have done; None where unknown."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -1091,7 +1093,7 @@ def _phase_started(run: Run, record: Record, event: re.PhaseStarted) -> Run:
 
 @_arm(re.StepEnded)
 def _step_ended(run: Run, record: Record, event: re.StepEnded) -> Run:
-    point = Point(event.step, record.received, event.loss, event.lr, event.img_per_s)
+    point = Point(event.step, record.received, event.loss, event.lr, event.img_per_s, _peak_share(run, event))
     nan = event.loss is None and run.step is not None and run.step.loss is not None
     run = _changed(
         run,
@@ -1109,6 +1111,13 @@ def _step_ended(run: Run, record: Record, event: re.StepEnded) -> Run:
         return _alert(run, record, "loss", text, CRITICAL, "nan")
     # `None` may be the form of a foreign log that tells no loss.
     return run if event.loss is None else _clear(run, record, lambda alert: alert.id == "nan")
+
+
+def _peak_share(run: Run, event: re.StepEnded) -> float | None:
+    training, phase = run.training, run.phase
+    if training is None or phase is None or not phase.flops_per_image or not training.peak_flops:
+        return None
+    return event.img_per_s * phase.flops_per_image / (training.peak_flops * max(1, training.world_size))
 
 
 @_arm(re.EvaluationProgressed)

@@ -42,6 +42,12 @@ class Desk:
         self.app.tick(force=True)
         await self.pilot.pause()
 
+    async def worked(self, group: str) -> None:
+        """Once the workers of a group are done."""
+        while any(work.group == group and not work.is_finished for work in self.app.workers):
+            await self.pilot.pause(0.01)
+        await self.pilot.pause()
+
     @property
     def run_screen(self) -> RunScreen:
         screen = self.app.screen_stack[0]

@@ -209,36 +209,6 @@ async def test_every_pane_at_every_size(moment: str) -> None:
         assert max(map(ink.cells, one.text().splitlines())) <= SIZES[1][0]
 
 
-async def test_the_cost_pane_says_more_where_it_has_the_screen_to_itself() -> None:
-    # Nothing happens any more: only the new size makes it draw anew.
-    async with desk(CannedSource(scene("finished", nodes=4)), size=(80, 30)) as one:
-        await one.press("escape", "3")
-        assert "epoch      billed   on demand" in one.text("cost")
-        assert "epoch 16 alone" in one.text("cost")
-        await one.pilot.resize_terminal(120, 40)
-        await one.pilot.pause()
-        shown = one.text("cost")
-        assert "epoch      billed" not in shown
-        assert "epoch 16 alone" in shown
-        assert "no step ran:" in shown
-        assert shown.splitlines()[-1].strip() == "prices: simulated", "no line of it is empty"
-        await one.press("z")
-        assert "epoch      billed" in one.text("cost")
-
-
-async def test_the_budget_burns_down() -> None:
-    records = scene("training", nodes=4, gpus=8)
-    # 4 x 0.153 dollars an hour, 1.5 minutes: half of three cents.
-    moved = Record(T0 + 91, T0 + 91, ce.BudgetMoved(max_usd=0.03), None)
-    async with desk(CannedSource([*records, moved]), size=(80, 36)) as one:
-        await one.press("3", "z")
-        shown = one.text("cost")
-        assert "lasts until" in shown
-        assert "stops at" in shown
-        assert "left of the budget" in shown
-        assert "$0.03┤" in shown
-
-
 async def test_resizing_through_all_sizes() -> None:
     async with desk(CannedSource(scene("training", nodes=128, gpus=1))) as one:
         for size in [*SIZES, (10, 3), (300, 80), (80, 24)]:

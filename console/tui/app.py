@@ -128,7 +128,8 @@ class ConsoleApp(App[int]):
             trouble = str(self.failure)
         if self._source is None:
             return Moment(starting="" if trouble else "starting …", trouble=trouble, read_only=self._read_only)
-        return moment_of(self._source, read_only=self._read_only, trouble=trouble)
+        compared = self._screen.compared
+        return moment_of(self._source, read_only=self._read_only, trouble=trouble, compared=compared)
 
     def on_screen_resume(self) -> None:
         """A screen that was covered has missed moments."""

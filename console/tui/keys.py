@@ -127,6 +127,7 @@ CONTEXTS: Final = {
     "pane": "Panes",
     "nodes": "In Nodes",
     "node": "In a node",
+    "progress": "In Progress",
     "log": "In Log",
     "app": "Everywhere",
 }

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
+from console.comparison import Comparison
+from console.eta import Eta, eta
+from console.ghost import Ghost, Race, race
 from console.markers import Marker
 from console.source import Player, Source
 from console.state import Node, Run
+
+NOTHING: Final = Comparison()
+"""Compared with nothing but the record."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,9 +58,26 @@ class Moment:
     """A sentence while there is no source yet."""
     trouble: str = ""
     """A sentence where the source itself failed."""
+    compared: Comparison = NOTHING
+
+    @property
+    def ghost(self) -> Ghost | None:
+        """What the run races."""
+        return self.compared.ghost(self.run)
+
+    @property
+    def race(self) -> Race | None:
+        """How it stands."""
+        ghost = self.ghost
+        return None if ghost is None else race(self.run, ghost, self.now)
+
+    @property
+    def eta(self) -> Eta | None:
+        """When it will reach its target."""
+        return eta(self.run, self.now, self.ghost)
 
 
-def moment_of(source: Source, *, read_only: bool, trouble: str = "") -> Moment:
+def moment_of(source: Source, *, read_only: bool, trouble: str = "", compared: Comparison = NOTHING) -> Moment:
     """The present moment of a source."""
     play = track = None
     if isinstance(source, Player):
@@ -62,13 +86,14 @@ def moment_of(source: Source, *, read_only: bool, trouble: str = "") -> Moment:
         if source.present is None or behind_s is not None:
             play = Playing(source.playing, source.speed, source.start, source.end, behind_s)
     controls = frozenset[str]() if read_only else source.controls
-    return Moment(source.run, source.now(), source.title, controls, play, track, read_only, "", trouble)
+    return Moment(source.run, source.now(), source.title, controls, play, track, read_only, "", trouble, compared)
 
 
 def same(one: Moment, other: Moment) -> bool:
     """True where a screen drawn for one shows the other too."""
     return (
         one.run is other.run
+        and one.compared is other.compared
         and int(one.now) == int(other.now)
         and (one.controls, one.starting, one.trouble) == (other.controls, other.starting, other.trouble)
         and _played(one) == _played(other)

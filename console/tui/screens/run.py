@@ -12,6 +12,7 @@ from console.source import Player
 from console.tui import keys
 from console.tui.moment import Moment
 from console.tui.screens import controls, playback
+from console.tui.screens.comparing import Comparing
 from console.tui.screens.controls import Controls
 from console.tui.screens.layout import Layout
 from console.tui.screens.node import NodeScreen
@@ -29,7 +30,7 @@ from console.tui.widgets.tabs import Tabs
 from console.tui.widgets.timeline import Timeline
 
 
-class RunScreen(Layout, Controls, Playback):
+class RunScreen(Layout, Controls, Playback, Comparing):
     """All of a run: its panes, its controls, its clock."""
 
     # In one list: Textual lets a class's key replace all that its bases have on the same key, and space is on two.

@@ -6,7 +6,7 @@ from textual.content import Content
 from textual.screen import Screen
 
 from console.source import Player, Source
-from console.tui.moment import Moment, moment_of
+from console.tui.moment import NOTHING, Moment, moment_of
 
 
 class SourceScreen(Screen[None]):
@@ -18,6 +18,8 @@ class SourceScreen(Screen[None]):
         """Set by the app once there is one."""
         self.read_only = read_only
         self.moment = Moment(read_only=read_only)
+        self.compared = NOTHING
+        """What the run is compared with."""
 
     def show(self, moment: Moment) -> None:
         """Draws the moment. Called inside the app's `batch_update`."""
@@ -27,7 +29,7 @@ class SourceScreen(Screen[None]):
         """Shows where the source stands now, without waiting for the next tick."""
         if self.source is not None:
             with self.app.batch_update():
-                self.show(moment_of(self.source, read_only=self.read_only))
+                self.show(moment_of(self.source, read_only=self.read_only, compared=self.compared))
 
     def present(self) -> Moment:
         """The run as it is now, whatever moment of it is shown: what is commanded is commanded of this one."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from console import views
+from console.ghost import money_in_words
 from console.state import REACHED, Run
 from console.tui import marks
+from console.tui.figures import lead
 from console.tui.ink import Ink, Line, clean, fit, flow, wrap
 from console.tui.moment import Moment
 from console.tui.widgets.header import money
@@ -32,7 +34,7 @@ class ClosingPanel(Pane, can_focus=False):
             node = "" if first.node is None else f"node {first.node}: "
             lines.append((("first failure ", "dim"), (fit(f"{node}{clean(first.text)}", max(1, inner - 14)), "bad")))
         if self.app.size.height >= 16:
-            lines += flow(_figures(run, moment.now), inner, "   ")
+            lines += flow(_figures(moment), inner, "   ")
         lines += flow(_keys(moment), inner, "   ")
         return (), [((" ", "plain"), *line) for line in lines]
 
@@ -60,7 +62,8 @@ def _ended(status: str) -> str:
     }.get(status, f"ended ({clean(status)})")
 
 
-def _figures(run: Run, now: float) -> list[Line]:
+def _figures(moment: Moment) -> list[Line]:
+    run, now = moment.run, moment.now
     cost, goal = views.cost(run, now), views.target(run)
     figures: list[tuple[str, str]] = []
     if goal is not None:
@@ -77,6 +80,11 @@ def _figures(run: Run, now: float) -> list[Line]:
     for name, figure in figures:
         inks: list[Ink] = [(f"{name} ", "dim"), (figure, "strong")]
         lines.append(tuple(inks))
+    race = moment.race
+    if race is not None:
+        money_lead = "" if race.ahead_usd is None else f", {money_in_words(race.ahead_usd)}"
+        against = (f" than {clean(race.ghost)}" if money_lead else f" of {clean(race.ghost)}", "dim")
+        lines.append((("race ", "dim"), *lead(race), (money_lead, "plain"), against))
     return lines
 
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from console import budget, ledger, spending, views
+from console import budget, burn, spending, views
+from console.burn import Dollars, Projection
+from console.curves import TIME
 from console.state import Run
-from console.tui.braille import Curve, plot
+from console.tui import chart
+from console.tui.braille import Curve
+from console.tui.chart import Chart
+from console.tui.figures import span_words
 from console.tui.ink import Ink, Line, bar, clean, fit, flow, right, spread, width_of, wrap
 from console.tui.moment import Moment
 from console.tui.widgets.header import money
@@ -17,14 +22,14 @@ TALL: Final = 36
 """Lines of the screen from which the pane, beside the others, also says where the money went."""
 _SOON_S: Final = 600.0
 """The budget's end is near enough to be coloured."""
-_EPOCHS: Final = 6
-"""Shown where the pane has the screen to itself."""
+_ROWS: Final = 6
+"""Epochs, and nodes, shown where the pane has the screen to itself."""
 _PLOT: Final = (7, 14)
 """Lines of the burn-down: fewer than the first show nothing, more than the second no more."""
-
-
 _FLAT: Final = 0.8
 """A burn-down that stays above this share of the budget is a level line, and says nothing."""
+_WIDE: Final = 90
+"""Columns from which tables stand side by side."""
 
 
 class CostPane(Pane):
@@ -39,37 +44,64 @@ class CostPane(Pane):
         if cost.billed_usd is None and cost.on_demand_usd is None:
             text = "No price is known for these hosts." if run.created else "Nothing rented yet."
             return (), [((f" {line}", "dim"),) for line in wrap(text, inner)]
-        lines: list[Line] = [
-            _figure("billed so far", "on demand", inner, "dim"),
-            _figure(money(cost.billed_usd), money(cost.on_demand_usd), inner, "strong"),
-            _figure(f"{_hourly(cost.usd_per_h)} an hour", f"{_hourly(cost.usd_per_h_on_demand)} an hour", inner, "dim"),
-            *_in_the_end(run, cost, inner),
-            *_budget(run, now, cost, inner),
-        ]
+        ends = burn.projection(run, now, moment.eta)
         alone = self.screen.has_class("single")
+        lines = _figures(run, cost, ends, inner)
+        lines += _ahead(moment, inner) if alone else []
+        lines += _budget(run, now, cost, ends, inner)
         if alone or self.app.size.height >= TALL:
             lines += _where(run, now, inner)
         if cost.note:
             tone = "warn" if "simulated" in cost.note else "dim"
             lines += [((part, tone),) for part in wrap(f"prices: {clean(cost.note)}", inner)[:3]]
         if alone:
-            lines += _alone(run, now, cost, inner, height - len(lines))
+            lines += _alone(run, now, inner, height - len(lines))
         return (), [((" ", "plain"), *line) for line in lines]
 
 
-def _in_the_end(run: Run, cost: views.Cost, width: int) -> list[Line]:
+def _figures(run: Run, cost: views.Cost, ends: Projection, width: int) -> list[Line]:
+    """Billed and on demand, side by side: so far, an hour, an epoch, at the target, in the end."""
+    live = run.live
+    lines = [
+        _row("", "billed", "on demand", width, "dim"),
+        _row("so far", money(cost.billed_usd), money(cost.on_demand_usd), width, "strong"),
+        _row("an hour", _hourly(cost.usd_per_h), _hourly(cost.usd_per_h_on_demand), width),
+    ]
+    if ends.per_epoch[0] is not None:
+        lines.append(_row("an epoch", money(ends.per_epoch[0]), money(ends.per_epoch[1]), width))
     goal = views.target(run)
-    if goal is not None and goal.cost_usd is not None:
-        both = f"{money(goal.cost_usd)}, {money(goal.cost_on_demand_usd)} on demand"
-        return [_said("to the target", both if len(both) + 15 <= width else money(goal.cost_usd), width)]
-    if not run.live:
+    if goal is not None:
+        name = f"at {views.percent(goal.value, 0)} {views.metric_name(goal.metric)}"
+        if goal.cost_usd is not None:
+            lines.append(_row(name, money(goal.cost_usd), money(goal.cost_on_demand_usd), width))
+        elif live:
+            lines.append(_row(name, _range(ends.target), _range(ends.target_on_demand), width))
+    if live:
+        lines.append(_row("schedule's end", _range(ends.end), _range(ends.end_on_demand), width))
+    return lines
+
+
+def _ahead(moment: Moment, width: int) -> list[Line]:
+    """When the target's dollars are due: what the range of dollars is the range of."""
+    left = moment.eta
+    if left is None:
         return []
-    what = "when the schedule ends" if goal is None else "at the target, or the schedule's end"
-    figure = "—" if cost.projected_usd is None else f"≤ {money(cost.projected_usd)}"
-    return [_said(what if len(what) + len(figure) < width else "in the end", figure, width)]
+    words = f"the target in {span_words(left.low_s, left.high_s)}, by {left.basis}"
+    return [((words if len(words) <= width else f"the target in {span_words(left.low_s, left.high_s)}", "dim"),)]
 
 
-def _budget(run: Run, now: float, cost: views.Cost, width: int) -> list[Line]:
+def _range(dollars: Dollars | None) -> str:
+    if dollars is None:
+        return "—"
+    low, high = dollars
+    if high is None:
+        return f"≥ {views.money(low)}"
+    # The cents of a range of dollars are none.
+    short = (f"${low:,.0f}", f"${high:,.0f}") if high >= 10 else (views.money(low), views.money(high))
+    return short[0] if short[0] == short[1] else f"{short[0]}–{short[1].removeprefix('$')}"
+
+
+def _budget(run: Run, now: float, cost: views.Cost, ends: Projection, width: int) -> list[Line]:
     usd = run.budget_usd
     if not usd or cost.billed_usd is None:
         return []
@@ -85,6 +117,8 @@ def _budget(run: Run, now: float, cost: views.Cost, width: int) -> list[Line]:
         lasts: list[Ink] = [("lasts until ", "dim"), (until, "warn" if left_s < _SOON_S else "plain")]
         stops: Line = (("stops at ", "dim"), (views.time_of_day(now + stops_s, now), "plain"))
         lines.append(spread(tuple(lasts), stops, width))
+        if ends.budget_first:
+            lines.append((("the budget stops it before the target", "bad"),))
     return lines
 
 
@@ -102,56 +136,112 @@ def _where(run: Run, now: float, width: int) -> list[Line]:
     return lines
 
 
-def _alone(run: Run, now: float, cost: views.Cost, width: int, room: int) -> list[Line]:
-    """What a pane that has the screen to itself shows beside: the epochs one by one, and the burn-down."""
+# --- where the pane has the screen to itself -------------------------------------------------------------------------
+
+
+def _alone(run: Run, now: float, width: int, room: int) -> list[Line]:
+    """The burn-down, and the epochs and the nodes one by one."""
+    plot = _burn_down(run, now, width, min(_PLOT[1], room - 1))
+    left = room - (len(plot) + 1 if plot else 0)
+    tables = [table for table in (_epochs(run, left), _nodes(run, now, left)) if table]
     lines: list[Line] = []
-    epochs = list(zip(run.epochs, spending.per_epoch(run), strict=True))[-_EPOCHS:]
-    burn = _burn_down(run, now, cost, width, min(_PLOT[1], room - 1))
-    if epochs and room - (len(burn) + 1 if burn else 0) >= len(epochs) + 2:
-        lines.append(())
-        lines.append((("epoch", "faint"), (right("billed", 12), "faint"), (right("on demand", 12), "faint")))
-        for epoch, spent in epochs:
-            figures = right(money(spent.billed_usd), 12) + right(money(spent.on_demand_usd), 12)
-            lines.append(((right(str(epoch.epoch), 5), "dim"), (figures, "plain")))
-    return [*lines, (), *burn] if burn else lines
+    if tables and width >= _WIDE:
+        lines = [(), *_beside(tables, width)]
+    else:
+        for table in tables:
+            if len(lines) + len(table) + 1 <= left:
+                lines += [(), *table]
+    if len(lines) > left:
+        lines = []
+    return [*lines, (), *plot] if plot else lines
 
 
-def _burn_down(run: Run, now: float, cost: views.Cost, width: int, height: int) -> list[Line]:
-    """What is left of the budget, from the first instance on to where it will be used up, or the run's end."""
-    usd, bill = run.budget_usd, ledger.bill(run)
-    starts = [billing.started_t for billing in bill.billings]
-    if not usd or cost.billed_usd is None or not starts or height < _PLOT[0] or width < 30:
+def _epochs(run: Run, room: int) -> list[Line]:
+    epochs = list(zip(run.epochs, spending.per_epoch(run), strict=True))[-max(0, min(room - 2, 2 * _ROWS)) :]
+    if not epochs or room < 3:
         return []
-    start, end = min(starts), now if run.live else min(now, run.ended or now)
-    if end <= start:
+    lines: list[Line] = [_cells("epoch", "billed", "on demand", "faint")]
+    return lines + [
+        _cells(str(epoch.epoch), money(spent.billed_usd), money(spent.on_demand_usd)) for epoch, spent in epochs
+    ]
+
+
+def _nodes(run: Run, now: float, room: int) -> list[Line]:
+    """Neighbours that cost the same share a line: a fleet that was rented at once is one fact."""
+    spent = spending.per_node(run, now)
+    if not spent or room < 3:
         return []
-    left_s = budget.lasts_s(run, now) if run.live else None
-    # A budget for days must not press the hour that has passed into one column.
-    ahead_s = min(left_s, max(2 * (end - start), views.schedule_left_s(run, now) or 0.0)) if left_s is not None else 0.0
-    times = [start + (end - start) * place / 80 for place in range(81)]
-    burnt = Curve(times, [max(0.0, usd - (bill.billed(t)[0] or 0.0)) for t in times], "accent")
-    curves = [burnt]
-    if ahead_s > 0 and cost.usd_per_h:
-        left_usd = max(0.0, burnt.ys[-1] - cost.usd_per_h * ahead_s / 3600)
-        curves.insert(0, Curve([end, end + ahead_s], [burnt.ys[-1], left_usd], "faint"))
-    if min(curve.ys[-1] for curve in curves) > _FLAT * usd:
+    rows: list[tuple[str, str, str]] = []
+    first = 0
+    for place, one in enumerate(spent):
+        figures = money(one.billed_usd), money(one.on_demand_usd)
+        follows = spent[place + 1] if place + 1 < len(spent) else None
+        if follows is not None and figures == (money(follows.billed_usd), money(follows.on_demand_usd)):
+            continue
+        rows.append((str(first) if first == place else f"{first}–{place}", *figures))
+        first = place + 1
+    most = min(room - 2, 2 * _ROWS)
+    shown = rows if len(rows) <= most else rows[: most - 1]
+    lines = [_cells("node", "billed each", "on demand", "faint"), *(_cells(*row) for row in shown)]
+    return lines if shown is rows else [*lines, ((f"  and {len(rows) - len(shown)} more", "dim"),)]
+
+
+def _cells(name: str, billed: str, on_demand: str, tone: str = "plain") -> Line:
+    return ((right(name, 9), "faint" if tone == "faint" else "dim"), (right(billed, 13) + right(on_demand, 13), tone))
+
+
+def _beside(tables: list[list[Line]], width: int) -> list[Line]:
+    each = width // len(tables)
+    lines: list[Line] = []
+    for y in range(max(map(len, tables))):
+        line: list[Ink] = []
+        for table in tables:
+            part = table[y] if y < len(table) else ()
+            line += [*part, (" " * (each - width_of(part)), "plain")]
+        lines.append(tuple(line))
+    return lines
+
+
+def _burn_down(run: Run, now: float, width: int, height: int) -> list[Line]:
+    """What is left of the budget, and where the run would be stopped for it."""
+    down = burn.burn_down(run, now)
+    if down is None or height < _PLOT[0] or width < 30:
         return []
-    labels = (f"${usd:,.0f}" if usd >= 10 else f"${usd:,.2f}", "$0")
-    span = start, end + ahead_s
-    lines: list[Line] = [(("left of the budget", "dim"),)]
-    lines += plot(curves, width=width, height=height - 2, x_range=span, y_range=(0.0, usd), labels=labels)
-    gutter = " " * (max(map(len, labels)) + 1)
-    begin: Line = ((gutter + views.time_of_day(start, now), "faint"),)
-    return [*lines, spread(begin, ((views.time_of_day(end + ahead_s, now), "faint"),), width)]
+    start = down.times[0]
+    burnt = Curve([t - start for t in down.times], down.left_usd, "accent")
+    drawn = [burnt]
+    end_t, least = down.times[-1], down.left_usd[-1]
+    if down.ahead is not None:
+        (from_t, from_usd), (end_t, least) = down.ahead
+        drawn.insert(0, Curve([from_t - start, end_t - start], [from_usd, least], "dim", dotted=True))
+    if least > _FLAT * down.usd:
+        return []
+    title: list[Ink] = [("left of the budget", "accent")]
+    if down.stops_t is not None:
+        title.append((f"  │ stops at {views.time_of_day(down.stops_t, now)}", "dim"))
+    one = Chart(
+        tuple(title),
+        tuple(drawn),
+        TIME,
+        (0.0, end_t - start),
+        "usd",
+        (0.0, down.usd),
+        cross=None if down.stops_t is None else down.stops_t - start,
+    )
+    return chart.draw(one, width, height)
 
 
 def _hourly(usd: float | None) -> str:
     return "—" if usd is None else f"${usd:,.2f}"
 
 
-def _figure(one: str, other: str, width: int, tone: str) -> Line:
-    half = width // 2
-    return ((fit(one, half), tone), (fit(other, width - half), tone))
+def _row(name: str, billed: str, on_demand: str, width: int, tone: str = "plain") -> Line:
+    """The figures one under another; where not both fit, what is billed."""
+    names = min(15, max(9, width - 26))
+    each = (width - names) // 2
+    if len(billed) >= each or len(on_demand) >= each:
+        return ((fit(name, names), "dim"), (right(billed, width - names), tone))
+    return ((fit(name, names), "dim"), (right(billed, each) + right(on_demand, width - names - each), tone))
 
 
 def _said(name: str, figure: str, width: int) -> Line:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from console import state, views
+from console.eta import schedule_s
 from console.state import Run
 from console.tui import marks
+from console.tui.figures import lead, span_words
 from console.tui.ink import Ink, Line, bar, cells, clean, first_that_fits, spread, width_of
 from console.tui.moment import Moment
 from console.tui.widgets.pane import Pane
@@ -27,13 +29,13 @@ def _first(moment: Moment, width: int) -> Line:
     chip = _chip(moment)
     healths = _health(moment)
     elapsed: Line = ((views.clock(views.elapsed_s(run, now)), "strong"),)
-    left_s = views.schedule_left_s(run, now)
-    left: Line = () if left_s is None else (("  left ≤ ", "dim"), (views.clock(left_s), "strong"))
+    left, short_left = _left(moment)
     spent = _spent(run, now)
     full_id: Line = ((f"  {run_id}", "dim"),) if run_id and run_id != name else ()
     ends: list[Line] = [
         (("elapsed ", "dim"), *elapsed, *left, ("   ", "plain"), *spent),
         (*elapsed, *left, ("  ", "plain"), *spent),
+        (*elapsed, *short_left, ("  ", "plain"), *spent),
         (*elapsed, ("  ", "plain"), *spent),
         spent[:1],
     ]
@@ -48,6 +50,24 @@ def _first(moment: Moment, width: int) -> Line:
         if width_of(starts[2]) <= room or end is ends[-1]:
             return spread(first_that_fits(starts, room), (*end, (" ", "plain")), width)
     raise AssertionError
+
+
+def _left(moment: Moment) -> tuple[Line, Line]:
+    """When the target will be reached, or where there is none the schedule's end; in words and in short."""
+    run, goal = moment.run, views.target(moment.run)
+    if not run.live or run.status == state.LAUNCHING:
+        return (), ()
+    if goal is not None and goal.time_to_target_s is None:
+        left = moment.eta
+        span = "—" if left is None else span_words(left.low_s, left.high_s)
+        tone = "dim" if left is None else "strong"
+        name = f"   {views.percent(goal.value, 0)} in "
+    else:
+        end = schedule_s(run, moment.now)
+        span = "—" if end is None else span_words(*end)
+        tone = "dim" if end is None else "strong"
+        name = "   ends in "
+    return ((name, "dim"), (span, tone)), ((" + ", "dim"), (span, tone))
 
 
 def _chip(moment: Moment) -> Line:
@@ -123,13 +143,22 @@ def _second(moment: Moment, width: int) -> Line:
         words.append((f"epoch {at.epoch}/{views.count(at.epochs)}", "strong"))
     if at.fraction is not None:
         words.append((f"  {at.fraction * 100:.0f} %", "strong"))
-    right_hand = (*_figures(run, width), (" ", "plain"))
+    right_hand = (*_race(moment, width), *_figures(run, width), (" ", "plain"))
     left: Line = ((" ", "plain"), *words, ("  ", "plain"))
     room = width - width_of(left) - width_of(right_hand) - 2
     if room < 8:
         return spread(left, right_hand, width)
     tone = "accent" if run.live else marks.RUN.get(run.status, "accent")
     return spread((*left, *bar(at.fraction, room, tone)), right_hand, width)
+
+
+def _race(moment: Moment, width: int) -> Line:
+    """How the race stands."""
+    race = moment.race
+    if race is None or race.ahead_s is None or width < 76:
+        return ()
+    whose: Line = ((f" of {clean(race.ghost)}", "dim"),) if width >= 140 else ()
+    return (*lead(race), *whose, ("   ", "plain"))
 
 
 def _figures(run: Run, width: int) -> Line:
@@ -141,7 +170,7 @@ def _figures(run: Run, width: int) -> Line:
     if goal is not None:
         inks.append((f" → {views.percent(goal.value)}", "goal"))
     rate = views.img_per_s(run) if run.live else None
-    if rate is not None and width >= 76:
+    if rate is not None and width >= 90:
         inks.append((f"   {views.count(round(rate))} img/s", "dim"))
     return tuple(inks)
 

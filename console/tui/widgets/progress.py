@@ -1,181 +1,207 @@
-"""How far the run is: phases, epochs and steps as bars, loss and accuracy as curves; before that, the launch."""
+"""How far the run is: bars and figures, the race and the time that is left, and the curves; before that, the launch."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import ClassVar
 
-from console import state, views
-from console.state import Run
-from console.tui.braille import Curve, outward, plot
-from console.tui.ink import Ink, Line, bar, clean, fit, right, spread, width_of
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from console.curves import AXES
+from console.tui import chart, figures, plots
+from console.tui.ink import Line, clean
 from console.tui.moment import Moment
+from console.tui.plots import OVERVIEW, Area, Look
 from console.tui.widgets.pane import Pane
+
+_SMALLEST = 20
+"""Zoomed in furthest, the plot shows one part in two to the power of this."""
 
 
 class ProgressPane(Pane):
-    """Bars, figures and curves."""
+    """Bars, figures and curves; holds what of the curves is looked at, and nothing of them."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("v", "view(1)", "curve", id="progress.view", tooltip="The next curve: loss, accuracy, img/s, lr, …"),
+        Binding(
+            "V,shift+v",
+            "view(-1)",
+            "curve before",
+            show=False,
+            key_display="V",
+            id="progress.view_back",
+            tooltip="The curve before",
+        ),
+        Binding("a", "axis", "axis", id="progress.axis", tooltip="Over time, steps or epochs"),
+        Binding("y", "log", "log", show=False, id="progress.log", tooltip="The loss on a scale of powers, or not"),
+        Binding("left", "cross(-1)", "left", show=False, id="progress.left", tooltip="The crosshair one cell back"),
+        Binding("right", "cross(1)", "right", show=False, id="progress.right", tooltip="The crosshair one cell on"),
+        Binding("up", "magnify(0.5)", "zoom in", show=False, id="progress.in", tooltip="Zoom into the curves"),
+        Binding("down", "magnify(2.0)", "zoom out", show=False, id="progress.out", tooltip="Zoom out of the curves"),
+        Binding(
+            "shift+left", "pan(-0.25)", "pan", show=False, id="progress.pan_back", tooltip="The curves a quarter back"
+        ),
+        Binding("shift+right", "pan(0.25)", "pan", show=False, id="progress.pan_on", tooltip="The curves a quarter on"),
+        Binding("0", "whole", "whole", show=False, id="progress.whole", tooltip="The whole curves, without crosshair"),
+        Binding("o", "compare", "compare", id="progress.compare", tooltip="Lay past runs over the curves"),
+        Binding(
+            "G,shift+g",
+            "ghost",
+            "ghost",
+            key_display="G",
+            id="progress.ghost",
+            tooltip="Race the record, a past run that is laid over, or nothing",
+        ),
+    ]
+
+    class Comparing(Message):
+        """The operator wants to choose the runs to compare with."""
+
+    class Racing(Message):
+        """The operator wants another ghost."""
+
+    def __init__(self, name: str, *, classes: str | None = None) -> None:
+        super().__init__(name, classes=classes)
+        self.look = Look()
+        self._areas: list[Area] = []
 
     def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
-        """The launch's stages until the first step, then figures over two plots."""
+        """The launch's stages until the first step, then figures over the curves."""
         run = moment.run
         self.border_title = "2 Progress"
+        self.border_subtitle = clean(moment.compared.loading) or None
         inner = width - 2
+        self._areas = []
         if run.training is None and not run.epochs and not len(run.points):
-            lines = _launch(run, moment, inner)
+            lines = figures.launch(run, moment, inner)
         else:
-            lines = _figures(run, inner)
-            lines += _curves(run, inner, height - len(lines))
+            lines = figures.figures(moment, inner)
+            alone = self.screen.has_class("single")
+            drawn, areas = plots.draw(moment, self.look, inner, height - len(lines), alone=alone)
+            self._areas = [replace(area, left=area.left + 1, top=area.top + len(lines)) for area in areas]
+            lines = [*lines, *drawn]
         return (), [((" ", "plain"), *line) for line in lines]
 
+    # --- what is looked at -----------------------------------------------------------------------------------------
 
-def _launch(run: Run, moment: Moment, width: int) -> list[Line]:
-    stages = views.stages(run)
-    if not stages:
-        text = moment.starting or ("No training yet." if run.live else "The run ended before it trained.")
-        return [((clean(text), "dim"),)]
-    name_width = max(len(clean(stage.name)) for stage in stages) + 1
-    lines: list[Line] = []
-    for stage in stages:
-        done = stage.nodes_done >= stage.nodes
-        figures = right(f"{stage.nodes_done}/{stage.nodes}", 8)
-        tone = "good" if done else "accent"
-        name: Ink = (fit(clean(stage.name), name_width), "plain" if not done else "dim")
-        lines.append((name, *bar(stage.nodes_done / (stage.nodes or 1), width - name_width - 8, tone), (figures, tone)))
-        if stage.detail:
-            lines.append(((" " * name_width + fit(clean(stage.detail), max(1, width - name_width)), "dim"),))
-    return lines
+    def _axis(self) -> str:
+        return plots.axis_of(self.moment, self.look)
 
+    def _span(self) -> tuple[float, float]:
+        return self.look.span or plots.whole_span(self.moment, self._axis())
 
-def _figures(run: Run, width: int) -> list[Line]:
-    at = views.progress(run)
-    lines: list[Line] = []
-    phase = run.phase
-    if phase is not None:
-        number = f"{phase.phase + 1}/{at.phases}" if at.phases else f"{phase.phase + 1}"
-        lr = f"  lr {run.step.lr:.4g}" if run.step else ""
-        rest = f"   {phase.image_size} px  batch {phase.batch_size_per_gpu} × {_ranks(run)}{lr}"
-        lines.append((("phase  ", "dim"), (number, "strong"), (rest, "dim")))
-    elif at.image_size is not None:
-        lines.append((("image  ", "dim"), (f"{at.image_size} px", "strong")))
-    if at.epoch is not None:
-        lines.append(_barred("epoch", at.epoch, at.epochs, width))
-    evaluation = run.evaluation
-    if evaluation is not None:
-        lines.append(_barred("eval", evaluation.done, evaluation.total, width, tone="top5"))
-    elif at.epoch_step is not None:
-        lines.append(_barred("step", at.epoch_step, at.steps_per_epoch, width))
-    return lines + _now(run, width)
+    def _see(self, look: Look) -> None:
+        if look != self.look:
+            self.look = look
+            self.redraw()
 
+    def action_view(self, by: int) -> None:
+        """Another curve."""
+        known = plots.views_of(self.moment)
+        at = known.index(self.look.view) if self.look.view in known else 0
+        self._see(replace(self.look, view=known[(at + by) % len(known)] if known else OVERVIEW))
 
-def _ranks(run: Run) -> str:
-    return views.count(run.world_size)
+    def action_axis(self) -> None:
+        """Another axis; zoom and crosshair are places on the old one, and go."""
+        at = AXES.index(self._axis())
+        order = [*AXES[at + 1 :], *AXES[: at + 1]]
+        axis = next(one for one in order if plots.axis_of(self.moment, Look(axis=one)) == one)
+        self._see(replace(self.look, axis=axis, span=None, cross=None))
 
+    def action_log(self) -> None:
+        """A scale of powers for the loss, or a plain one."""
+        self._see(replace(self.look, log=not self.look.log))
 
-def _barred(name: str, done: int, total: int | None, width: int, tone: str = "accent") -> Line:
-    figures = f" {views.count(done)}/{views.count(total)}"
-    room = width - 7 - max(10, len(figures))
-    return (
-        (fit(name, 7), "dim"),
-        *bar(done / total if total else None, room, tone),
-        (right(figures, max(10, len(figures))), "plain"),
-    )
+    def action_cross(self, by: int) -> None:
+        """Moves the crosshair by cells; it comes up at the end of what there is."""
+        if not self._areas:
+            return
+        (low, high), columns = self._span(), self._areas[0].columns
+        cross = self.look.cross
+        if cross is None:
+            cross = self._newest(low, high)
+        else:
+            cross = min(high, max(low, cross + by * (high - low) / max(1, columns)))
+        self._see(replace(self.look, cross=cross))
 
+    def _newest(self, low: float, high: float) -> float:
+        extent = plots.own_extent(self.moment, self._axis())
+        return high if extent is None else min(high, max(low, extent[1]))
 
-def _now(run: Run, width: int) -> list[Line]:
-    goal = views.target(run)
-    last = run.epochs[-1] if run.epochs else None
-    first: list[Ink] = []
-    for name, metric, tone in (("top-5", "top5", "top5"), ("top-1", "top1", "top1")):
-        best = views.best(run, metric)
-        if metric == "top5" or best is not None:
-            wanted = f" → {views.percent(goal.value)}" if goal is not None and goal.metric == metric else ""
-            first += [(f"{name} ", "dim"), (views.percent(best), tone), (wanted, "goal"), ("   ", "plain")]
-    loss = run.step.loss if run.step else last.train_loss if last else None
-    rate = views.img_per_s(run) if len(run.points) else last.img_per_s if last else None
-    second: list[Ink] = [("loss  ", "dim"), ("—" if loss is None else f"{loss:.3f}", "loss"), ("   ", "plain")]
-    second += [("—" if rate is None else views.count(round(rate)), "strong"), (" img/s", "dim")]
-    wait: Line = ()
-    if run.step is not None and run.step.step_s > 0 and run.status == state.TRAINING:
-        share = run.step.data_s / run.step.step_s
-        wait = ((f"waits for data {share * 100:.0f} %", "warn" if share > 0.2 else "dim"),)
-    return [tuple(first), spread(tuple(second), wait, width)]
+    def action_magnify(self, factor: float) -> None:
+        """Zooms about the crosshair, or about the newest point."""
+        self._magnify(factor, self.look.cross)
 
+    def _magnify(self, factor: float, about: float | None) -> None:
+        if not self._areas:
+            return
+        low, high = self._span()
+        whole = plots.whole_span(self.moment, self._axis())
+        about = self._newest(low, high) if about is None else min(high, max(low, about))
+        least = (whole[1] - whole[0]) / 2**_SMALLEST
+        span = about - max(least, (about - low) * factor), about + max(least, (high - about) * factor)
+        span = max(whole[0], span[0]), min(whole[1], span[1])
+        self._see(replace(self.look, span=None if span == whole else span))
 
-def _curves(run: Run, width: int, room: int) -> list[Line]:
-    if room < 5 or width < 16:
-        return []
-    accuracy, loss = _accuracy(run), _loss(run, width)
-    if not accuracy and loss is None:
-        return []
-    goal = views.target(run)
-    last = max([*(curve.xs[-1] for curve in accuracy), *([loss.xs[-1]] if loss else [])])
-    first = min([*(curve.xs[0] for curve in accuracy), *([loss.xs[0]] if loss else [])])
-    span = (min(first, 1.0), outward(min(first, 1.0), max(last, first + 1))[1])
-    both = bool(accuracy) and loss is not None and room >= 12
-    height = (room - 3) // 2 if both else room - 2
-    lines: list[Line] = []
-    if loss is not None and (both or not accuracy):
-        low, high = outward(min(loss.ys), max(loss.ys))
-        lines.append(_caption("loss", (("loss", "loss"),), width))
-        labels = (f"{high:.2f}".rjust(5), f"{low:.2f}".rjust(5))
-        lines += plot([loss], width=width, height=height, x_range=span, y_range=(low, high), labels=labels)
-    if accuracy:
-        top: list[Ink] = [("top-5", "top5"), (" and ", "faint"), ("top-1", "top1")]
-        if goal is not None:
-            top += [("  ┄ target", "goal")]
-        lines.append(_caption("accuracy", tuple(top), width))
-        more = room - len(lines) - height - 1
-        lines += plot(
-            accuracy,
-            width=width,
-            height=height + max(0, more),
-            x_range=span,
-            y_range=(0.0, 1.0),
-            labels=("100 %", "  0 %"),
-            goal=goal.value if goal else None,
-        )
-    unit = "step" if len(run.points) or run.epochs[-1].step else "epoch"
-    ends = spread(
-        (("      └ ", "faint"), (f"{unit} {views.count(int(span[0]))}", "faint")),
-        ((views.count(int(span[1])), "faint"),),
-        width,
-    )
-    return [*lines, ends]
+    def action_pan(self, by: float) -> None:
+        """Moves what is shown by a share of its width."""
+        if self.look.span is None:
+            return
+        (low, high), whole = self.look.span, plots.whole_span(self.moment, self._axis())
+        far = min(max((high - low) * by, whole[0] - low), whole[1] - high)
+        cross = self.look.cross
+        self._see(replace(self.look, span=(low + far, high + far), cross=None if cross is None else cross + far))
 
+    def action_whole(self) -> None:
+        """All of the curves."""
+        self._see(replace(self.look, span=None, cross=None))
 
-def _caption(_: str, inks: Line, width: int) -> Line:
-    rule = width - width_of(inks) - 8
-    return (("      ╭ ", "faint"), *inks, (" " + "┄" * max(0, rule - 1), "faint"))
+    def action_compare(self) -> None:
+        """Asks which runs to compare with."""
+        self.post_message(self.Comparing())
 
+    def action_ghost(self) -> None:
+        """Asks for another ghost."""
+        self.post_message(self.Racing())
 
-def _loss(run: Run, width: int) -> Curve | None:
-    points = run.points
-    count = len(points)
-    if count < 2:
-        epochs = [(float(epoch.step), epoch.train_loss) for epoch in run.epochs if epoch.train_loss is not None]
-        if len(epochs) < 2:
+    # --- the mouse -------------------------------------------------------------------------------------------------
+
+    def _at(self, event: events.MouseEvent) -> float | None:
+        """The place on the axis under the mouse; None beside the plots."""
+        offset = event.get_content_offset(self)
+        if offset is None:
             return None
-        return Curve([x for x, _ in epochs], [loss for _, loss in epochs], "loss")
-    # A few points for each column of dots: the curve of a day's run costs no more than that of a minute's.
-    wanted = max(2, (width - 6) * 2)
-    stride = max(1, count // (wanted * 4))
-    group = max(1, count // stride // wanted)
-    xs: list[float] = []
-    ys: list[float] = []
-    for start in range(0, count, stride * group):
-        some = [points[place] for place in range(start, min(count, start + stride * group), stride)]
-        said = [point.loss for point in some if point.loss is not None]
-        if said:
-            xs.append(float(some[-1].step))
-            ys.append(sum(said) / len(said))
-    return Curve(xs, ys, "loss") if len(xs) > 1 else None
+        for area in self._areas:
+            column, row = offset.x - area.left, offset.y + self.scroll_offset.y - area.top
+            if 0 <= column < area.columns and 0 <= row < area.rows:
+                return chart.place_at(column, area.columns, self._span())
+        return None
 
+    def on_mouse_move(self, event: events.MouseMove) -> None:
+        """The crosshair follows the mouse over the plots."""
+        at = self._at(event)
+        if at is not None:
+            self._see(replace(self.look, cross=at))
 
-def _accuracy(run: Run) -> list[Curve]:
-    curves = []
-    for metric in ("top1", "top5"):
-        said = [(float(epoch.step or epoch.epoch + 1), getattr(epoch, metric)) for epoch in run.epochs]
-        known = [(x, y) for x, y in said if y is not None]
-        if known:
-            curves.append(Curve([x for x, _ in known], [y for _, y in known], metric))
-    return curves
+    def on_leave(self, event: events.Leave) -> None:
+        """The mouse is elsewhere."""
+        if not self.has_focus:
+            self._see(replace(self.look, cross=None))
+
+    def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
+        """Zooms in where the mouse is."""
+        self._wheel(event, 0.8)
+
+    def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
+        """Zooms out where the mouse is."""
+        self._wheel(event, 1.25)
+
+    def _wheel(self, event: events.MouseEvent, factor: float) -> None:
+        at = self._at(event)
+        if at is not None:
+            event.stop()
+            event.prevent_default()
+            self._magnify(factor, at)

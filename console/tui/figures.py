@@ -1,0 +1,149 @@
+"""The figures of the Progress pane: the launch's stages, then bars, accuracies, the race and the time that is left."""
+
+from __future__ import annotations
+
+from console import state, views
+from console.ghost import Race, lead_in_words, money_in_words
+from console.state import Run
+from console.tui.ink import Ink, Line, bar, clean, first_that_fits, fit, right, spread
+from console.tui.moment import Moment
+
+
+def launch(run: Run, moment: Moment, width: int) -> list[Line]:
+    """A bar for each stage of the launch."""
+    stages = views.stages(run)
+    if not stages:
+        text = moment.starting or ("No training yet." if run.live else "The run ended before it trained.")
+        return [((clean(text), "dim"),)]
+    name_width = max(len(clean(stage.name)) for stage in stages) + 1
+    lines: list[Line] = []
+    for stage in stages:
+        done = stage.nodes_done >= stage.nodes
+        figures = right(f"{stage.nodes_done}/{stage.nodes}", 8)
+        tone = "good" if done else "accent"
+        name: Ink = (fit(clean(stage.name), name_width), "plain" if not done else "dim")
+        lines.append((name, *bar(stage.nodes_done / (stage.nodes or 1), width - name_width - 8, tone), (figures, tone)))
+        if stage.detail:
+            lines.append(((" " * name_width + fit(clean(stage.detail), max(1, width - name_width)), "dim"),))
+    return lines
+
+
+def figures(moment: Moment, width: int) -> list[Line]:
+    """Phase, epoch and step; where the accuracy and the loss are; the race, and when the target will be reached."""
+    run = moment.run
+    lines = [*_bars(run, width), *_now(run, width)]
+    race = moment.race
+    if race is not None:
+        lines.append(race_line(race, width))
+    left = left_line(moment, width)
+    return [*lines, left] if left else lines
+
+
+def _bars(run: Run, width: int) -> list[Line]:
+    at = views.progress(run)
+    lines: list[Line] = []
+    phase = run.phase
+    if phase is not None:
+        number = f"{phase.phase + 1}/{at.phases}" if at.phases else f"{phase.phase + 1}"
+        lr = f"  lr {run.step.lr:.4g}" if run.step else ""
+        size, batch = f"   {phase.image_size} px", f"  batch {phase.batch_size_per_gpu} × {views.count(run.world_size)}"
+        heads: Line = (("phase  ", "dim"), (number, "strong"))
+        wordings = [(*heads, (rest, "dim")) for rest in (size + batch + lr, size + batch, size, "")]
+        lines.append(first_that_fits(wordings, width))
+    elif at.image_size is not None:
+        lines.append((("image  ", "dim"), (f"{at.image_size} px", "strong")))
+    if at.epoch is not None:
+        lines.append(_barred("epoch", at.epoch, at.epochs, width))
+    evaluation = run.evaluation
+    if evaluation is not None:
+        lines.append(_barred("eval", evaluation.done, evaluation.total, width, tone="top5"))
+    elif at.epoch_step is not None:
+        lines.append(_barred("step", at.epoch_step, at.steps_per_epoch, width))
+    return lines
+
+
+def _barred(name: str, done: int, total: int | None, width: int, tone: str = "accent") -> Line:
+    figures = f" {views.count(done)}/{views.count(total)}"
+    room = width - 7 - max(10, len(figures))
+    return (
+        (fit(name, 7), "dim"),
+        *bar(done / total if total else None, room, tone),
+        (right(figures, max(10, len(figures))), "plain"),
+    )
+
+
+def _now(run: Run, width: int) -> list[Line]:
+    goal = views.target(run)
+    last = run.epochs[-1] if run.epochs else None
+    first: list[Ink] = []
+    for name, metric, tone in (("top-5", "top5", "top5"), ("top-1", "top1", "top1")):
+        best = views.best(run, metric)
+        if metric == "top5" or best is not None:
+            wanted = f" → {views.percent(goal.value)}" if goal is not None and goal.metric == metric else ""
+            first += [(f"{name} ", "dim"), (views.percent(best), tone), (wanted, "goal"), ("   ", "plain")]
+    loss = run.step.loss if run.step else last.train_loss if last else None
+    rate = views.img_per_s(run) if len(run.points) else last.img_per_s if last else None
+    second: list[Ink] = [("loss  ", "dim"), ("—" if loss is None else f"{loss:.3f}", "loss"), ("   ", "plain")]
+    second += [("—" if rate is None else views.count(round(rate)), "strong"), (" img/s", "dim")]
+    share = run.points[-1].peak_share if len(run.points) else None
+    if share is not None:
+        second += [(f"   {views.percent(share, 0)} of peak", "dim")]
+    wait: Line = ()
+    if run.step is not None and run.step.step_s > 0 and run.status == state.TRAINING:
+        waits = run.step.data_s / run.step.step_s
+        wait = ((f"waits for data {waits * 100:.0f} %", "warn" if waits > 0.2 else "dim"),)
+    return [tuple(first), spread(tuple(second), wait, width)]
+
+
+# --- the race and the time -------------------------------------------------------------------------------------------
+
+
+def lead(race: Race) -> Line:
+    """The lead in time: ``2:10 ahead``; how it differs where there is none."""
+    if race.ahead_s is None:
+        return (("past the record's best", "good"),)
+    tone = "good" if race.ahead_s > 0.5 else "warn" if race.ahead_s < -0.5 else "plain"
+    return ((lead_in_words(race.ahead_s), tone),)
+
+
+def race_line(race: Race, width: int) -> Line:
+    """The race as a sentence, as much of it as fits."""
+    name = clean(race.ghost)
+    inks: Line = (("race   ", "dim"), *lead(race))
+    money: Line = () if race.ahead_usd is None else ((f", {money_in_words(race.ahead_usd)}", "plain"),)
+    at: Line = ((f" at {views.percent(race.accuracy)}", "dim"),)
+    whose: Line = ((f" · {name}", "ghost"),)
+    theirs: Line = () if race.shown is None or race.over else ((f" has {views.percent(race.shown)} now", "dim"),)
+    return first_that_fits(
+        [
+            (*inks, *money, *at, *whose, *theirs),
+            (*inks, *money, *at, *whose),
+            (*inks, *money, *whose),
+            (*inks, *money, *at),
+            (*inks, *money),
+            inks,
+        ],
+        width,
+    )
+
+
+def left_line(moment: Moment, width: int) -> Line:
+    """When the target will be reached; nothing where the run is over, or has none."""
+    run = moment.run
+    goal = views.target(run)
+    if goal is None or goal.time_to_target_s is not None or run.status not in (state.TRAINING, state.PAUSED):
+        return ()
+    left = moment.eta
+    name = f"{views.metric_name(goal.metric)} {views.percent(goal.value)} "
+    if left is None:
+        return (("left   ", "dim"), (name, "goal"), ("in —, not known yet", "dim"))
+    inks: Line = (("left   ", "dim"), (name, "goal"), ("in ", "dim"), (span_words(left.low_s, left.high_s), "strong"))
+    return first_that_fits([(*inks, (f"  by {left.basis}", "dim")), inks, inks[:1] + inks[3:]], width)
+
+
+def span_words(low_s: float, high_s: float | None) -> str:
+    """A range of times: ``4:10–6:30``; ``from 4:10 on`` where nothing bounds it."""
+    if high_s is None:
+        return f"{views.clock(low_s)} or more"
+    low, high = views.clock(low_s), views.clock(high_s)
+    return low if low == high else f"{low}–{high}"

@@ -1,0 +1,59 @@
+"""What the run is compared with: asked for, read beside the screen, and raced."""
+
+from __future__ import annotations
+
+import asyncio
+
+from console.comparison import Past
+from console.tui.screens.compare import CompareScreen
+from console.tui.screens.source_screen import SourceScreen
+from console.tui.widgets.progress import ProgressPane
+
+
+class Comparing(SourceScreen):
+    """The part of a screen that lays past runs over the present one."""
+
+    def on_progress_pane_comparing(self, event: ProgressPane.Comparing) -> None:
+        """Asks with which runs."""
+        self.run_worker(self._ask(), group="compare", exclusive=True, exit_on_error=False)
+
+    async def _ask(self) -> None:
+        from console import past_runs
+
+        found = await asyncio.to_thread(past_runs.found)
+        own = self.moment.run.run_id
+        chosen = [past.path for past in self.compared.pasts]
+        screen = CompareScreen([one for one in found if one.name != own], chosen)
+        self.app.push_screen(screen, self._have_chosen)
+
+    def _have_chosen(self, paths: tuple[str, ...] | None) -> None:
+        if paths is not None:
+            self.run_worker(self.compare_with(paths), group="compare", exclusive=True, exit_on_error=False)
+
+    async def compare_with(self, paths: tuple[str, ...]) -> None:
+        """Reads the logs, each in a thread, and shows each as soon as it is there; one that cannot be read is said."""
+        from console import past_runs
+
+        known = {past.path: past for past in self.compared.pasts}
+        pasts: list[Past] = []
+        for place, path in enumerate(paths):
+            past = known.get(path)
+            if past is None:
+                loading = f"reading {place + 1} of {len(paths)} …"
+                self.compared = self.compared.with_pasts(tuple(pasts), loading)
+                self.moved()
+                try:
+                    past = await asyncio.to_thread(past_runs.load, path)
+                except ValueError as error:
+                    self.say(str(error))
+                    continue
+            pasts.append(past)
+        self.compared = self.compared.with_pasts(tuple(pasts))
+        self.moved()
+
+    def on_progress_pane_racing(self, event: ProgressPane.Racing) -> None:
+        """Races the next ghost."""
+        self.compared = self.compared.next_ghost(self.moment.run)
+        ghost = self.compared.ghost(self.moment.run)
+        self.say("The run races nobody." if ghost is None else f"The run races {ghost.name}.")
+        self.moved()
