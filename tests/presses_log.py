@@ -69,14 +69,6 @@ async def _clear(desk: Desk) -> None:
     assert desk.pane("log").size.width < 110
 
 
-@key("line.give_up")
-async def _give_up(desk: Desk) -> None:
-    await lines(desk)
-    await desk.press("slash", *"line 7", "escape")
-    assert isinstance(desk.app.screen, RunScreen)
-    assert "line 38" in desk.text("log")
-
-
 @key("log.search")
 async def _search(desk: Desk) -> None:
     log = await lines(desk)

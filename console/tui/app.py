@@ -19,6 +19,7 @@ from console.source import Source, present_run
 from console.tui import keys
 from console.tui.bindings import whole_keymap
 from console.tui.moment import Moment, moment_of, same
+from console.tui.notices import Notices
 from console.tui.pager import page
 from console.tui.palette import Actions
 from console.tui.screens import questions
@@ -27,6 +28,7 @@ from console.tui.screens.help import HelpScreen
 from console.tui.screens.node import NodeScreen
 from console.tui.screens.run import RunScreen
 from console.tui.themes import DARK
+from console.tui.widgets.alerts import AlertsPane
 from console.tui.widgets.log import LogPane
 
 Factory = Callable[[], Source | Awaitable[Source]]
@@ -60,6 +62,7 @@ class ConsoleApp(App[int]):
         self._screen = RunScreen(read_only=read_only)
         self._moment = Moment(starting="starting …", read_only=read_only)
         self._work: Worker[None] | None = None
+        self.notices = Notices()
         self._leave_at_end = False
         self._leaving = False
         self.keymap: dict[str, str] = {}
@@ -113,6 +116,7 @@ class ConsoleApp(App[int]):
         if not self.is_running or (not force and same(moment, self._moment)):
             # Not running: the timer's last beat, or the source's end, after the panes are gone.
             return
+        self.notices.tell(self, self._moment, moment)
         self._moment = moment
         with self.batch_update():
             for screen in reversed(self.screen_stack):
@@ -220,6 +224,11 @@ class ConsoleApp(App[int]):
     def on_log_pane_paged(self, event: LogPane.Paged) -> None:
         """Somebody wants to read the whole log."""
         self.run_worker(page(self, self._source, event), group="pager", exclusive=True, exit_on_error=False)
+
+    def on_alerts_pane_muted(self, event: AlertsPane.Muted) -> None:
+        """The bell off or on."""
+        self.notices.muted = not self.notices.muted
+        self.notify("Alerts ring no bell." if self.notices.muted else "Alerts ring the bell again.", timeout=3)
 
     # --- help and palette ------------------------------------------------------------------------------------------
 

@@ -129,6 +129,7 @@ CONTEXTS: Final = {
     "node": "In a node",
     "progress": "In Progress",
     "log": "In Log",
+    "alerts": "In Alerts",
     "app": "Everywhere",
 }
 """What the first part of a key's id means."""

@@ -20,15 +20,21 @@ class FilterPrompt(ModalScreen[str]):
         Binding("escape", "cancel", "cancel", id="prompt.filter_cancel", tooltip="Filter as before"),
     ]
 
-    def __init__(self, typed: str, placeholder: str, judge: Callable[[str], tuple[str, bool]]) -> None:
-        """`judge` applies what is typed so far, and returns what it finds, or what is wrong with it and False."""
+    def __init__(
+        self, typed: str, placeholder: str, judge: Callable[[str], tuple[str, bool]], *, sign: str = "/"
+    ) -> None:
+        """`judge` applies what is typed so far, and returns what it finds, or what is wrong with it and False.
+
+        `sign` stands before it: one letter.
+        """
         super().__init__()
+        self._sign = sign
         self._typed, self._placeholder, self._judge = typed, placeholder, judge
 
     def compose(self) -> ComposeResult:
         """One line, and what it finds."""
         with Horizontal(classes="filter"):
-            yield Label("/", classes="slash")
+            yield Label(self._sign, classes="slash")
             yield Input(self._typed, placeholder=self._placeholder, compact=True, select_on_focus=False)
             yield Label("", id="found")
 

@@ -104,6 +104,14 @@ class RunScreen(Layout, Controls, Playback, Comparing):
         else:
             self.put_away()
 
+    def on_alerts_pane_chosen(self, event: AlertsPane.Chosen) -> None:
+        """Drills into the alert's node, or shows the run at its time."""
+        alert = event.alert
+        if event.moment or alert.node is None:
+            self.seek(alert.received, hold=True)
+        else:
+            self.app.push_screen(NodeScreen(alert.node, self.moment))
+
     def on_nodes_pane_opened(self, event: NodesPane.Opened) -> None:
         """Drills into a node."""
         self.app.push_screen(NodeScreen(event.node, self.moment))

@@ -1,61 +1,154 @@
-"""What a person should see: the alerts so far, the first failure on top."""
+"""What a person should see: the first failure, the alerts that go on, and those that are over."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar, Final
 
-from console import views
-from console.state import Alert, Run
-from console.tui.ink import Ink, Line, clean, fit, spread, wrap
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.reactive import reactive
+
+from console import alert_view, views
+from console.alert_view import Group
+from console.state import CRITICAL, INFO, WARNING, Alert, Run
+from console.tui.ink import Ink, Line, clean, fit, spread, width_of, wrap
 from console.tui.moment import Moment
 from console.tui.widgets.pane import Pane
 
 RECENT_S = 60.0
-"""How long an alert stays in the strip."""
+"""How long an alert that has no end stays in the strip."""
+MARKS: Final = {CRITICAL: ("✗", "bad"), WARNING: ("!", "warn"), INFO: ("i", "accent")}
+"""Mark and tone of a severity; they differ in shape too."""
 
 
 class AlertsPane(Pane):
-    """All alerts, the newest first."""
+    """A line a group of equal alerts; the one under the cursor in full. Enter goes to its node, `t` to its time."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "cursor(-1)", "up", show=False, id="alerts.up", tooltip="The alert above"),
+        Binding("down,j", "cursor(1)", "down", show=False, id="alerts.down", tooltip="The alert below"),
+        Binding("enter", "open", "its node", id="alerts.open", tooltip="The node that the alert is about"),
+        Binding("t", "moment", "its time", id="alerts.moment", tooltip="The run at the moment of the alert"),
+        Binding("m", "mute", "mute", id="alerts.mute", tooltip="No bell for alerts any more, or again"),
+    ]
+
+    cursor: reactive[int] = reactive(0, repaint=False, init=False)
+
+    class Chosen(Message):
+        """The operator wants to see the alert's node, or the run at its time."""
+
+        def __init__(self, alert: Alert, *, moment: bool) -> None:
+            super().__init__()
+            self.alert, self.moment = alert, moment
+
+    class Muted(Message):
+        """The operator turns the bell off or on."""
+
+    def __init__(self, name: str, *, classes: str | None = None) -> None:
+        super().__init__(name, classes=classes)
+        self._groups: Sequence[Group] = ()
+        self._of_line: list[int] = []
 
     def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
-        """The first failure in full, then a line an alert."""
+        """The first failure in full, then the groups, open ones first."""
         run = moment.run
-        self.border_title = f"5 Alerts · {len(run.alerts)}" if run.alerts else "5 Alerts"
-        if not run.alerts:
-            lost = _losses(run)
-            return (), lost or [((" Nothing to report.", "dim"),)]
-        lines: list[Line] = []
+        self._groups = alert_view.groups(run)
+        still = alert_view.open_count(run)
+        self.border_title = "5 Alerts" + (
+            f" · {still} open" if still else f" · {len(run.alerts)}" if run.alerts else ""
+        )
+        head: list[Line] = []
         if run.first_error is not None:
-            lines.append((("▌ first failure: ", "bad"), (_who(run.first_error), "strong")))
-            lines += [(("▌ ", "bad"), (part, "plain")) for part in wrap(clean(run.first_error.text), max(8, width - 3))]
-        for alert in reversed(run.alerts):
-            since = views.clock(max(0.0, alert.received - (run.started or 0.0)))
-            inks: list[Ink] = [
-                (f" {since} ", "faint"),
-                (f"{clean(alert.kind)} ", "warn"),
-                (f"{_who(alert)} ", "strong"),
-            ]
-            room = width - sum(len(text) for text, _ in inks)
-            lines.append((*inks, (fit(clean(alert.text), max(1, room)), "plain")))
-        return (), lines + _losses(run)
+            who = "" if run.first_error.node is None else f"node {run.first_error.node}"
+            head.append((("▌ first failure: ", "bad"), (who, "strong")))
+            parts = wrap(clean(run.first_error.text), max(8, width - 3))
+            head += [(("▌ ", "bad"), (part, "plain")) for part in parts[: max(1, height // 3)]]
+        lines: list[Line] = []
+        self._of_line = []
+        for place, group in enumerate(self._groups):
+            drawn = _drawn(group, moment, width, whole=self.has_focus and place == self.cursor)
+            lines += drawn
+            self._of_line += [place] * len(drawn)
+        if not run.alerts:
+            lines.append(((" Nothing to report.", "dim"),))
+        return head, lines + _losses(run)
+
+    def marked(self, place: int) -> bool:
+        """True for the lines of the cursor's group while the pane has the focus."""
+        return self.has_focus and place < len(self._of_line) and self._of_line[place] == self.cursor
+
+    def after_draw(self) -> None:
+        """Keeps the cursor on an alert that is there."""
+        if self.cursor >= len(self._groups):
+            self.set_reactive(AlertsPane.cursor, max(0, len(self._groups) - 1))
+
+    def action_cursor(self, by: int) -> None:
+        """Moves the cursor and keeps it in sight."""
+        self.cursor = max(0, min(len(self._groups) - 1, self.cursor + by))
+
+    def watch_cursor(self) -> None:
+        """Draws what is under it in full, and scrolls no further than needed."""
+        self.redraw()
+        mine = [place for place, group in enumerate(self._of_line) if group == self.cursor]
+        room = max(1, self.scrollable_content_region.height - len(self._head))
+        if mine and mine[0] < self.scroll_offset.y:
+            self.scroll_to(y=mine[0], animate=False)
+        elif mine and mine[-1] >= self.scroll_offset.y + room:
+            self.scroll_to(y=min(mine[0], mine[-1] - room + 1), animate=False)
+
+    def action_open(self) -> None:
+        """To the alert's node."""
+        self._choose(moment=False)
+
+    def action_moment(self) -> None:
+        """To the alert's time."""
+        self._choose(moment=True)
+
+    def _choose(self, *, moment: bool) -> None:
+        if self.cursor < len(self._groups):
+            self.post_message(self.Chosen(self._groups[self.cursor].first, moment=moment))
+
+    def action_mute(self) -> None:
+        """The bell off or on."""
+        self.post_message(self.Muted())
+
+    def on_click(self, event: events.Click) -> None:
+        """The first click chooses an alert, the second opens its node."""
+        offset = event.get_content_offset(self)
+        place = None if offset is None else self.on_line(offset.y)
+        if place is None or place >= len(self._of_line):
+            return
+        if self._of_line[place] == self.cursor and event.chain > 1:
+            self.action_open()
+        self.cursor = self._of_line[place]
+
+    def on_focus(self) -> None:
+        """The alert under the cursor is whole only with the focus."""
+        self.redraw()
+
+    def on_blur(self) -> None:
+        """See `on_focus`."""
+        self.redraw()
 
 
 class AlertStrip(Pane, can_focus=False):
     """One line under the header while there is something to say."""
 
     def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
-        """The failure that ended the run, else the newest alert while it is fresh."""
+        """The failure that ended the run, else the worst alert that goes on, else the newest while it is fresh."""
         alert = strip_alert(moment)
         if alert is None:
             return [()], ()
         run = moment.run
         first = alert is run.first_error
         text = f"{_who(alert)}: {clean(alert.text)}" if _who(alert) else clean(alert.text)
-        start: Line = (
-            (" ✗ first failure  " if first else " ! ", "chip-bad" if first else "chip-warn"),
-            (f" {text}", "strong"),
-        )
-        more = f"{len(run.alerts)} alerts · 5 shows them " if len(run.alerts) > 1 else "5 shows it "
+        mark, tone = MARKS.get(alert.severity, MARKS[WARNING])
+        chip = " ✗ first failure  " if first else f" {mark} "
+        start: Line = ((chip, f"chip-{'bad' if first else tone}"), (f" {text}", "strong"))
+        still = alert_view.open_count(run)
+        more = f"{still} open · 5 shows them " if still > 1 else "5 shows it "
         cut = fit(f" {text}", max(1, width - len(start[0][0]) - len(more) - 1)) if width > 60 else f" {text}"
         return [spread((start[0], (cut.rstrip(), "strong")), ((more, "dim"),), width)], ()
 
@@ -65,9 +158,13 @@ def strip_alert(moment: Moment) -> Alert | None:
     run = moment.run
     if run.first_error is not None and (not run.live or _fresh(run.first_error, moment.now)):
         return run.first_error
-    if run.alerts and run.live and _fresh(run.alerts[-1], moment.now):
-        return run.alerts[-1]
-    return None
+    if not run.live:
+        return None
+    newest = run.alerts[-1] if run.alerts else None
+    worst = next((group.first for group in alert_view.groups(run) if group.open), None)
+    if newest is not None and newest.cleared is None and _fresh(newest, moment.now):
+        return worst if worst is not None and worst.severity == CRITICAL else newest
+    return worst
 
 
 def _fresh(alert: Alert, now: float) -> bool:
@@ -76,6 +173,28 @@ def _fresh(alert: Alert, now: float) -> bool:
 
 def _who(alert: Alert) -> str:
     return "" if alert.node is None else f"node {alert.node}"
+
+
+def _drawn(group: Group, moment: Moment, width: int, *, whole: bool) -> list[Line]:
+    alert, run = group.first, moment.run
+    mark, tone = MARKS.get(alert.severity, MARKS[WARNING])
+    at = views.clock(max(0.0, alert.received - (run.started or 0.0)))
+    inks: list[Ink] = [(f" {mark} ", tone if group.open or not alert.id else "faint"), (f"{at} ", "faint")]
+    if group.open:
+        inks.append((f"for {views.clock(max(0.0, moment.now - alert.received))} ", tone))
+    elif group.cleared is not None:
+        inks.append((f"took {views.clock(group.cleared - alert.received)} ", "faint"))
+    inks.append((f"{clean(alert.kind)} ", tone if group.open else "dim"))
+    if group.about:
+        inks.append((f"{group.about} ", "strong"))
+    text = clean(alert.text)
+    room = max(1, width - width_of(tuple(inks)))
+    text_tone = "plain" if group.open or not alert.id else "dim"
+    if not whole or len(text) <= room:
+        return [(*inks, (fit(text, room), text_tone))]
+    indent = min(4, max(0, width - 9))
+    parts = wrap(text, max(8, width - indent))
+    return [tuple(inks), *(((" " * indent, "plain"), (part, text_tone)) for part in parts)]
 
 
 def _losses(run: Run) -> list[Line]:

@@ -19,7 +19,7 @@ from console.tui.ink import Line, clean
 from console.tui.log_rows import Place, Rows, failure_head, places, room_for, tag_width
 from console.tui.moment import Moment
 from console.tui.pattern import Pattern
-from console.tui.screens.typing_line import TypingLine
+from console.tui.screens.filter import FilterPrompt
 from console.tui.widgets.pane import Pane
 
 
@@ -249,32 +249,32 @@ class LogPane(Pane):
     def action_filter(self) -> None:
         """Asks which lines to show."""
         example = "words · node=3 · rank<8 · stderr · text~loss · ! | ( )"
-        self.app.push_screen(TypingLine("show", self._typed, example, self._filtered))
+        self.app.push_screen(FilterPrompt(self._typed, example, self._filtered))
 
-    def _filtered(self, typed: str) -> str:
+    def _filtered(self, typed: str) -> tuple[str, bool]:
         try:
             test = filters.parse(typed, FIELDS)
         except filters.Wrong as wrong:
-            return str(wrong)
+            return str(wrong), False
         self._typed, self._test = typed.strip(), test
         self.redraw()
-        return f"{len({id(place.row) for place in self._places})} rows" if typed.strip() else ""
+        return f"{len({place.key[0] for place in self._places})} rows" if typed.strip() else "", True
 
     def action_search(self) -> None:
         """Asks what to find."""
         typed = self._pattern.typed if self._pattern is not None else ""
-        self.app.push_screen(TypingLine("find", typed, "a regular expression; n and N go on", self._searched))
+        self.app.push_screen(FilterPrompt(typed, "a regular expression; n and N go on", self._searched, sign="?"))
 
-    def _searched(self, typed: str) -> str:
+    def _searched(self, typed: str) -> tuple[str, bool]:
         try:
             self._pattern = Pattern(typed) if typed else None
         except ValueError as wrong:
-            return str(wrong)
+            return str(wrong), False
         self._known = {}
         self.redraw()
         if self._pattern is None:
-            return ""
-        return self._pattern.wrong or f"{sum(self._known.values())} different lines"
+            return "", True
+        return self._pattern.wrong or f"{sum(self._known.values())} different lines", not self._pattern.wrong
 
     def action_clear(self) -> None:
         """Takes filter and search away; where there are none, the screen goes back."""

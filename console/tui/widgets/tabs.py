@@ -8,6 +8,7 @@ from typing import Final
 from textual import events
 from textual.reactive import reactive
 
+from console.alert_view import open_count
 from console.tui.ink import Ink, Line, cells, first_that_fits
 from console.tui.moment import Moment
 from console.tui.widgets.pane import Pane
@@ -23,7 +24,7 @@ class Tabs(Pane, can_focus=False):
 
     def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
         """All names, or their numbers and the current name where there is less room."""
-        alerts = len(moment.run.alerts)
+        alerts = open_count(moment.run) if moment.run.live else len(moment.run.alerts)
         names = [f"Alerts {alerts}" if name == "Alerts" and alerts else name for name in NAMES]
         full = tuple(ink for place, name in enumerate(names) for ink in self._tab(place, name, alerts))
         short = tuple(
