@@ -242,8 +242,11 @@ def _phases(setting: Setting) -> Iterator[PhasePrediction]:
             left -= taken
         if not taken:
             return
-        # Only a whole epoch ends with an evaluation.
+        # Only a whole epoch ends with an evaluation, and not one before `eval_from` but for the last.
         begun, whole = -(-taken // steps), taken // steps
+        last, eval_from = setting.profile.phases[-1].end_epoch - 1, setting.profile.run.eval_from
+        ended = range(phase.start_epoch, phase.start_epoch + whole)
+        evaluated = sum(epoch >= eval_from or epoch == last for epoch in ended)
         work_s = setting.work_s(phase.image_size, batch)
         compute_s = setting.compute_s(phase.image_size, batch)
         exposed_s = ring_s - software.overlap * min(ring_s, BACKWARD_SHARE * work_s)
@@ -271,7 +274,7 @@ def _phases(setting: Setting) -> Iterator[PhasePrediction]:
             loader_s=wait_s,
             bound=bound,
             train_s=taken * step_s + begun * epoch_start_s,
-            eval_s=whole * (_evaluation_s(setting, phase) + software.epoch_end_s),
+            eval_s=evaluated * _evaluation_s(setting, phase) + whole * software.epoch_end_s,
             checkpoint_s=whole / setting.profile.run.checkpoint_epochs * software.checkpoint_s,
             switch_s=_switch_s(setting, phase, steps, tuned),
         )
@@ -281,6 +284,8 @@ def _evaluation_s(setting: Setting, phase: Phase) -> float:
     images = -(-setting.val_images // setting.world_size)
     area = RECTANGLE if phase.rectangular else 1.0
     forward_s = images * setting.image_s(phase.image_size) * throughput.FORWARD_SHARE * area
+    if setting.profile.run.eval_flip:
+        forward_s *= 2
     decoded_s = setting.decoded_s(images * setting.gpus, phase)
     if setting.software.workers_start_s is None:
         return max(forward_s, decoded_s)

@@ -181,6 +181,10 @@ class RunKeys:
     batch_norm_group: int | None = None
     """Images that share batch statistics on one GPU (ghost batch norm); by default all of its batch."""
     checkpoint_epochs: int = 1
+    eval_from: int = 0
+    """The first epoch (from 0) that is evaluated; the last one is in any case. No target is reached before."""
+    eval_flip: bool = False
+    """Evaluate each picture and its mirror image, and take the mean of their scores; twice the time."""
     max_steps: int | None = None
 
 
@@ -273,6 +277,8 @@ class Profile:
             batch_norm_group=run.batch_norm_group,
             loader_workers=self.data.loader_workers,
             checkpoint_epochs=run.checkpoint_epochs,
+            eval_from=run.eval_from,
+            eval_flip=run.eval_flip,
             world_size=self.world_size,
             max_steps=run.max_steps,
         )
@@ -612,6 +618,8 @@ def _check(profile: Profile) -> None:
     _in(run.seed, int, lambda v: 0 <= v < 2**32, "run.seed", "0 to 4294967295")
     _in(run.max_restarts, int, lambda v: 0 <= v <= 100, "run.max_restarts", "0 to 100")
     _in(run.checkpoint_epochs, int, lambda v: 1 <= v <= 10_000, "run.checkpoint_epochs", "1 to 10000")
+    last = profile.phases[-1].end_epoch - 1
+    _in(run.eval_from, int, lambda v: 0 <= v <= last, "run.eval_from", f"0 to the last epoch, {last}")
     _in(run.momentum, float, lambda v: 0 <= v < 1, "run.momentum", "0 up to but not 1")
     _in(run.weight_decay, float, lambda v: 0 <= v < 1, "run.weight_decay", "0 up to but not 1")
     _in(run.label_smoothing, float, lambda v: 0 <= v < 1, "run.label_smoothing", "0 up to but not 1")

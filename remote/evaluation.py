@@ -1,4 +1,9 @@
-"""Accuracy over the held-out pictures: each counted once by exactly one rank."""
+"""Accuracy over the held-out pictures: each counted once by exactly one rank.
+
+All ranks take part, and the next training step waits for the figures: whether the target is reached, and so whether
+there is a next step, hangs on them. What can be done beside it is: the loader reads ahead for the next epoch as well as
+for the evaluation, the sums stay on the device, and the one place where the host waits for it is the end.
+"""
 
 from __future__ import annotations
 
@@ -33,29 +38,41 @@ class Metrics:
 
 
 @torch.inference_mode()
-def evaluate(learner: Learner, batches: Iterable[Batch], place: Place, progress: Callable[[int], None]) -> Metrics:
+def evaluate(
+    learner: Learner,
+    batches: Iterable[Batch],
+    place: Place,
+    progress: Callable[[int], None],
+    *,
+    flip: bool = False,
+) -> Metrics:
     """Metrics of the learner's judged net over the batches of all ranks. A collective: each rank brings its share.
 
-    `progress` is told, on rank 0, how many of its own pictures it has seen.
+    With `flip` a picture's scores are the mean of its own and its mirror image's. `progress` is told, on rank 0, how
+    many of its own pictures it has seen.
     """
     done, said = 0, 0.0
-    sums = torch.zeros(4, dtype=torch.float64, device=place.device)
+    sums = torch.zeros(3, dtype=torch.float64, device=place.device)
     net = learner.judged.eval()
     for pictures, labels in batches:
         if len(labels) == 0:
             continue
+        pictures = pictures.to(place.device, non_blocking=True)
         labels = labels.to(place.device, non_blocking=True)
         found = learner.scores(pictures)
+        if flip:
+            found = (found + learner.scores(pictures.flip(2))) / 2
         hits = found.topk(min(5, found.shape[1])).indices == labels[:, None]
         loss = functional.cross_entropy(found, labels, reduction="sum")
-        sums += torch.stack([torch.tensor(len(labels), device=place.device), hits[:, 0].sum(), hits.sum(), loss])
+        sums += torch.stack([hits[:, 0].sum(), hits.sum(), loss])
         done += len(labels)
         if place.rank == 0 and time.monotonic() - said > SAY_S:
             said = time.monotonic()
             progress(done)
     net.train()
-    dist.all_reduce(sums)
-    count, top1, top5, loss_sum = sums.tolist()
+    totals = torch.cat([sums, sums.new_tensor([done])])
+    dist.all_reduce(totals)
+    top1, top5, loss_sum, count = totals.tolist()
     if not count:
         return Metrics(None, None, None, 0)
     return Metrics(top1 / count, top5 / count, loss_sum / count, int(count))

@@ -72,6 +72,10 @@ class Recipe:
     """Loader processes a rank, which read ahead; 0 reads in the rank itself."""
     checkpoint_epochs: int = 1
     """Save after every so many epochs."""
+    eval_from: int = 0
+    """The first epoch that is evaluated; the last one is in any case."""
+    eval_flip: bool = False
+    """Evaluate with the mean of each picture's scores and its mirror image's."""
     world_size: int | None = None
     """Ranks that the phases' batch sizes are meant for, however many there are; None: those that the run began with."""
     max_steps: int | None = None

@@ -307,6 +307,10 @@ class Trainer:
             return
         steps = total_steps(recipe.phases, len(self.training), place.world_size)
         self.journal.emit(LogPrinted(text=f"the net learns by {self.learner.described()}", rank=0))
+        if recipe.eval_flip:
+            self.journal.emit(
+                LogPrinted(text="evaluates with the mean of each picture's scores and its mirror image's", rank=0)
+            )
         device = torch.cuda.get_device_name(place.device) if place.device.type == "cuda" else ""
         self.journal.emit(
             TrainingStarted(
@@ -366,7 +370,7 @@ class Trainer:
                     self.settle(pending)
                     self.save("stop")
                     return "finished"
-                if steps - at.epoch_step <= EVALUATION_AHEAD:
+                if steps - at.epoch_step <= EVALUATION_AHEAD and self.is_evaluated(at.epoch):
                     self.prepare_evaluation(phase)
                 began = time.perf_counter()
                 pictures, labels = next(batches)
@@ -454,29 +458,30 @@ class Trainer:
         """Evaluates, says the epoch, saves; True where the target is reached. The position is then the next epoch's."""
         recipe, at = self.recipe, self.at
         began = time.perf_counter()
-        found = self.evaluate(phase)
+        found = self.evaluate(phase) if self.is_evaluated(at.epoch) else None
+        eval_s = time.perf_counter() - began
         elapsed_s = self.clock.read()
-        metrics = {"top1": found.top1, "top5": found.top5}
+        metrics = {"top1": found.top1, "top5": found.top5} if found else {}
         if self.place.rank == 0:
             self.journal.emit(
                 EpochEnded(
                     epoch=at.epoch,
                     step=at.step,
                     elapsed_s=elapsed_s,
-                    top1=found.top1,
-                    top5=found.top5,
+                    top1=found.top1 if found else None,
+                    top5=found.top5 if found else None,
                     train_loss=at.loss_sum / at.loss_steps if at.loss_steps else None,
-                    val_loss=found.loss,
-                    val_images=found.images,
+                    val_loss=found.loss if found else None,
+                    val_images=found.images if found else None,
                     img_per_s=at.epoch_step * batch / at.epoch_train_s if at.epoch_train_s else None,
                     image_size=phase.image_size,
                     train_s=at.epoch_train_s,
-                    eval_s=time.perf_counter() - began,
+                    eval_s=eval_s if found else None,
                 )
             )
         reached = False
         if recipe.target_metric is not None and recipe.target_value is not None:
-            value = metrics[recipe.target_metric]
+            value = metrics.get(recipe.target_metric)
             reached = value is not None and value >= recipe.target_value
             if reached and self.place.rank == 0:
                 assert value is not None
@@ -496,6 +501,10 @@ class Trainer:
         self.meter.forget()
         return reached
 
+    def is_evaluated(self, epoch: int) -> bool:
+        """True but for the epochs before `eval_from`."""
+        return epoch >= self.recipe.eval_from or epoch + 1 == total_epochs(self.recipe.phases)
+
     def prepare_evaluation(self, phase: Phase) -> None:
         """Has the loader begin with its pictures, if it has not yet."""
         if self.coming is None:
@@ -513,7 +522,7 @@ class Trainer:
             self.journal.emit(EvaluationProgressed(epoch=epoch, done=done, total=total))
 
         assert self.coming is not None
-        found = evaluation.evaluate(self.learner, self.coming, place, progress)
+        found = evaluation.evaluate(self.learner, self.coming, place, progress, flip=self.recipe.eval_flip)
         self.coming = None
         return found
 
