@@ -137,7 +137,7 @@ class Learner:
                         loss = loss * (len(theirs) / len(labels))
                 scaled = self.scaler.scale(loss)
                 if last and computed is not None:
-                    scaled.register_hook(_at_the_end(computed))
+                    scaled.register_hook(at_the_end(computed))
                 scaled.backward()
             total += loss.detach()
         return total
@@ -208,7 +208,7 @@ class Learner:
             self.ema.load(state.get("ema"))
 
 
-def _at_the_end(computed: Callable[[], None]) -> Callable[[Tensor], None]:
+def at_the_end(computed: Callable[[], None]) -> Callable[[Tensor], None]:
     """A hook for a loss: has autograd call `computed` when its last kernel is in the stream.
 
     DDP asks autograd for the same, later, to wait for the other ranks; autograd calls in the order of asking. Other
