@@ -7,9 +7,9 @@ The net takes steps, and in the middle of each turn a checkpoint is made in one 
     beside       `remote.restoring.Restorer.save`: a copy, and a thread
     torch's      `torch.distributed.checkpoint.async_save` of the same state, without a sum
 
-"stood still" is what the call takes, "whole" until the file is there, where the steps of the turn are shorter. "turn" is the seconds of all the steps of a turn
-and the call by those of a turn without a checkpoint: 1 is a checkpoint for nothing. Where the cores are all busy with
-the training, as here, the writing takes its time from the steps in any case; on a GPU host it does not.
+"stood still" is what the call takes, "whole" the time until the file is there. "turn" is the seconds of a turn's steps
+and its call by those of a turn without a checkpoint: 1 is a checkpoint for nothing. Where the cores are all busy with
+the training, the writing takes its time from the steps in any case; on a GPU's host it need not.
 """
 
 from __future__ import annotations
