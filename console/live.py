@@ -17,7 +17,7 @@ from typing import Any
 
 import asyncssh
 
-from console import VERSION, budget, journal, orders, policy, state
+from console import VERSION, budget, journal, nccl, orders, policy, state
 from console.address import HostAddress
 from console.book import Book, Observer
 from console.charter import Charter
@@ -380,7 +380,7 @@ class LiveRun:
             recipe=profile.recipe(self._provider.data_dir(profile)),
             address=self._gang_addresses[node],
             max_restarts=profile.run.max_restarts,
-            env=dict(profile.run.env),
+            env=nccl.in_a_job(profile),
             lease_s=budget.lease_s(self.run, self.now(), profile.budget.lease_minutes),
             lease_end=self._provider.lease_end,
             lease_file=self._provider.lease_file,
