@@ -192,7 +192,7 @@ def _replay(words: list[str]) -> int:
     try:
         if options.tui:
             if not _terminal():
-                raise UsageError("--tui needs a terminal, and stdin and stdout are not both one")
+                raise UsageError("--tui needs a terminal: stdin and stdout are not both one, or TERM is dumb")
             from console.commands import replay_on_screen
 
             return replay_on_screen(options.replay, options.speed)
@@ -213,8 +213,9 @@ def _replay(words: list[str]) -> int:
 
 
 def _terminal() -> bool:
-    """True if the panes can be drawn and keys be read."""
-    return sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+    """True if the panes can be drawn and keys be read; a dumb terminal cannot place text."""
+    both = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
+    return both and os.environ.get("TERM") != "dumb"
 
 
 def _number(text: str, accepted: str) -> float:

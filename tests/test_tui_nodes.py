@@ -118,7 +118,7 @@ def test_a_cell_fills_its_columns_whatever_the_value(width: int) -> None:
             assert tone in ink.TONES
     assert cells.cell(metric("util"), Scale(0, 100), 97.0, 4) == (" 97 ", "heat-9")
     assert cells.cell(metric("temp"), Scale(30, 95, 80, 86), 91.0, 4) == (" 91 ", "heat-bad")
-    assert cells.cell(metric("util"), Scale(0, 100), 97.0, 4, stale=True) == (" 97 ", "faint")
+    assert cells.cell(metric("util"), Scale(0, 100), 97.0, 4, stale=True) == (" 97 ", "stale")
 
 
 # --- the pane --------------------------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from textual.screen import Screen
 from textual.worker import Worker, WorkerError
 
 from console.source import Source, present_run
-from console.tui import keys
+from console.tui import keys, themes
 from console.tui.bindings import whole_keymap
 from console.tui.moment import Moment, moment_of, same
 from console.tui.notices import Notices
@@ -27,7 +27,6 @@ from console.tui.screens.dialog import Dialog
 from console.tui.screens.help import HelpScreen
 from console.tui.screens.node import NodeScreen
 from console.tui.screens.run import RunScreen
-from console.tui.themes import DARK
 from console.tui.widgets.alerts import AlertsPane
 from console.tui.widgets.log import LogPane
 
@@ -54,8 +53,9 @@ class ConsoleApp(App[int]):
 
     def __init__(self, source: Source | Factory, *, read_only: bool = False) -> None:
         super().__init__()
-        self.register_theme(DARK)
-        self.theme = DARK.name
+        for theme in themes.ALL:
+            self.register_theme(theme)
+        self.theme = themes.fitting(self.console.color_system).name
         self._given = source
         self._read_only = read_only
         self._source: Source | None = None
@@ -76,7 +76,7 @@ class ConsoleApp(App[int]):
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """The colours that Textual's own themes do not have."""
-        return DARK.variables
+        return (themes.DARK if self.current_theme.dark else themes.LIGHT).variables
 
     def on_mount(self) -> None:
         """Paints, and only then gets the source: what it imports must not hold up the first picture."""

@@ -20,7 +20,8 @@ Ink = tuple[str, str]
 Line = tuple[Ink, ...]
 
 TONES: Final = (
-    *("plain", "dim", "faint", "strong", "good", "warn", "bad", "accent", "loss", "top5", "top1", "goal", "cursor"),
+    *("plain", "dim", "faint", "stale", "strong", "good", "warn", "bad", "accent"),
+    *("loss", "top5", "top1", "goal", "cursor"),
     *("eval-loss", "rate", "lr", "share", "ghost", "past-0", "past-1", "past-2", "past-3", "past-4"),
     *("chip-good", "chip-warn", "chip-bad", "chip-accent", "chip-dim"),
     *(f"heat-{step}" for step in range(HEATS)),

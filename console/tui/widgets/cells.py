@@ -24,17 +24,17 @@ def cell(metric: Metric, scale: Scale, value: float | None, width: int, *, stale
         return UNKNOWN.center(width), "faint"
     if metric.key == "throttle":
         word, letter, tone = THROTTLE[max(0, min(3, int(value)))]
-        return (word.center(width) if width > 3 else letter.ljust(width)), "faint" if stale else tone
+        return (word.center(width) if width > 3 else letter.ljust(width)), "stale" if stale else tone
     level = scale.level(value)
     if width > 3:
         text = said(metric, value).rjust(width - 1)[: width - 1] + " "
-        return text, "faint" if stale else f"heat-{level or scale.step(value)}"
+        return text, "stale" if stale else f"heat-{level or scale.step(value)}"
     # Two digits, so that neighbours stay apart: 99 stands for 100 too, which the node's own screen tells apart.
     if width == 3 and scale.high <= 100 and scale.low >= 0:
-        return f"{min(99.0, value):2.0f} ", "faint" if stale else f"heat-{level or scale.step(value)}"
+        return f"{min(99.0, value):2.0f} ", "stale" if stale else f"heat-{level or scale.step(value)}"
     glyph = eighth(scale.share(value))
     tone = level or f"spark-{scale.step(value)}"
-    return (glyph * max(1, width - 1)).ljust(width), "faint" if stale else tone
+    return (glyph * max(1, width - 1)).ljust(width), "stale" if stale else tone
 
 
 def legend(metric: Metric, scale: Scale) -> Line:

@@ -168,7 +168,7 @@ def _trend(node: Node, metric: Metric, scale: Scale, width: int, *, stale: bool)
     values = metric.past(node, width)
     last = values[-1] if values else None
     shares = [None if value is None else scale.share(_a_place(node, metric, value)) for value in values]
-    tone = "faint" if last is None or stale else f"spark-{scale.step(_a_place(node, metric, last))}"
+    tone = "faint" if last is None else "stale" if stale else f"spark-{scale.step(_a_place(node, metric, last))}"
     return trend(shares, width), tone
 
 
