@@ -321,11 +321,16 @@ def stages(run: Run) -> tuple[Stage, ...]:
     )
 
 
-def _stage_detail(node: Node) -> str:
+def stage_words(node: Node) -> str:
+    """How far the node is in its stage, in words: ``3/12 files``; empty where there is nothing to say."""
     if node.stage == "stage" and node.staging is not None:
-        return f"node {node.node}: {copying.words(node.staging)}"
+        return copying.words(node.staging)
     so_far = f"{count(node.stage_done)}/{count(node.stage_total)}" if (node.stage_total or 0) > 1 else ""
-    said = " ".join(part for part in (so_far, plain(node.stage_detail, 60)) if part)
+    return " ".join(part for part in (so_far, plain(node.stage_detail, 60)) if part)
+
+
+def _stage_detail(node: Node) -> str:
+    said = stage_words(node)
     return f"node {node.node}: {said}" if said else f"node {node.node}"
 
 

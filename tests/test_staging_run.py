@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +15,15 @@ from fake_bucket import FakeBucket
 from gang import picture_folder
 from openssh import Cluster
 
-from console import replay, report, state, views
+from console import copying, replay, report, state, views
+from console.events import Record
 from console.exits import Exit
 from console.fleet import provider_of
 from console.live import LiveRun
 from console.profile import Profile, ProfileError, parse
-from console.state import Node, Run
+from console.state import Node, Run, apply
+from remote.events import Event, StagingEnded, StagingProgressed
+from remote.partial import PIECE_BYTES, Partial
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -164,3 +169,76 @@ def test_mistakes_in_a_profile(source: str, target: str, sentence: str) -> None:
 def test_shapes_are_made_and_not_copied() -> None:
     with pytest.raises(ProfileError, match="the data set shapes is made on the hosts"):
         parse(small_run.profile().text.replace("[data]", '[data]\nstage_from = "/fsx/shapes"'), path=Path("mine.toml"))
+
+
+async def test_an_agent_that_is_killed_costs_only_what_was_on_its_way(tmp_path: Path, bucket: FakeBucket) -> None:
+    put(bucket, picture_folder(tmp_path / "pictures", 64, 16), "pictures")
+    bucket.put("pictures/other.bin", os.urandom(6 * PIECE_BYTES))
+    bucket.faults.bytes_per_s = 4e6
+    target = tmp_path / "target"
+    live = small_run.start(staged(small_run.profile(nodes=1, max_steps=2), "s3://sets/pictures", str(target)))
+    driving = asyncio.create_task(live.drive())
+    # A piece of one connection takes two seconds: some are whole now, and others on their way.
+    run = await small_run.until(
+        live, lambda run: any(node.staging and node.staging.done_bytes > 4.5 * PIECE_BYTES for node in run.nodes)
+    )
+    assert run.nodes[0].agent is not None
+    os.kill(run.nodes[0].agent.pid, signal.SIGKILL)
+    await driving
+    assert live.run.status == state.FAILED
+    assert "the agent" in live.run.reason
+    assert "died" in live.run.reason
+    # The kernel ends the copy with its agent.
+    assert small_run.none_left(tmp_path, 10) == {}
+    there = Partial(target / "other.bin", 6 * PIECE_BYTES, version(bucket, "pictures/other.bin"))
+    pieces = len(there.there)
+    there.close()
+    assert 1 <= pieces < 6
+
+    bucket.faults.bytes_per_s = None
+    reads = len(bucket.reads)
+    past = replay.fold(live.directory.journal)
+    again = LiveRun(live.profile, live.directory, provider_of(live.profile, live.directory), past)
+    again.resume()
+    await again.drive()
+    assert (again.run.status, again.run.exit_code) == (state.FINISHED, 0), again.run.reason
+    assert [key for key, _ in bucket.reads[reads:]].count("pictures/other.bin") == 6 - pieces
+
+
+def version(bucket: FakeBucket, key: str) -> str:
+    return str(bucket.client().head_object(Bucket=bucket.bucket, Key=key)["ETag"].strip('"'))
+
+
+def moved(activity: str, done: int, total: int | None, rate: float | None = None, left_s: float | None = None) -> Event:
+    return StagingProgressed(
+        source="/fsx", activity=activity, done_bytes=done, total_bytes=total, bytes_per_s=rate, left_s=left_s
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (moved("copy", 1_200_000_000, 8_400_000_000, 310e6, 23.4), "1.2 of 8.4 GB, 310 MB/s, 0:23 left"),
+        (moved("copy", 0, 150_000_000_000, 1.25e6, 120_000.0), "0 of 150 GB, 1.2 MB/s, 33:20:00 left"),
+        (moved("copy", 1234, None), "1.2 kB"),
+        (moved("verify", 500, 900), "500 of 900 B, verifies what is there"),
+        (moved("list", 0, None), "looks what is there"),
+        (moved("wait", 0, None), "another node that shares its folder copies it"),
+        (moved("renew", 5, 9), "waits for the laptop: its addresses have expired"),
+    ],
+)
+def test_how_far_it_is_in_words(said: StagingProgressed, words: str) -> None:
+    assert copying.words(said) == words
+    run = apply(Run(), Record(received=1.0, t=1.0, event=said, node=0, offset=0))
+    assert views.stages(run)[0].detail == f"node 0: {words}"
+
+
+def test_the_slowest_host_is_named() -> None:
+    run = Run()
+    for node, done in ((0, 900), (1, 200), (2, 500)):
+        run = apply(run, Record(received=1.0, t=1.0, event=moved("copy", done, 1000), node=node, offset=0))
+    assert views.stages(run)[0].detail == "node 1: 0.2 of 1 kB"
+    for node in (0, 2):
+        ended = StagingEnded(source="/fsx", files=1, total_bytes=1000, fetched_bytes=1000, seconds=1.0)
+        run = apply(run, Record(received=2.0, t=2.0, event=ended, node=node, offset=1))
+    assert (views.stages(run)[0].nodes_done, views.stages(run)[0].nodes) == (2, 3)

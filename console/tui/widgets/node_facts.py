@@ -56,7 +56,7 @@ def _facts(node: Node, moment: Moment, width: int) -> list[Line]:
     mark, tone = marks.node_mark(node.status)
     stage = ""
     if node.stage:
-        stage = f"{node.stage} {views.count(node.stage_done)}/{views.count(node.stage_total)} {node.stage_detail}"
+        stage = f"{node.stage} {views.stage_words(node)}"
     agent, sample = node.agent, node.sample
     silent = views.stale_s(node, moment.now)
     deadline = node.lease_deadline_t

@@ -194,14 +194,14 @@ def _launching(node: Node, room: int) -> list[Ink]:
     if not node.stage:
         return [(node.status, "dim")]
     name = fit(clean(node.stage), min(12, max(4, room - 8)))
-    total, detail = node.stage_total, clean(node.stage_detail)
+    total, detail, words = node.stage_total, clean(node.stage_detail), views.stage_words(node)
     if total is not None and node.stage_done >= total:
         count = f"{views.count(total)} " if total > 1 else ""
         return [(name + " ", "good"), (f"✓ {count}{detail}", "dim")]
     if total is None or total < 2:
         # Nothing to measure: words say more than an empty bar.
-        return [(name + " ", "accent"), (detail or "…", "plain")]
-    figures = f" {views.count(node.stage_done)}/{views.count(total)} {detail}"
+        return [(name + " ", "accent"), (words or "…", "plain")]
+    figures = f" {words}"
     length = max(0, min(20, room - cells(name) - 2 - cells(figures)))
     return [(name + " ", "accent"), *bar(node.stage_done / total, length), (figures, "dim")]
 
