@@ -154,6 +154,8 @@ class Node:
     """EC2 has said that it will take the instance back."""
     replacement: str = ""
     """Another host for this place is ``ordered`` or ``ready``; empty where nobody asked for one."""
+    processes: re.ProcessesSampled | None = None
+    """The busiest of the run's."""
     faults: tuple[Fault, ...] = ()
     """Of its GPUs, the newest last; a few."""
     billing: tuple[Billing, ...] = ()
@@ -948,6 +950,11 @@ def _sampled(run: Run, record: Record, event: re.HostSampled) -> Run:
         util_sum=node.util_sum + (util or 0.0),
         util_count=node.util_count + (util is not None),
     )
+
+
+@_arm(re.ProcessesSampled)
+def _processes_sampled(run: Run, record: Record, event: re.ProcessesSampled) -> Run:
+    return _on_node(run, record, processes=event)
 
 
 @_arm(re.XidReported)

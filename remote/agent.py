@@ -39,6 +39,7 @@ from remote.events import (
     LeaseExpired,
     LeaseMoved,
     LogPrinted,
+    ProcessesSampled,
     SpotNoticed,
     TrainerEnded,
     TrainerStarted,
@@ -50,7 +51,7 @@ from remote.journal import JOURNAL, Journal
 from remote.lease import Lease
 from remote.notice import METADATA_URL, Notices
 from remote.output import OutputReader
-from remote.processor import MachineMeter, ShareMeter, boot_id, memory_mib
+from remote.processor import MachineMeter, ProcessMeter, ShareMeter, boot_id, memory_mib
 
 COMMANDS = "commands.jsonl"
 LOCK = "agent.lock"
@@ -65,6 +66,8 @@ HOST_PID = "FASTCONSOLE_HOST_PID"
 
 _TICK_S = 0.1
 _SAMPLE_S = 1.0
+_PROCESSES_S, _PROCESSES = 10.0, 8
+"""How often so many of the busiest processes are told: finding them reads a file a thread."""
 _CHECKPOINT_GRACE_S = 10.0
 """How long the gang has for a checkpoint once the lease has passed."""
 _KILL_GRACE_S = 2.0
@@ -143,6 +146,8 @@ class Agent:
         self._leaving = ""
         self._notices = Notices(os.environ.get(METADATA_URL, job.metadata_url))
         self._noticed: float | None = None
+        self._processes = ProcessMeter(self._own_processes if job.embedded else lambda: [os.getpid()])
+        self._processes_at = float("-inf")
         if job.embedded:
             self._meter: ShareMeter | MachineMeter = ShareMeter(self._own_processes, job.embedded)
         else:
@@ -402,6 +407,18 @@ class Agent:
     def _sample(self) -> None:
         cpu, used, total = self._meter.read()
         self._journal.emit(HostSampled(cpu_util_pct=cpu, mem_used_mib=used, mem_total_mib=total, **self._gpus.read()))
+        if time.monotonic() - self._processes_at >= _PROCESSES_S:
+            self._processes_at = time.monotonic()
+            busiest = self._processes.read(_PROCESSES)
+            if busiest:
+                self._journal.emit(
+                    ProcessesSampled(
+                        pids=tuple(one.pid for one in busiest),
+                        names=tuple(one.name for one in busiest),
+                        cpu_pct=tuple(round(one.cpu_pct, 1) for one in busiest),
+                        mem_mib=tuple(round(one.mem_mib, 1) for one in busiest),
+                    )
+                )
         for fault in self._gpus.xids():
             self._journal.emit(XidReported(gpu=fault.gpu, xid=fault.xid))
 

@@ -158,6 +158,19 @@ class HostSampled(Event):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessesSampled(Event):
+    """The run's busiest processes on the host, every ten seconds, the busiest first; the lists are of one length."""
+
+    pids: tuple[int, ...]
+    names: tuple[str, ...]
+    """The kernel's, at most 15 characters."""
+    cpu_pct: Numbers
+    """Since the last such record; 100 is one core."""
+    mem_mib: Numbers
+    """Resident, what files back included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class XidReported(Event):
     """The NVIDIA driver reported a fault of a GPU; NVIDIA's table of Xid errors says what `xid` means."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 MIB = 1024 * 1024
@@ -111,3 +112,53 @@ class ShareMeter:
             return None
         seconds = (int(stat[11]) + int(stat[12])) / os.sysconf("SC_CLK_TCK")
         return seconds, (int(statm[1]) - int(statm[2])) * os.sysconf("SC_PAGE_SIZE") / MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What a process took since the last look."""
+
+    pid: int
+    name: str
+    """The kernel's, at most 15 characters."""
+    cpu_pct: float
+    """100 is one core."""
+    mem_mib: float
+    """Resident, what files back included."""
+
+
+class ProcessMeter:
+    """The busiest of some processes and all below them."""
+
+    def __init__(self, roots: Callable[[], list[int]]) -> None:
+        """`roots()` names the processes now."""
+        self._roots = roots
+        self._spent: dict[int, float] = {}
+        self._at = time.monotonic()
+
+    def read(self, count: int) -> list[Process]:
+        """The `count` that took most of the processors since the last look, the busiest first; none at the first."""
+        now = time.monotonic()
+        passed, self._at = now - self._at, now
+        before, self._spent = self._spent, {}
+        found: list[Process] = []
+        for pid in dict.fromkeys(one for root in self._roots() for one in descendants(root)):
+            one = self._look(pid)
+            if one is None:
+                continue
+            name, seconds, mem_mib = one
+            self._spent[pid] = seconds
+            if pid in before and passed > 0:
+                found.append(Process(pid, name, 100 * max(0.0, seconds - before[pid]) / passed, mem_mib))
+        return sorted(found, key=lambda process: -process.cpu_pct)[:count]
+
+    @staticmethod
+    def _look(pid: int) -> tuple[str, float, float] | None:
+        """(name, CPU seconds so far, resident MiB): proc(5), fields 2, 14, 15 and 24 of ``stat``."""
+        try:
+            head, _, rest = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")
+            fields = rest.split()
+            seconds = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+            return head.partition("(")[2], seconds, int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / MIB
+        except (OSError, IndexError, ValueError):
+            return None

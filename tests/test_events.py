@@ -32,6 +32,7 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
         float | None: st.none() | NUMBERS,
         str | None: st.none() | TEXTS,
         tuple[str, ...]: st.lists(TEXTS, max_size=3).map(tuple),
+        tuple[int, ...]: st.lists(st.integers(0, 10**9), max_size=9).map(tuple),
         tuple[str | None, ...]: st.lists(st.none() | TEXTS, max_size=9).map(tuple),
         tuple[float | None, ...]: st.lists(st.none() | NUMBERS, max_size=9).map(tuple),
     }[hint]

@@ -7,12 +7,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from remote.control import CONTROL, Wish, WishReader, write_wish
-from remote.processor import MachineMeter, ShareMeter, boot_id, descendants, memory_mib
+from remote.processor import MachineMeter, ProcessMeter, ShareMeter, boot_id, descendants, memory_mib
 
 ROOT = Path(__file__).parent.parent
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
@@ -122,6 +123,40 @@ def test_a_host_that_idles_takes_nothing() -> None:
 
 def test_a_host_with_no_processes_says_nothing() -> None:
     assert ShareMeter(list, 2).read() == (None, None, None)
+
+
+# --- processes -------------------------------------------------------------------------------------------------------
+
+
+def test_the_busiest_process_is_first_and_at_most_so_many_are_told() -> None:
+    spin = "import sys\nprint(1, flush=True)\nwhile True: pass"
+    idle = "import sys, time\nprint(1, flush=True)\ntime.sleep(600)"
+    with ExitStack() as stack:
+        started = []
+        for program in (spin, idle, idle):
+            process = stack.enter_context(subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE))
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            process.stdout.readline()
+            started.append(process.pid)
+        meter = ProcessMeter(lambda: started)
+        assert meter.read(2) == [], "nothing is known of a time that has not passed"
+        used = Path(f"/proc/{started[0]}/stat").read_text().split()[13]
+        while Path(f"/proc/{started[0]}/stat").read_text().split()[13] == used:
+            pass
+        first, second = meter.read(2)
+        assert first.pid == started[0]
+        assert first.cpu_pct > 0 == second.cpu_pct
+        assert first.name.startswith("python")
+        assert 1 < first.mem_mib < 200
+
+
+def test_a_process_that_is_gone_is_left_out() -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    meter = ProcessMeter(lambda: [gone.pid])
+    meter.read(8)
+    assert meter.read(8) == []
 
 
 # --- what the agent asks of the ranks ---------------------------------------------------------------------------------

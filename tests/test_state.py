@@ -231,3 +231,10 @@ def test_an_xid_is_kept_on_its_node_and_raised() -> None:
     assert [(fault.gpu, fault.xid, fault.received) for fault in run.nodes[1].faults] == [(3, 79, START_T + 5)]
     assert run.alerts[-1].text == "GPU 3: the driver reports Xid 79"
     assert run.alerts[-1].node == 1
+
+
+def test_a_nodes_busiest_processes_are_the_last_that_were_told() -> None:
+    said = [re.ProcessesSampled(pids=(pid,), names=("python",), cpu_pct=(99.0,), mem_mib=(None,)) for pid in (7, 8)]
+    run = folded([Record(START_T, START_T, created()), *(Record(START_T, START_T, one, 1, 0) for one in said)])
+    assert run.nodes[1].processes == said[1]
+    assert run.nodes[0].processes is None

@@ -413,6 +413,19 @@ async def test_a_nodes_screen_is_live_and_survives_every_size() -> None:
             assert max(map(ink.cells, lines)) <= size[0]
 
 
+async def test_a_nodes_busiest_processes_have_their_ranks() -> None:
+    records = gpu_records()
+    said = re.ProcessesSampled(
+        pids=(6011, 99), names=("pt_main\x1b[2J", "sshd"), cpu_pct=(187.4, None), mem_mib=(3072.0, None)
+    )
+    records.append(at(records[-1], said, 1))
+    async with desk(CannedSource(records), size=(120, 70)) as one:
+        await one.press("down", "enter")
+        shown = [line.split() for line in one.text("facts").splitlines()]
+        assert ["pt_main", "6011", "187", "%", "3.0", "G", "rank", "9"] in shown
+        assert ["sshd", "99", "—", "—"] in shown
+
+
 async def test_a_nodes_environment_is_the_profiles() -> None:
     first = created(2, 0)
     text = '[run.env]\nOMP_NUM_THREADS = "2"\nTOKEN = "…"\n'

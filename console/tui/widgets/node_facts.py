@@ -31,6 +31,7 @@ class FactsPane(Pane):
         lines += _facts(node, moment, width - 2)
         lines += node_gpus.lines(moment.run, node, on_gpus(moment.run), width - 2)
         lines += node_ranks.lines(moment.run, node, width - 2)
+        lines += node_ranks.processes(node, width - 2)
         lines += _environment(moment, width - 2)
         return (), [((" ", "plain"), *line) for line in lines]
 

@@ -1,4 +1,4 @@
-"""A node's ranks: where each is, and what its step went to."""
+"""A node's ranks: where each is, and what its step went to; and the processes that are busiest."""
 
 from __future__ import annotations
 
@@ -104,3 +104,20 @@ def bar(rank: Rank, width: int) -> Line:
             taken = end
     _, sign, tone = PARTS[-1]
     return (*inks, (sign * (width - taken), tone))
+
+
+def processes(node: Node, width: int) -> list[Line]:
+    """The busiest processes, each with the rank that it is; nothing before the host said any."""
+    said = node.processes
+    if said is None or not said.pids:
+        return []
+    ranks = {rank.pid: f"rank {rank.rank}" for rank in node.ranks}
+    table: list[Line] = [(), ((fit("process", 18) + right("pid", 8) + right("CPU", 8) + right("memory", 10), "dim"),)]
+    for pid, name, cpu_pct, mem_mib in zip(said.pids, said.names, said.cpu_pct, said.mem_mib, strict=False):
+        cpu = "—" if cpu_pct is None else f"{cpu_pct:.0f} %"
+        memory = "—" if mem_mib is None else f"{mem_mib / 1024:.1f} G"
+        rank = f"  {ranks[pid]}" if pid in ranks else ""
+        figures = right(cpu, 8) + right(memory, 10)
+        inks: list[Ink] = [(fit(clean(name), 18), "plain"), (right(str(pid), 8), "dim")]
+        table.append((*inks, (figures, "plain"), (rank, "dim")))
+    return table
