@@ -59,7 +59,10 @@ class Learner:
             # One program for each size of picture: what is general is slower, and there are few sizes.
             self.net = torch.compile(self.ddp, mode=recipe.compile, dynamic=False)
         self.optimizer = optimizer.make(self.model, recipe)
-        self.ema = Ema(self.model, recipe.ema_decay, recipe.ema_every) if recipe.ema_decay else None
+        self.ema: Ema | None = None
+        if recipe.ema_decay:
+            batch = min(phase.batch_size_per_gpu for phase in recipe.phases) * place.world_size
+            self.ema = Ema(self.model, recipe.ema_decay, recipe.ema_every, batch)
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=self.precision == torch.float16)
         self.loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
         self.mean = torch.tensor(MEAN, device=place.device).view(1, 3, 1, 1) * 255
@@ -109,6 +112,8 @@ class Learner:
         for module in self.model.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.reset_running_stats()
+        if self.ema is not None:
+            self.ema.forget()
 
     # --- steps ---
 
@@ -130,6 +135,9 @@ class Learner:
         total = torch.zeros((), device=self.place.device)
         for number, (some, theirs) in enumerate(zip(pictures.split(sizes), labels.split(sizes), strict=True), 1):
             last = number == len(sizes)
+            some = some.to(self.place.device, non_blocking=True)
+            if self.ema is not None:
+                self.ema.saw(some)
             with nullcontext() if last else self.ddp.no_sync():
                 with self.autocast():
                     loss: Tensor = self.loss(self.net(self.normalised(some)), theirs)
@@ -154,7 +162,7 @@ class Learner:
             self.ema.stepped()
 
     def normalised(self, pictures: Tensor) -> Tensor:
-        """uint8 [n, h, w, 3] on the host to float [n, 3, h, w] on the device, in channels_last."""
+        """uint8 [n, h, w, 3] on any device to float [n, 3, h, w] on the device, in channels_last."""
         moved = pictures.to(self.place.device, non_blocking=True).permute(0, 3, 1, 2)
         return (moved.float() - self.mean) / self.std
 
@@ -179,6 +187,9 @@ class Learner:
 
     def average_statistics(self) -> None:
         """Makes BatchNorm's running statistics the mean over the ranks: each has seen its own share of the pictures."""
+        if self.ema is not None:
+            with self.autocast():
+                self.ema.measure(lambda pictures: self.judged(self.normalised(pictures)))
         nets = [self.model] if self.ema is None else [self.model, self.ema.net]
         buffers = [buffer for net in nets for name, buffer in net.named_buffers() if "running" in name]
         if not buffers:
