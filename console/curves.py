@@ -1,8 +1,7 @@
 """A run's curves: what can be drawn, over which axis, thinned to what a plot can show. Pure.
 
-A day's run has 100,000 steps and more, a plot a few hundred dots across, and it is drawn twice a second. So means over
-8, 64, 512, … steps are kept beside the points (`_Levels`), grown as points come, and a plot reads the level that gives
-it a few entries a dot. They hold for every earlier state of the run too, because a `Series` only ever grows.
+A day's run has 100,000 steps and more, a plot a few hundred dots across, and it is drawn twice a second. So a plot
+reads the means over 8, 64, 512, … steps (`console.levels`) that give it a few entries a dot.
 """
 
 from __future__ import annotations
@@ -11,9 +10,10 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from console.ghost import Ghost
+from console.levels import FACTOR, levels_of
 from console.series import Series
 from console.state import Point, Run
 from remote.events import EpochEnded
@@ -33,13 +33,19 @@ EPOCH: Final = "epoch"
 TIME: Final = "time"
 AXES: Final = (STEP, EPOCH, TIME)
 
-_FACTOR: Final = 8
 _OF_POINT: Final[dict[str, Callable[[Point], float | None]]] = {
     LOSS: lambda point: point.loss,
-    RATE: lambda point: point.img_per_s if point.img_per_s > 0 else None,
+    RATE: lambda point: point.img_per_s or None,
     LR: lambda point: point.lr,
     SHARE: lambda point: point.peak_share,
 }
+_OF_POINTS: Final[dict[str, Callable[[list[Point]], list[Any]]]] = {
+    LOSS: lambda points: [point.loss for point in points],
+    RATE: lambda points: [point.img_per_s or None for point in points],
+    LR: lambda points: [point.lr for point in points],
+    SHARE: lambda points: [point.peak_share for point in points],
+}
+"""The same of many at once, without a call for each."""
 _OF_EPOCH: Final[dict[str, Callable[[EpochEnded], float | None]]] = {
     EVAL_LOSS: lambda epoch: epoch.val_loss,
     TOP5: lambda epoch: epoch.top5,
@@ -150,78 +156,6 @@ def extent(trace: Trace, axis: str) -> tuple[float, float] | None:
 # --- thinning --------------------------------------------------------------------------------------------------------
 
 
-class _Levels:
-    """Sums and counts of a metric over each full block of 8, 64, 512, … points."""
-
-    def __init__(self, points: Series[Point]) -> None:
-        self.points = points
-        self._of: dict[str, list[list[tuple[float, int]]]] = {}
-
-    def is_of(self, points: Series[Point]) -> bool:
-        """True where `points` is this sequence, longer or shorter, or begins as it does."""
-        return not len(points) or not len(self.points) or points[0] is self.points[0]
-
-    def follow(self, points: Series[Point]) -> None:
-        """Takes the points on; forgets what does not hold for them."""
-        if points.shares(self.points):
-            self.points = points if len(points) > len(self.points) else self.points
-            return
-        # Two sequences that began as one are equal up to somewhere.
-        low, high = 0, min(len(points), len(self.points))
-        while low < high:
-            middle = (low + high) // 2
-            if points[middle] is self.points[middle]:
-                low = middle + 1
-            else:
-                high = middle
-        for levels in self._of.values():
-            for depth, blocks in enumerate(levels):
-                del blocks[low // _FACTOR ** (depth + 1) :]
-        self.points = points
-
-    def level(self, metric: str, depth: int) -> list[tuple[float, int]]:
-        """The blocks of ``8 ** depth`` points, `depth` from 1."""
-        levels = self._of.setdefault(metric, [])
-        while len(levels) < depth:
-            levels.append([])
-        of_point = _OF_POINT[metric]
-        for place, blocks in enumerate(levels[:depth]):
-            if place == 0:
-                done = len(blocks) * _FACTOR
-                values = [of_point(point) for point in self.points[done : len(self.points) // _FACTOR * _FACTOR]]
-                for begin in range(0, len(values), _FACTOR):
-                    some = values[begin : begin + _FACTOR]
-                    if None in some:
-                        known = [value for value in some if value is not None]
-                        blocks.append((sum(known), len(known)))
-                    else:
-                        blocks.append((sum(some), _FACTOR))  # type: ignore[arg-type]
-            else:
-                below = levels[place - 1]
-                for begin in range(len(blocks) * _FACTOR, len(below) - _FACTOR + 1, _FACTOR):
-                    group = below[begin : begin + _FACTOR]
-                    blocks.append((sum([one for one, _ in group]), sum([count for _, count in group])))
-        return levels[depth - 1]
-
-
-_kept: list[_Levels] = []
-_KEPT: Final = 10
-"""The run on the screen and as many beside it as one can tell apart."""
-
-
-def _levels(points: Series[Point]) -> _Levels:
-    for place, held in enumerate(_kept):
-        if held.is_of(points):
-            if place:
-                _kept.insert(0, _kept.pop(place))
-            held.follow(points)
-            return held
-    made = _Levels(points)
-    _kept.insert(0, made)
-    del _kept[_KEPT:]
-    return made
-
-
 @dataclass(frozen=True, slots=True)
 class Thinned:
     """A curve as it is drawn."""
@@ -245,25 +179,26 @@ def thinned(trace: Trace, metric: str, axis: str, span: tuple[float, float], dot
     first = max(0, _place(points, on, span[0]) - 1)
     end = min(len(points), _place(points, on, span[1]) + 1)
     depth = 0
-    while (end - first) > 4 * dots * _FACTOR**depth:
+    while (end - first) > 4 * dots * FACTOR**depth:
         depth += 1
-    size = _FACTOR**depth
-    blocks = _levels(points).level(metric, depth) if depth else []
+    kept = levels_of(points).levels(metric, depth, _OF_POINTS[metric])
     scale = dots / ((span[1] - span[0]) or 1.0)
     xs: list[float] = []
     ys: list[float] = []
     total, count, bucket, x = 0.0, 0, None, 0.0
-    at = first // size * size if depth else first
+    at = first // FACTOR**depth * FACTOR**depth
     while at < end:
-        if depth and at + size <= len(points) and at // size < len(blocks):
-            value, said = blocks[at // size]
-            here = on.of_point(points[at + size // 2])
-            at += size
+        # Behind the last full block of this size there may be smaller ones.
+        while depth and at + FACTOR**depth > len(points):
+            depth -= 1
+        size = FACTOR**depth
+        here = on.of_point(points[at + size // 2])
+        if depth:
+            value, said = kept[depth - 1].sums[at // size], kept[depth - 1].counts[at // size]
         else:
             own = of_point(points[at])
             value, said = (own, 1) if own is not None else (0.0, 0)
-            here = on.of_point(points[at])
-            at += 1
+        at += size
         if not said:
             continue
         own_bucket = math.floor((here - span[0]) * scale)

@@ -31,7 +31,7 @@ import statistics
 import tomllib
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, Final
 
 from console import state, views
@@ -145,7 +145,7 @@ def _estimate(
 
 def _own_curve(run: Run, clock: _Clock, goal: views.Target, best: float) -> tuple[float, float | None] | None:
     values = [value for epoch in run.epochs if (value := _value(epoch, goal.metric)) is not None]
-    bests = [max(values[: place + 1]) for place in range(len(values))]
+    bests = list(accumulate(values, max))
     falls = [math.log((1 - one) / (1 - other)) for one, other in pairwise(bests) if one < 1 and other < 1]
     quickest = max(falls, default=0.0)
     if quickest <= 0 or len(falls) < 2 or goal.value >= 1:

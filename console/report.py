@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from console import events as ce
-from console import spending, views
+from console import ghost, spending, views
 from console.events import Record
 from console.exits import CUT_OFF, outcome
 from console.state import Run, alerts_since
@@ -88,6 +88,7 @@ def _how(run: Run, now: float) -> list[str]:
             both = _both(goal.cost_usd, goal.cost_on_demand_usd)
             if both:
                 lines += _labelled("cost to target", both)
+    lines += _race(run, now)
     spent = views.cost(run, now)
     both = _both(spent.billed_usd, spent.on_demand_usd)
     if both:
@@ -103,6 +104,21 @@ def _how(run: Run, now: float) -> list[str]:
         where = plain(saved.fetched, 60) if saved.fetched else f"on node {saved.node}"
         lines += _labelled("checkpoint", f"of step {count(saved.step)}, {saved.size_bytes / 1e6:,.1f} MB, {where}")
     return lines
+
+
+def _race(run: Run, now: float) -> list[str]:
+    """How the run stands against the record that it races, where it has one."""
+    record = ghost.default(run)
+    race = None if record is None else ghost.race(run, record, now)
+    if record is None or race is None:
+        return []
+    name, at = plain(race.ghost, 60), f"{metric_name(race.metric)} {percent(race.accuracy)}"
+    if race.ahead_s is None:
+        return _labelled("race", f"past the best of {name}, {at}")
+    lead = f"{ghost.lead_in_words(race.ahead_s)} of" if race.ahead_s >= 0.5 else ghost.lead_in_words(race.ahead_s)
+    lead = f"level with {name}" if lead.startswith("level") else f"{lead} {name}"
+    dollars = "" if race.ahead_usd is None else f", {ghost.money_in_words(race.ahead_usd)} on demand"
+    return _labelled("race", f"{lead}{dollars}, at {at}")
 
 
 def _both(billed_usd: float | None, on_demand_usd: float | None) -> str:

@@ -11,6 +11,7 @@ from test_ghost import epoch
 
 from console import curves
 from console.curves import EPOCH, LOSS, STEP, TIME, TOP5, Trace, thinned, value_at
+from console.levels import Levels, levels_of
 from console.series import Series
 from console.state import Point
 
@@ -67,11 +68,15 @@ def test_means_are_true_whatever_was_drawn_before(losses: list[float | None], do
         if drawn.ys:
             assert min(said) - 1e-9 <= min(drawn.ys)
             assert max(drawn.ys) <= max(said) + 1e-9
-        if len(steps) == len(other) and steps is other:
-            fresh = curves._Levels(steps)
-            depth = 1
-            kept = curves._levels(steps).level(LOSS, depth)[: len(steps) // 8]
-            assert kept == pytest.approx(fresh.level(LOSS, depth))
+        kept = levels_of(steps).levels(LOSS, 2, values)
+        for depth, (one, fresh) in enumerate(zip(kept, Levels(steps).levels(LOSS, 2, values), strict=True), start=1):
+            full = len(steps) // 8**depth
+            assert one.sums[:full] == pytest.approx(fresh.sums)
+            assert one.counts[:full] == fresh.counts
+
+
+def values(some: list[Point]) -> list[float | None]:
+    return [point.loss for point in some]
 
 
 def test_axes_agree_at_the_ends_of_epochs() -> None:

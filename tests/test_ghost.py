@@ -11,6 +11,7 @@ from run_story import Story, created, launched
 from console import ghost
 from console.ghost import Ghost, GhostMark
 from console.profile import Mark, RaceRecord
+from console.report import story
 from remote import events as re
 
 RECORD = RaceRecord(
@@ -231,3 +232,11 @@ def test_a_lead_in_words() -> None:
     assert ghost.money_in_words(56.444) == "$56.44 less"
     assert ghost.money_in_words(-3.1) == "$3.10 more"
     assert ghost.money_in_words(0.0) == "the same cost"
+
+
+def test_the_story_of_a_run_tells_the_race() -> None:
+    line = "race           0:48 behind fast.ai and DIU, 2018, $55.00 less on demand, at top-5 93.0 %"
+    assert line in story(until_epoch(LOG_8)[0])
+    assert "15:28 ahead of fast.ai and DIU, 2018" in story(until_epoch(ALIBABA)[0])
+    assert "level with fast.ai" in story(until_epoch(TABLE_16)[0])
+    assert "race  " not in story(racing((100, 0.2)).run)
