@@ -985,7 +985,11 @@ def _records_dropped(run: Run, record: Record, event: re.RecordsDropped) -> Run:
 
 @_arm(re.LogPrinted)
 def _log_printed(run: Run, record: Record, event: re.LogPrinted) -> Run:
-    return _log(run, record, event.text, rank=event.rank, stream=event.stream)
+    rank = event.rank
+    if rank is None and event.local_rank is not None and record.node is not None:
+        ranks = run.nodes[record.node].ranks
+        rank = next((one.rank for one in ranks if one.local_rank == event.local_rank), None)
+    return _log(run, record, event.text, rank=rank, stream=event.stream)
 
 
 # --- the gang --------------------------------------------------------------------------------------------------------

@@ -102,7 +102,7 @@ def _clock(node: Node, fresh: bool) -> Iterator[Symptom]:
 
 def _disk(run: Run, node: Node, fresh: bool) -> Iterator[Symptom]:
     sample = node.sample
-    free_mib = getattr(sample, "disk_free_mib", None)
+    free_mib = sample.disk_free_mib if sample else None
     # Embedded hosts share this laptop's disk, of which is told once.
     if free_mib is None or (run.created is not None and run.created.provider == "local"):
         return
@@ -111,7 +111,7 @@ def _disk(run: Run, node: Node, fresh: bool) -> Iterator[Symptom]:
 
 
 def _throttle(node: Node, fresh: bool) -> Iterator[Symptom]:
-    said = getattr(node.sample, "gpu_throttle", ()) if node.sample else ()
+    said = node.sample.gpu_throttle if node.sample else ()
     slow = [(gpu, reason) for gpu, text in enumerate(said) if (reason := _fault(text))]
     if not said:
         return
@@ -128,8 +128,7 @@ def _memory(node: Node, fresh: bool) -> Iterator[Symptom]:
     sample = node.sample
     if sample is None:
         return
-    remaps = getattr(sample, "gpu_row_remap", ())
-    errors = getattr(sample, "gpu_ecc_uncorrected", ())
+    remaps, errors = sample.gpu_row_remap, sample.gpu_ecc_uncorrected
     bad = {gpu: remap for gpu, remap in enumerate(remaps) if remap}
     for gpu, count in enumerate(errors):
         if count:

@@ -50,7 +50,7 @@ from remote.job import Job
 from remote.journal import JOURNAL, Journal
 from remote.lease import Lease
 from remote.notice import METADATA_URL, Notices
-from remote.output import OutputReader
+from remote.output import LOGS, OUTPUTS, OutputReader, RankPipes
 from remote.processor import MachineMeter, ProcessMeter, ShareMeter, boot_id, memory_mib
 
 COMMANDS = "commands.jsonl"
@@ -258,16 +258,19 @@ class Agent:
         env = {**os.environ, "PYTHONUNBUFFERED": "1", **self._job.env}
         if self._job.embedded:
             env.setdefault("OMP_NUM_THREADS", "1")
+        pipes = RankPipes(self._job.nproc_per_node)
         self._trainer = subprocess.Popen(
             [sys.executable, "-m", "remote.gang", str(self._folder), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            env=env,
+            env={**env, OUTPUTS: pipes.spoken},
+            pass_fds=pipes.inherited,
         )
+        pipes.close_writing()
         self._killed = None
-        self._output = OutputReader(self._trainer, self._journal)
+        self._output = OutputReader(self._trainer, self._journal, pipes, self._folder / LOGS)
         self._journal.emit(TrainerStarted(attempt=self._attempt, pid=self._trainer.pid))
         return ""
 
@@ -404,9 +407,20 @@ class Agent:
 
     # --- telemetry ---
 
+    def _disk_free_mib(self) -> float | None:
+        try:
+            disk = os.statvfs(self._folder)
+        except OSError:
+            return None
+        return float(disk.f_bavail * disk.f_frsize >> 20)
+
     def _sample(self) -> None:
         cpu, used, total = self._meter.read()
-        self._journal.emit(HostSampled(cpu_util_pct=cpu, mem_used_mib=used, mem_total_mib=total, **self._gpus.read()))
+        free_mib = self._disk_free_mib()
+        gpus = self._gpus.read()
+        self._journal.emit(
+            HostSampled(cpu_util_pct=cpu, mem_used_mib=used, mem_total_mib=total, disk_free_mib=free_mib, **gpus)
+        )
         if time.monotonic() - self._processes_at >= _PROCESSES_S:
             self._processes_at = time.monotonic()
             busiest = self._processes.read(_PROCESSES)

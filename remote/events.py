@@ -155,6 +155,8 @@ class HostSampled(Event):
     """Rows of memory that were replaced by spare ones, over the card's life."""
     gpu_row_remap: tuple[str | None, ...] = ()
     """``pending`` where the card wants a reset to replace a row, ``failed`` where no spare one is left, else empty."""
+    disk_free_mib: float | None = None
+    """Where the run's folder is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +239,8 @@ class LogPrinted(Event):
     text: str
     rank: int | None = None
     stream: str = "stdout"
+    local_rank: int | None = None
+    """Whose pipe it came through; which rank of the gang that is, its ``RankStarted`` says."""
 
 
 # --- the gang --------------------------------------------------------------------------------------------------------

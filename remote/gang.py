@@ -15,6 +15,7 @@ import logging
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from remote.events import RankFailed, StageProgressed, TrainerRestarted
 from remote.job import Job
 from remote.journal import JOURNAL, Journal
 from remote.lineage import end_with_parent
+from remote.output import speak_through_pipes
 
 RENDEZVOUS_TIMEOUT_S = 300
 """How long the first nodes wait for the last one."""
@@ -59,7 +61,14 @@ def _rank(job_json: str, folder: str) -> int:
     """What each forked rank runs."""
     from remote import train
 
-    status = train.main(Job.from_json(job_json), Path(folder))
+    speak_through_pipes(int(os.environ["LOCAL_RANK"]))
+    try:
+        status = train.main(Job.from_json(job_json), Path(folder))
+    except Exception:
+        # torch would keep it in a file of the launcher's; the log is where one looks for it.
+        traceback.print_exc()
+        sys.stderr.flush()
+        raise
     if status:
         sys.exit(status)
     return status

@@ -273,6 +273,32 @@ def test_a_console_that_comes_back_goes_on_with_what_is_open() -> None:
     assert not one.open
 
 
+def test_what_a_gpu_says_of_itself() -> None:
+    """A card at its power cap is healthy; one that is too hot, or whose memory fails, is not."""
+    one = night()
+    fine = {"gpu_throttle": ("sw_power_cap", "gpu_idle", *[""] * 6), "gpu_row_remap": ("",) * 8}
+    one.pass_by(60, lambda second: sampled(one.steps(second), 1, **fine))
+    assert one.kinds == []
+    hot = {
+        "gpu_throttle": ("", "sw_power_cap+hw_thermal_slowdown", "hw_thermal_slowdown", *[""] * 5),
+        "gpu_row_remap": ("", "", "failed", *[""] * 5),
+        "gpu_ecc_uncorrected": (0.0, 3.0, *[0.0] * 6),
+        "disk_free_mib": 300.0,
+    }
+    one.pass_by(60, lambda second: sampled(one.steps(second), 1, **hot))
+    assert sorted((alert.id, alert.severity) for alert in one.open) == [
+        ("disk:1", "warning"),
+        ("memory:1", "critical"),
+        ("throttle:1", "warning"),
+    ]
+    said = {alert.kind: alert.text for alert in one.open}
+    assert said["throttle"].startswith("GPUs 1, 2 below full clocks (hw_thermal_slowdown)")
+    assert "GPU 2: no spare row is left, GPU 1: 3 uncorrectable errors" in said["memory"]
+    assert "300 MiB left" in said["disk"]
+    one.pass_by(20, lambda second: sampled(one.steps(second), 1, **fine))
+    assert not one.open
+
+
 # --- the state -------------------------------------------------------------------------------------------------------
 
 
