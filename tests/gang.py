@@ -117,6 +117,26 @@ def run(recipe: Recipe, root: Path, world_size: int, **options: Any) -> list[int
     return start(recipe, root, world_size, **options).join()
 
 
+def torchrun(arguments: list[str], folder: Path, timeout_s: float = 120) -> tuple[int | None, str]:
+    """torchrun itself, from a process that has torch imported already; its exit code and what it wrote on stderr."""
+    process = forks.Process(target=_torchrun, args=(arguments, folder))
+    process.start()
+    process.join(timeout_s)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    return process.exitcode, (folder / "stderr").read_text()
+
+
+def _torchrun(arguments: list[str], folder: Path) -> None:
+    from torch.distributed import run
+
+    out = os.open(folder / "stderr", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(out, 2)
+    os.environ["PYTHONPATH"] = str(Path(__file__).parent.parent)
+    run.main(arguments)
+
+
 def events(folder: Path) -> list[Event]:
     """What is in a node's journal."""
     path = folder / JOURNAL

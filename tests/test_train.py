@@ -6,8 +6,6 @@ import math
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -292,13 +290,9 @@ def test_by_hand_under_torchrun(folder, tmp_path):
         recipe=gang.recipe(folder, batch=6, epochs=1, max_steps=2),
     )  # fmt: skip
     (tmp_path / "job.json").write_text(job.to_json())
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    root = Path(learner.__file__).parent.parent
-    done = subprocess.run(
-        [*torchrun, "-m", "remote.train", str(tmp_path / "job.json"), str(tmp_path)],
-        env={**os.environ, "PYTHONPATH": str(root)}, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    arguments = ["--standalone", "--nproc-per-node=2", "-m", "remote.train", str(tmp_path / "job.json"), str(tmp_path)]
+    code, said = gang.torchrun(arguments, tmp_path)
+    assert code == 0, said
     assert len(losses(tmp_path)) == 2
     assert len(gang.said(tmp_path, RankStarted)) == 2
 
