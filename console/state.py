@@ -1125,6 +1125,8 @@ def _step_ended(run: Run, record: Record, event: re.StepEnded) -> Run:
 
 
 def _peak_share(run: Run, event: re.StepEnded) -> float | None:
+    """The model's own operations, forward and backward, over the data sheet's of all the gang's GPUs: model FLOPs
+    utilisation (MFU; Chowdhery et al. 2022, "PaLM", appendix B)."""
     training, phase = run.training, run.phase
     if training is None or phase is None or not phase.flops_per_image or not training.peak_flops:
         return None

@@ -179,20 +179,6 @@ def img_per_s(run: Run) -> float | None:
     return taken / inverse if inverse else None
 
 
-def peak_share(run: Run) -> float | None:
-    """Share of what its GPUs can do at most that the gang's training does now; None on CPUs and where it is unknown.
-
-    The model's own operations, forward and backward, over the data sheet's: what is called model FLOPs utilisation
-    (MFU; Chowdhery et al. 2022, "PaLM", appendix B).
-    """
-    training, phase, rate = run.training, run.phase, img_per_s(run)
-    if training is None or phase is None or rate is None:
-        return None
-    if phase.flops_per_image is None or not training.peak_flops or not training.world_size:
-        return None
-    return rate * phase.flops_per_image / (training.peak_flops * training.world_size)
-
-
 def schedule_left_s(run: Run, now: float) -> float | None:
     """Seconds to the schedule's end at the present rate, evaluations included.
 

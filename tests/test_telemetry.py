@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from run_story import launched, trained
 
-from console import views
+from console.events import Record
+from console.state import apply
 from remote import events as re
 
 
@@ -40,13 +41,9 @@ def test_the_share_of_the_devices_peak():
     assert run.training is not None
     assert run.phase is not None
     assert run.step is not None
-    assert views.peak_share(run) is None
-    rate = views.img_per_s(run)
-    assert rate is not None
-    run = replace(
-        run,
-        training=replace(run.training, world_size=4, peak_flops=989e12),
-        phase=replace(run.phase, flops_per_image=24.3e9 * 10_000 / rate),
-    )
-    assert views.peak_share(run) == pytest.approx(2500 * 24.3e9 / 989e12)
-    assert views.peak_share(replace(run, phase=replace(run.phase, flops_per_image=None))) is None
+    assert run.points[-1].peak_share is None
+    step = Record(t=run.last_step, received=run.last_step, node=0, event=replace(run.step, img_per_s=10_000.0))
+    on_gpus = replace(run, training=replace(run.training, world_size=4, peak_flops=989e12))
+    for flops, share in ((24.3e9, 2500 * 24.3e9 / 989e12), (None, None)):
+        told = apply(replace(on_gpus, phase=replace(run.phase, flops_per_image=flops)), step)
+        assert told.points[-1].peak_share == (None if share is None else pytest.approx(share))
