@@ -17,7 +17,7 @@ from console import metrics
 from console.metrics import Metric, Scale
 from console.state import Run
 from console.tui import marks
-from console.tui.ink import Ink, Line, Lines, clean, spread
+from console.tui.ink import Line, Lines, clean, spread
 from console.tui.moment import Moment, on_gpus
 from console.tui.screens.filter import FilterPrompt
 from console.tui.widgets import nodes_map, nodes_order, nodes_rows
@@ -71,6 +71,8 @@ class NodesPane(Pane):
         self._shown_nodes: Sequence[int] = ()
         self._grid: nodes_map.Grid | None = None
         """Where nodes are, while a map is shown."""
+        self._left: int | None = None
+        """The node that the cursor had to leave because a filter hides it."""
 
     # --- drawing ---------------------------------------------------------------------------------------------------
 
@@ -146,20 +148,29 @@ class NodesPane(Pane):
             cells = cells or sum(len(node.agent.gpu_names) if node.agent else 0 for node in run.nodes)
             what = f"hosts, {cells:,} GPUs" if cells else "hosts, GPU"
         title = f"1 Nodes · {count} {what}"
+        return Content(" · ".join([title, *self._choices(run, metric)])).markup
+
+    def _choices(self, run: Run, metric: Metric) -> list[str]:
+        """What was chosen to be seen, where it is not all, by node."""
+        choices: list[str] = []
         if self._order != "node" or self._backwards:
             by = metric.title if self._order == "metric" else self._order
-            title += f" · by {by}{' ↑' if self._backwards else ''}"
+            choices.append(f"by {by}{' ↑' if self._backwards else ''}")
         if self._filter:
-            title += f" · {len(self._shown_nodes)} of {count}: {clean(self._filter)}"
-        return Content(title).markup
+            choices.append(f"{len(self._shown_nodes)} of {len(run.nodes)}: {clean(self._filter)}")
+        return choices
 
     def _legend(self, run: Run, troubles: marks.Troubles, metric: Metric, scale: Scale, width: int) -> Line:
-        right: list[Ink] = []
-        if troubles.slow and not self._filter:
+        right: Line = ()
+        choices = [] if self.styles.border_top[0] else self._choices(run, metric)
+        if choices:
+            # Without a border there is no title to say it.
+            right = ((f"{' · '.join(choices)} ", "accent"),)
+        elif troubles.slow and not self._filter:
             slow = sorted(troubles.slow.values(), key=lambda one: -one.excess_s)
             words = ", ".join(f"{one.node} ({one.reason})" for one in slow[:3])
-            right = [(f"◂ all wait for node {words}{' …' if len(slow) > 3 else ''} ", "warn")]
-        return spread(((" ", "plain"), *legend(metric, scale)), tuple(right), width)
+            right = ((f"◂ all wait for node {words}{' …' if len(slow) > 3 else ''} ", "warn"),)
+        return spread(((" ", "plain"), *legend(metric, scale)), right, width)
 
     def marked(self, place: int) -> bool:
         """True for the cursor's row while the pane has the focus."""
@@ -167,8 +178,12 @@ class NodesPane(Pane):
         return self._grid is None and self.has_focus and place < len(order) and order[place] == self.cursor
 
     def after_draw(self) -> None:
-        """Keeps the cursor on a node that is shown."""
-        if self._shown_nodes and self.cursor not in self._shown_nodes:
+        """Keeps the cursor on a node that is shown, and takes it back to where it was once that is shown again."""
+        if self._left is not None and self._left in self._shown_nodes:
+            self.set_reactive(NodesPane.cursor, self._left)
+            self._left = None
+        elif self._shown_nodes and self.cursor not in self._shown_nodes:
+            self._left = self.cursor if self._left is None else self._left
             self.set_reactive(NodesPane.cursor, self._shown_nodes[0])
 
     # --- moving ----------------------------------------------------------------------------------------------------
@@ -186,6 +201,7 @@ class NodesPane(Pane):
 
     def watch_cursor(self) -> None:
         """Scrolls no further than needed."""
+        self._left = None
         order = self._shown_nodes
         line = order.index(self.cursor) if self.cursor in order else 0
         if self._grid is not None:
