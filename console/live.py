@@ -41,6 +41,7 @@ from console.exits import Exit
 from console.fleet import Provider, ProviderError
 from console.hosts import HostRefused, HostUnreachable
 from console.links import Links
+from console.log_keeper import LogKeeper
 from console.profile import Profile
 from console.receipt import receipt
 from console.replacements import Replacements
@@ -116,6 +117,7 @@ class LiveRun:
         self._book.observe(lambda before, after, record: self._changed.set())
         self._book.observe(self._charter.observe)
         self._watchman = Watchman(self._book, profile.alerts, directory.path)
+        self._log_keeper = LogKeeper(directory, self._watchman.tell)
 
     # --- what a screen sees (console.source.Source) ---
 
@@ -252,6 +254,7 @@ class LiveRun:
             await asyncio.gather(*beside, return_exceptions=True)
             await self._replacements.cancel()
             self._charter.cancel()
+            self._log_keeper.cancel()
             if self._courier is not None:
                 self._courier.cancel()
             if end is not None:
@@ -283,6 +286,7 @@ class LiveRun:
                 self._carry_out(decision)
             self._watchman.look(self.now())
             self._keeper.look(self._links.connections)
+            self._log_keeper.look(self._links.connections)
             self._charter.look(self._links.connections)
             self._send_addresses()
             self._hold_leases()
@@ -487,6 +491,7 @@ class LiveRun:
         """Ends what runs on the hosts, fetches what is there, gives the hosts back, and writes the last record."""
         self._links.send({"id": secrets.token_hex(6), "command": "kill"})
         await self._keeper.finish(self._links.connections, self._provider.disk)
+        await self._log_keeper.finish(self._links.connections, self._provider.disk, self.run.nnodes)
         self._links.send({"id": secrets.token_hex(6), "command": "end", "reason": end.status})
         # The agents say their last words and end, which ends the channels; one that does not must not keep the rest.
         await self._links.ended(_LAST_WORDS_S)
@@ -524,6 +529,7 @@ class LiveRun:
                 if whole:
                     self._book.take_lines(address.node, whole.split(b"\n"), offset)
         await self._keeper.finish({}, self._provider.disk)
+        await self._log_keeper.finish({}, self._provider.disk, self.run.nnodes)
         end = policy.salvaged(self.run)
         async for node, event in self._provider.give_back():
             # They ended when they last spoke, and not now that somebody looks; EC2 knows better.

@@ -1,7 +1,8 @@
 """A run's directory on the laptop: ``$XDG_STATE_HOME/fastconsole/runs/<run-id>/``, readable by its owner only.
 
 ``run.jsonl`` is the journal, ``fleet.json`` where the hosts are (written before the first of them is used),
-``key`` the run's own private key, ``checkpoints/`` what was fetched, ``receipt.json`` what it cost in the end.
+``key`` the run's own private key, ``checkpoints/`` and ``logs/node-NN/`` what was fetched, ``receipt.json`` what it
+cost in the end.
 ``console.lock`` is held by the console that drives the run.
 """
 
@@ -65,6 +66,11 @@ class RunDirectory:
     @property
     def checkpoints(self) -> Path:
         return self.path / "checkpoints"
+
+    @property
+    def logs(self) -> Path:
+        """What the ranks printed, whole: a folder a node."""
+        return self.path / "logs"
 
     @property
     def homes(self) -> Path:

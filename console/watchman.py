@@ -32,7 +32,7 @@ class Watchman:
         self._keys = keys
         self._directory = directory
         self._watch = Watch()
-        self._hooks = Hooks(keys, self._tell)
+        self._hooks = Hooks(keys, self.tell)
         book.observe(self._observe)
 
     def look(self, now: float) -> None:
@@ -83,5 +83,6 @@ class Watchman:
         profile = run.created.profile if run.created else ""
         self._hooks.send(Notice(run.run_id, profile, what, kind, severity, node, t, text))
 
-    def _tell(self, sentence: str) -> None:
+    def tell(self, sentence: str) -> None:
+        """A sentence of the console's own in the log."""
         self._book.witness(LogPrinted(text=sentence, stream="console"))
