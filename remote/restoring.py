@@ -21,6 +21,8 @@ from remote.journal import Journal
 from remote.place import Place
 from remote.snapshot import Snapshot
 
+STUCK_S = 60.0
+"""Half of the time after which a collective has lost a rank."""
 About = dict[str, Any]
 """What a checkpoint must have in common with the recipe to be continued by it: model, dataset, classes."""
 Learnt = dict[str, Any]
@@ -61,10 +63,13 @@ class Restorer:
     def save(self, at: Position, about: About, learnt: Learnt, reason: str) -> None:
         """Begins a checkpoint, on rank 0; a thread writes it while training goes on. A failure is said.
 
-        One at a time: where the one before is still being written, it is waited for.
+        One at a time: where the one before is still being written, it is waited for, but not for so long that the other
+        ranks would take this one for lost.
         """
         began = time.perf_counter()
-        self.finish()
+        if not self.finish(STUCK_S):
+            self._failed(at.step, OSError(f"the one before it is still being written after {STUCK_S:g} s"))
+            return
         try:
             copy = self._snapshot.take({"about": about, "position": asdict(at), **learnt})
         except MemoryError as error:
@@ -74,12 +79,13 @@ class Restorer:
         self._writer = threading.Thread(target=self._write, args=arguments, name="checkpoint")
         self._writer.start()
 
-    def finish(self, timeout_s: float | None = None) -> None:
-        """Waits for the checkpoint that is being written, if there is one."""
+    def finish(self, timeout_s: float | None = None) -> bool:
+        """Waits for the checkpoint that is being written, if there is one; False where it is not through by then."""
         if self._writer is not None:
             self._writer.join(timeout_s)
         if self._bug is not None:
             raise self._bug
+        return self._writer is None or not self._writer.is_alive()
 
     def _write(self, copy: Learnt, step: int, epoch: int, reason: str, began: float, waited_s: float) -> None:
         try:
