@@ -21,11 +21,14 @@ from console.events import HostConnected, HostFound, HostLost, HostRefused, Host
 from console.hosts import Channel, Code, connect, fingerprint, ship
 from console.hosts import HostRefused as Refused
 from console.hosts import HostUnreachable as Unreachable
+from console.journal import LINE_BYTES
 from console.state import Node
 from remote.events import StageProgressed
 
 _BACKOFF_S = (0.5, 8.0)
 """First and longest wait before a host is tried again."""
+_AT_ONCE = 100
+"""Lines that are folded before the event loop has its turn: 5 ms."""
 _STEADY_S = 10.0
 """A link that held for so long starts again with the first wait."""
 
@@ -148,15 +151,30 @@ class Links:
             self._send_again(node, channel)
             held = b""
             async for piece in channel.pieces():
-                whole, newline, held = (held + piece).rpartition(b"\n")
+                whole, newline, rest = piece.rpartition(b"\n")
                 if newline:
-                    self._book.take_lines(node, whole.split(b"\n"), offset)
+                    whole = held + whole
+                    await self._take(node, whole.split(b"\n"), offset)
                     offset += len(whole) + 1
+                    held = rest
+                else:
+                    held += rest
+                    if len(held) > LINE_BYTES:
+                        # No agent of ours writes such a line, and it may have no end.
+                        raise Unreachable(f"a line of its journal is longer than {LINE_BYTES >> 10} KiB")
             await channel.verdict()
         finally:
             self._channels.pop(node, None)
             self.connections.pop(node, None)
             connection.abort()
+
+    async def _take(self, node: int, lines: list[bytes], offset: int) -> None:
+        """Takes lines in, a handful at a time: a host that has much to tell must not hold up the screen's keys."""
+        for begin in range(0, len(lines), _AT_ONCE):
+            some = lines[begin : begin + _AT_ONCE]
+            self._book.take_lines(node, some, offset)
+            offset += sum(map(len, some)) + len(some)
+            await asyncio.sleep(0)
 
     def _shipped(self, address: HostAddress, done: int, total: int) -> None:
         # Every file would be a record; a quarter of them is progress enough.

@@ -15,6 +15,8 @@ _BEFORE_S: Final = 30.0
 _AFTER_S: Final = 10.0
 """A failure's own lines come so long before and after it: a traceback is printed when the failure is told already."""
 TRACEBACK: Final = "Traceback (most recent call last)"
+_FATAL: Final = "Fatal Python error"
+"""How faulthandler begins, which torch's ranks have for a signal that ends them."""
 _MOST: Final = 200
 """Lines of a traceback; a recursion's is a thousand, and the last ones tell."""
 
@@ -113,16 +115,16 @@ def failure_lines(run: Run) -> list[Entry]:
     near = [
         entry
         for entry in entries(run, first.node)
-        if entry.line.stream == "stderr"
-        and -_BEFORE_S <= entry.line.received - first.received <= _AFTER_S
-        and (first.rank is None or entry.rank in (first.rank, None))
+        if entry.line.stream == "stderr" and -_BEFORE_S <= entry.line.received - first.received <= _AFTER_S
     ]
-    begins = [place for place, entry in enumerate(near) if entry.line.text.startswith(TRACEBACK)]
+    # Its own words, where it had a pipe of its own; the launcher speaks beside it.
+    near = [entry for entry in near if first.rank is not None and entry.rank == first.rank] or near
+    begins = [place for place, entry in enumerate(near) if entry.line.text.startswith((TRACEBACK, _FATAL))]
     if not begins:
         return near[-3:]
     # From the first one on: an exception that came of another one has both. The last begins what failed in the end.
     end = begins[-1] + 1
-    while end < len(near) and near[end].line.text.startswith((" ", "\t")):
+    while end < len(near) and near[end].line.text.startswith((" ", "\t", "Current thread", "Thread 0x")):
         end += 1
     return near[begins[0] : end + 1][-_MOST:]
 

@@ -15,7 +15,8 @@ import selectors
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -28,6 +29,8 @@ LINES_PER_S = 50
 BURST_BYTES = 1 << 16
 BYTES_PER_S = 1 << 12
 """After a burst; a line each 20 ms of 80 letters."""
+LAST_LINES = 20
+"""Of a flood that is over, so many last lines are told after all: a traceback comes last."""
 FILE_BYTES = 16 << 20
 """Of a stream's file; a full one is kept as the one before."""
 FREE_BYTES = 512 << 20
@@ -144,7 +147,24 @@ class _Voice:
         self._said = 0
         self._bytes = float(BURST_BYTES)
         self._at = time.monotonic()
+        self._quiet = self._at
         self.held_back = 0
+        self.tail: deque[tuple[str, bytes]] = deque(maxlen=LAST_LINES)
+        """The last of those held back, with their stream: of a rank that fell, the last words are what one wants."""
+
+    def hold_back(self, name: str, lines: Sequence[bytes], now: float) -> None:
+        """Counts lines that are not told."""
+        self._quiet = now + 1.0
+        self.held_back += len(lines)
+        self.tail.extend((name, line[:LINE_BYTES]) for line in lines[-LAST_LINES:])
+
+    def is_quiet(self, now: float) -> bool:
+        """True where a flood is over: for a second nothing was held back."""
+        return self.held_back > 0 and now > self._quiet
+
+    def owe(self, size: int) -> None:
+        """Takes from the allowance what was told beyond it."""
+        self._bytes -= size
 
     def may_say(self, size: int, now: float) -> bool:
         """True if a line of so many bytes may be told now; it is counted where it may."""
@@ -233,7 +253,7 @@ class OutputReader:
         self._thread.join(2.0)
         with self._lock:
             for voice in {stream.voice for stream in self._streams}:
-                self._say_held_back(voice)
+                self._say_held_back(voice, last=True)
             return _shown(self._last["stderr"])[:400] or _shown(self._last["stdout"])[:400]
 
     def _read(self) -> None:
@@ -253,7 +273,9 @@ class OutputReader:
                 now = time.monotonic()
                 with self._lock:
                     for voice in {stream.voice for stream in self._streams}:
-                        if voice.silenced(now):
+                        if voice.is_quiet(now):
+                            self._say_held_back(voice, last=True)
+                        elif voice.silenced(now):
                             self._say_held_back(voice)
 
     def _end(self, stream: _Stream) -> None:
@@ -273,7 +295,7 @@ class OutputReader:
             if not self._say(stream, line, now):
                 # Of a flood the rest of the chunk is counted and not looked at, so that it costs the host no core.
                 rest = lines[place + 1 :]
-                stream.voice.held_back += len(rest)
+                stream.voice.hold_back(stream.name, rest, now)
                 self._last[stream.name] = next((one for one in reversed(rest) if one.strip()), line)[:LINE_BYTES]
                 return
 
@@ -299,18 +321,27 @@ class OutputReader:
         if voice.silenced(now):
             self._say_held_back(voice)
         if not voice.may_say(len(line), now):
-            voice.held_back += 1
+            voice.hold_back(stream.name, [line], now)
             return False
         text = _shown(line)
         if text.strip():
             self._journal.emit(LogPrinted(text=text, stream=stream.name, local_rank=voice.local_rank))
         return True
 
-    def _say_held_back(self, voice: _Voice) -> None:
-        if voice.held_back:
-            text = f"({voice.held_back} more lines within a second)"
-            voice.held_back = 0
+    def _say_held_back(self, voice: _Voice, *, last: bool = False) -> None:
+        """`last`: and tells the last of them, since no more come."""
+        if not voice.held_back:
+            return
+        tail = [(name, text) for name, line in voice.tail if (text := _shown(line)).strip()] if last else []
+        count = voice.held_back - len(tail)
+        voice.held_back = 0
+        voice.tail.clear()
+        if count:
+            text = f"({count} more lines within a second)"
             self._journal.emit(LogPrinted(text=text, stream="stderr", local_rank=voice.local_rank))
+        for name, text in tail:
+            voice.owe(len(text.encode()))
+            self._journal.emit(LogPrinted(text=text, stream=name, local_rank=voice.local_rank))
 
 
 def _who(voice: _Voice) -> str:

@@ -21,7 +21,16 @@ from remote import events as re
 from remote import output
 from remote.events import LogPrinted
 from remote.journal import Journal
-from remote.output import BURST_BYTES, BYTES_PER_S, LINE_BYTES, LINES_PER_S, OUTPUTS, OutputReader, RankPipes
+from remote.output import (
+    BURST_BYTES,
+    BYTES_PER_S,
+    LAST_LINES,
+    LINE_BYTES,
+    LINES_PER_S,
+    OUTPUTS,
+    OutputReader,
+    RankPipes,
+)
 
 ROOT = Path(__file__).parent.parent
 SPEAK = (
@@ -92,7 +101,8 @@ def test_a_rank_that_floods_hides_nobody_and_keeps_nobody(tmp_path: Path) -> Non
     lines = [text for text in told.of(0) if text.startswith("flood")]
     held_back = sum(int(text[1:].split()[0]) for text in told.of(0) if text.startswith("("))
     assert len(lines) + held_back == 100_000
-    assert len(lines) <= LINES_PER_S * (int(told.took_s) + 2)
+    assert len(lines) <= LINES_PER_S * (int(told.took_s) + 2) + LAST_LINES
+    assert lines[-LAST_LINES:] == [f"flood {number}" for number in range(100_000 - LAST_LINES, 100_000)]
     assert (told.folder / "local-rank-0.stdout.log").read_bytes().count(b"\n") == 100_000, "the file has all"
     assert told.took_s < 60
 
@@ -101,7 +111,7 @@ def test_the_journal_grows_by_bytes_too_and_a_long_line_is_cut(tmp_path: Path) -
     """Megabyte lines, 80 of them: each would pass as one line, together they are held to the allowance."""
     told = Told(tmp_path, ["\nfor i in range(80): sys.stdout.write(f'{i} ' + 'x' * 1_000_000 + '\\n')\nprint('end')"])
     assert max(len(text) for text in told.of(0)) == LINE_BYTES
-    most = BURST_BYTES + BYTES_PER_S * (told.took_s + 1)
+    most = BURST_BYTES + BYTES_PER_S * (told.took_s + 1) + LAST_LINES * LINE_BYTES
     assert sum(len(text) for text in told.of(0)) <= most + 200
     assert told.journal_bytes < 2 * most + 10_000
     assert told.last == "end"
