@@ -157,7 +157,8 @@ def _race(moment: Moment, width: int) -> Line:
     race = moment.race
     if race is None or race.ahead_s is None or width < 76:
         return ()
-    whose: Line = ((f" of {clean(race.ghost)}", "dim"),) if width >= 140 else ()
+    of = " of" if race.ahead_s >= 0.5 else ""
+    whose: Line = ((f"{of} {clean(race.ghost)}", "dim"),) if width >= 140 else ()
     return (*lead(race), *whose, ("   ", "plain"))
 
 
