@@ -20,8 +20,10 @@ passed since is taken off.
    of 2020) it would be wrong by up to four times, hence the factor of two.
 4. *Its own curve*, where nothing else is known: at the soonest, the error falls as quickly as it ever did from one
    evaluation to the next; at the latest, the schedule's end.
+5. *The schedule alone*, before two evaluations were better than the one before.
 
-No range is given where none of these has enough to go by. A range is no promise: a recipe may miss its target.
+No range is given where none of these has enough to go by, as before the first step. A range is no promise: a recipe may
+miss its target.
 """
 
 from __future__ import annotations
@@ -64,7 +66,7 @@ class Eta:
     high_s: float | None
     """None where nothing bounds it."""
     basis: str
-    """``the recipe's record``, ``the ghost's pace`` or ``its own curve``."""
+    """``the recipe's record``, ``the ghost's pace``, ``its own curve`` or ``its schedule``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +135,20 @@ def _estimate(
         if clock.done < late and first is not None and last is not None:
             return (first[0], last[1]), "the recipe's record"
     if best is None:
-        return None, ""
+        return _by_schedule(clock)
     if ghost is not None:
         whole_s, here_s = ghost.target_s(goal.metric, goal.value), ghost.reached_s(goal.metric, best)
         own_s = next(epoch.elapsed_s for epoch in run.epochs if _value(epoch, goal.metric) == best)
         if whole_s is not None and here_s and own_s and 1 / _LIKE <= own_s / here_s <= _LIKE:
             left_s = whole_s - here_s
             return (left_s * _PACE[0], left_s * _PACE[1]), "the ghost's pace"
-    return _own_curve(run, clock, goal, best), "its own curve"
+    curve = _own_curve(run, clock, goal, best)
+    return (curve, "its own curve") if curve is not None else _by_schedule(clock)
+
+
+def _by_schedule(clock: _Clock) -> tuple[tuple[float, float | None] | None, str]:
+    known = clock.total is not None and clock.until(clock.total) is not None
+    return ((0.0, None), "its schedule") if known else (None, "")
 
 
 def _own_curve(run: Run, clock: _Clock, goal: views.Target, best: float) -> tuple[float, float | None] | None:

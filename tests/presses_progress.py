@@ -23,7 +23,7 @@ async def curves(desk: Desk, *keys: str) -> ProgressPane:
 async def _view(desk: Desk) -> None:
     pane = await curves(desk)
     shown = desk.text("progress")
-    for name in ("loss", "top-5 and top-1", "img/s", "lr"):
+    for name in ("loss", "top-5, top-1", "img/s", "lr"):
         assert f"╭ {name}" in shown
     await desk.press("v", "v", "v")
     assert pane.look.view == "img/s"

@@ -125,12 +125,8 @@ def test_nothing_is_said_that_is_not_known() -> None:
     theirs = ghost.record_2018()
     assert eta(launched().run, 0.0, theirs) is None
     assert eta(training().run, 0.0, theirs) is None
-    # One evaluation has no pace of its own, and a ghost that was there a hundred times later is no guide.
-    assert eta(ended(training(), 0.3).run, 0.0, theirs) is None
     reached = ended(training(), 0.3, 0.5, 0.95)
     assert eta(reached.run, reached.t, theirs) is None
-    # It fell all the time.
-    assert eta(ended(training(), 0.5, 0.4, 0.3).run, 0.0) is None
     missed = ended(training(), 0.3, 0.5, 0.6, 0.6, 0.6, 0.6, 0.6, 0.6)
     assert eta(missed.run, missed.t) is None
     over = ended(training(), 0.3, 0.5, 0.6)
@@ -142,6 +138,23 @@ def _stopped() -> re.Event:
     from console import events as ce
 
     return ce.RunEnded(status="stopped", exit_code=5, reason="")
+
+
+def test_before_there_is_a_pace_the_schedule_alone_bounds_it() -> None:
+    # One evaluation has no pace of its own, and a ghost that was there a hundred times later is no guide; one that fell
+    # all the time has none either.
+    for values in ((0.3,), (0.5, 0.4, 0.3)):
+        said = eta(ended(training(), *values).run, 0.0, ghost.record_2018())
+        end = schedule_s(ended(training(), *values).run, 0.0)
+        assert said is not None
+        assert end is not None
+        assert said.basis == "its schedule"
+        assert (said.low_s, said.high_s) == (pytest.approx(9.3, abs=4), end[1])
+    story = training().hears(0, step(1), after_s=1)
+    early = eta(story.run, story.t)
+    assert early is not None
+    assert early.basis == "its schedule"
+    assert eta(ended(Story().says(created(profile_text="", target_value=0.9)), 0.3).run, 0.0) is None
 
 
 def test_without_a_schedule_there_is_a_least_and_no_most() -> None:

@@ -81,7 +81,7 @@ async def test_without_a_record_nobody_is_raced_and_the_time_left_is_said_or_is_
         left = eta.eta(run, one.source.now())
         assert left is not None
         assert figures.span_words(left.low_s, left.high_s) in shown
-    early = [record for record in scene("training") if not isinstance(record.event, re.EpochEnded)]
+    early = [record for record in scene("training") if not isinstance(record.event, (re.EpochEnded, re.StepEnded))]
     async with desk(CannedSource(early)) as one:
         assert "in —, not known yet" in one.text("progress")
         assert "93 % in —" in one.text("header")

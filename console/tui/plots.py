@@ -190,7 +190,7 @@ def chart_of(moment: Moment, look: Look, view: str, width: int) -> Chart:
             mean = max(mean, thin.steps)
     for metric in own.metrics():
         if metric in own_names:
-            names += [*([(" and ", "faint")] if names else []), (metric, _TONES[metric][0])]
+            names += [*([(", ", "faint")] if names else []), (metric, _TONES[metric][0])]
     notes = [] if mean == 1 else [f"mean of {mean} steps"]
     log = look.log and view in _LOGGED
     notes += ["log"] if log else []
