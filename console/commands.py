@@ -17,7 +17,8 @@ from console import budget, elsewhere, orders, replay, state, views
 from console.driving import drive
 from console.exits import Exit, exit_of
 from console.fleet import ProviderError, provider_of
-from console.profile import REDACTED, Profile, ProfileError, load, parse, safe_env
+from console.profile import Profile, ProfileError, load, parse
+from console.redaction import REDACTED, safe_env
 from console.rundir import RunDirectory, all_runs
 from console.sentences import CommandError, said, talk
 from console.state import Run

@@ -10,17 +10,16 @@ import difflib
 import re
 import stat
 import tomllib
-import types
-import typing
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from console import alert_keys, copying, renting
+from console import alert_keys, copying, keys, phases, redaction, renting
 from console.alert_keys import AlertKeys
+from console.redaction import REDACTED
 from remote.job import COMPILES, GRADIENT_PRECISIONS, OPTIMIZERS, PRECISIONS, TRAIN_IMAGES, Recipe
-from remote.schedule import SHAPES, Phase
+from remote.schedule import Phase
 
 PROVIDERS = ("aws", "local", "static")
 DATASETS = ("fashion-mnist", "imagefolder", "packed", "shapes")
@@ -28,30 +27,13 @@ MARKETS = ("on-demand", "spot", "spot-then-on-demand", "capacity-block", "reserv
 CONNECTS = ("public", "private", "elastic-ip", "bastion")
 ON_LOSS = ("end", "replace", "replace-on-demand", "shrink")
 METRICS = ("top1", "top5")
-NUMBER_END = 10**18
-"""Numbers of a profile lie below this, so that none of them can overflow where it is used."""
-REDACTED = "(redacted)"
 DATA_DIR = "~/.fastconsole/data"
 """Where data sets are, unless the profile says; a provider may have a better place."""
 
 WITHOUT_BF16 = ("P100", "T4", "V100")
 """GPUs that train without bf16: NVIDIA's have it from Ampere (2020) on."""
 
-_PHASE_KEYS = (
-    "epochs",
-    "image_size",
-    "batch_size_per_gpu",
-    "lr",
-    "shape",
-    "momentum",
-    "min_scale",
-    "rectangular",
-)
-_SAFE_ENV = re.compile(r"^(OMP|MKL|NCCL|GLOO|TORCH|PYTORCH|CUDA|FI|FASTCONSOLE)_[A-Z0-9_]+$")
-_SECRET_ENV = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_TOML_TEXT = r"""(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
-"""A text in TOML on one line, in either kind of quotes."""
 
 
 class ProfileError(ValueError):
@@ -349,12 +331,8 @@ def parse(text: str, *, path: Path, overrides: Sequence[str] = ()) -> Profile:
         _override(table, override)
     try:
         return _profile(table, path, text, tuple(overrides))
-    except _Wrong as wrong:
+    except keys.Mistake as wrong:
         raise ProfileError(f"profile {path}: {wrong}") from None
-
-
-class _Wrong(ValueError):
-    """A key's mistake, without the file's name."""
 
 
 def _override(table: dict[str, Any], override: str) -> None:
@@ -362,7 +340,9 @@ def _override(table: dict[str, Any], override: str) -> None:
     key = key.strip()
     parts = key.split(".")
     if not equals or len(parts) < 2 or not all(parts):
-        raise ProfileError(f"--set {_shown_override(override)}: write SECTION.KEY=VALUE, for example --set run.seed=7")
+        raise ProfileError(
+            f"--set {redaction.shown_override(override)}: write SECTION.KEY=VALUE, for example --set run.seed=7"
+        )
     if key == "run.env":
         raise ProfileError("--set run.env: set each variable by itself, --set run.env.NAME=VALUE")
     parsed = _toml_value(value)
@@ -373,7 +353,7 @@ def _override(table: dict[str, Any], override: str) -> None:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
             why = " (phases are changed in the profile's file)" if part == "phase" else ""
-            raise ProfileError(f"--set {_shown_override(override)}: {part} holds no keys{why}")
+            raise ProfileError(f"--set {redaction.shown_override(override)}: {part} holds no keys{why}")
     table[parts[-1]] = parsed
 
 
@@ -387,38 +367,38 @@ def _toml_value(text: str) -> Any:
 
 
 def _profile(table: Mapping[str, Any], path: Path, text: str, overrides: tuple[str, ...]) -> Profile:
-    _known(table, ("fleet", "budget", "run", "data", "phase", "record", "alerts"), "")
+    keys.known(table, ("fleet", "budget", "run", "data", "phase", "record", "alerts"), "")
     for section in ("fleet", "run", "data"):
         if section not in table:
-            raise _Wrong(f"has no [{section}] section")
-    alerts = _alerts(_table(table, "alerts") if "alerts" in table else {})
-    run_table = dict(_table(table, "run"))
+            raise keys.Mistake(f"has no [{section}] section")
+    alerts = _alerts(keys.table(table, "alerts") if "alerts" in table else {})
+    run_table = dict(keys.table(table, "run"))
     if isinstance(run_table.get("env"), dict):
         _check_env(run_table["env"])
     target = run_table.pop("target", None)
-    run = _section(RunKeys, run_table, "run", skip=("target",))
+    run = keys.section(RunKeys, run_table, "run", skip=("target",))
     if target is not None:
         if not isinstance(target, dict):
-            raise _Wrong(f'run.target is {_show(target)}; accepted is {{ metric = "top5", value = 0.93 }}')
-        run = replace(run, target=_section(Target, target, "run.target"))
-    record_table = dict(_table(table, "record")) if "record" in table else None
+            raise keys.Mistake(f'run.target is {keys.shown(target)}; accepted is {{ metric = "top5", value = 0.93 }}')
+        run = replace(run, target=keys.section(Target, target, "run.target"))
+    record_table = dict(keys.table(table, "record")) if "record" in table else None
     record = None
     if record_table is not None:
         curve = _curve(record_table.pop("curve", []))
-        record = replace(_section(RaceRecord, record_table, "record", skip=("curve",)), curve=curve)
-    fleet_table = _table(table, "fleet")
+        record = replace(keys.section(RaceRecord, record_table, "record", skip=("curve",)), curve=curve)
+    fleet_table = keys.table(table, "fleet")
     if fleet_table.get("provider") == "static" and isinstance(fleet_table.get("hosts"), list):
         fleet_table = {"nodes": len(fleet_table["hosts"]), **fleet_table}
     profile = Profile(
         name=path.stem,
         path=path,
-        text=_redacted(text),
-        overrides=tuple(_shown_override(override) for override in overrides),
-        fleet=_section(Fleet, fleet_table, "fleet"),
-        budget=_section(Budget, _table(table, "budget") if "budget" in table else {}, "budget"),
+        text=redaction.redacted(text),
+        overrides=tuple(redaction.shown_override(override) for override in overrides),
+        fleet=keys.section(Fleet, fleet_table, "fleet"),
+        budget=keys.section(Budget, keys.table(table, "budget") if "budget" in table else {}, "budget"),
         run=run,
-        data=_section(Data, _table(table, "data"), "data"),
-        phases=_phases(table.get("phase", [])),
+        data=keys.section(Data, keys.table(table, "data"), "data"),
+        phases=phases.parse(table.get("phase", [])),
         record=record,
         alerts=alerts,
     )
@@ -426,225 +406,81 @@ def _profile(table: Mapping[str, Any], path: Path, text: str, overrides: tuple[s
     return profile
 
 
+def _check_env(env: Mapping[str, Any]) -> None:
+    """Names and types of `run.env`, in words that show no value: it may be a secret."""
+    for name, value in env.items():
+        if not _ENV_NAME.fullmatch(name):
+            raise keys.Mistake(f"run.env has {keys.shown(name)}; accepted are names of letters, digits and _")
+        if not isinstance(value, str):
+            raise keys.Mistake(f"run.env.{name} is no text; accepted is a text in quotes")
+        if "\0" in value:
+            raise keys.Mistake(f"run.env.{name} holds a null character, which no environment can")
+
+
 def _alerts(table: Mapping[str, Any]) -> AlertKeys:
     try:
         return alert_keys.parse(table, REDACTED)
     except ValueError as mistake:
-        raise _Wrong(str(mistake)) from None
-
-
-def _table(table: Mapping[str, Any], section: str) -> Mapping[str, Any]:
-    value = table[section]
-    if not isinstance(value, dict):
-        raise _Wrong(f"{section} is {_show(value)}; it is a section, written [{section}]")
-    return value
-
-
-S = typing.TypeVar("S")
-
-
-def _section(kind: type[S], table: Mapping[str, Any], name: str, skip: tuple[str, ...] = ()) -> S:
-    hints = typing.get_type_hints(kind)
-    known = [one for one in fields(kind) if one.name not in skip]  # type: ignore[arg-type]
-    _known(table, [one.name for one in known], name)
-    values = {}
-    for one in known:
-        if one.name in table:
-            values[one.name] = _value(table[one.name], hints[one.name], f"{name}.{one.name}")
-        elif one.default is MISSING and one.default_factory is MISSING:
-            raise _Wrong(f"{name}.{one.name} is missing; accepted is {_accepts(hints[one.name])}")
-    return kind(**values)
-
-
-def _known(table: Mapping[str, Any], known: Sequence[str], name: str) -> None:
-    for key in table:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            where = f"[{name}]" if name else "the top level"
-            raise _Wrong(f"{where} has no key {_show(key)}{hint}; accepted are {', '.join(sorted(known))}")
-
-
-def _value(value: object, hint: Any, key: str) -> Any:
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    for option in options:
-        if option is float and isinstance(value, (int, float)) and not isinstance(value, bool):
-            if abs(value) < NUMBER_END:
-                return float(value)
-        elif option is int and type(value) is int:
-            if abs(value) < NUMBER_END:
-                return value
-        elif option in (str, bool) and type(value) is option:
-            return value
-        elif typing.get_origin(option) is tuple and isinstance(value, list):
-            if all(type(item) is str for item in value):
-                return tuple(value)
-        # run.env has been checked by _check_env, in words that show no value.
-        elif typing.get_origin(option) is Mapping and isinstance(value, dict) and all(map(_is_text, value.values())):
-            return dict(value)
-    raise _Wrong(f"{key} is {_show(value)}; accepted is {_accepts(hint)}")
-
-
-def _is_text(value: object) -> bool:
-    return type(value) is str
-
-
-def _accepts(hint: Any) -> str:
-    names = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    for option in options:
-        if option in names:
-            return names[option]
-        if option is Target:
-            return '{ metric = "top5", value = 0.93 }'
-    return "a list of texts" if typing.get_origin(options[0]) is tuple else "a table of texts"
-
-
-def _show(value: object) -> str:
-    try:
-        shown = "true" if value is True else "false" if value is False else repr(value)
-    except ValueError:
-        shown = "a number of thousands of digits"
-    return shown if len(shown) <= 60 else shown[:57] + "..."
-
-
-def _phases(table: object) -> tuple[Phase, ...]:
-    if not isinstance(table, list) or not table or not all(isinstance(one, dict) for one in table):
-        raise _Wrong("there are no phases; write one [[phase]] for each stretch of the schedule")
-    phases = []
-    for number, one in enumerate(table):
-        name = f"phase {number + 1}"
-        _known(one, _PHASE_KEYS, name)
-        for key in ("epochs", "image_size", "batch_size_per_gpu", "lr"):
-            if key not in one:
-                raise _Wrong(f"{name} has no {key}")
-        epochs = one["epochs"]
-        pair = isinstance(epochs, list) and len(epochs) == 2
-        if not (pair and all(type(epoch) is int and 0 <= epoch <= 100_000 for epoch in epochs)):
-            raise _Wrong(f"{name}: epochs is {_show(epochs)}; accepted is [first, last + 1], for example [0, 6]")
-        lr = one["lr"] if isinstance(one["lr"], list) else [one["lr"], one["lr"]]
-        if len(lr) != 2 or not all(type(rate) in (int, float) and 0 <= rate < 1e6 for rate in lr):
-            raise _Wrong(f"{name}: lr is {_show(one['lr'])}; accepted is a rate, or [first, last] for a change")
-        momentum = _momentum(one.get("momentum"), name)
-        phases.append(
-            Phase(
-                start_epoch=epochs[0],
-                end_epoch=epochs[1],
-                image_size=_in(one["image_size"], int, lambda v: 8 <= v <= 2048, f"{name}: image_size", "8 to 2048 px"),
-                batch_size_per_gpu=_in(
-                    one["batch_size_per_gpu"],
-                    int,
-                    lambda v: 1 <= v <= 65536,
-                    f"{name}: batch_size_per_gpu",
-                    "1 to 65536",
-                ),
-                lr_start=float(lr[0]),
-                lr_end=float(lr[1]),
-                min_scale=float(
-                    _in(
-                        one.get("min_scale", 0.08),
-                        float,
-                        lambda v: 0 < v <= 1,
-                        f"{name}: min_scale",
-                        "above 0, up to 1",
-                    )
-                ),
-                rectangular=_in(
-                    one.get("rectangular", False), bool, lambda v: True, f"{name}: rectangular", "true or false"
-                ),
-                shape=_in(
-                    one.get("shape", "linear"), str, lambda v: v in SHAPES, f"{name}: shape", " or ".join(SHAPES)
-                ),
-                momentum_start=momentum and momentum[0],
-                momentum_end=momentum and momentum[1],
-            )
-        )
-    expected = 0
-    for number, phase in enumerate(phases):
-        name = f"phase {number + 1}"
-        span = f"epochs = [{phase.start_epoch}, {phase.end_epoch}]"
-        if phase.end_epoch <= phase.start_epoch:
-            raise _Wrong(f"{name}: {span} holds no epoch; the second number is the first epoch after the phase")
-        if phase.start_epoch < expected:
-            raise _Wrong(f"{name}: {span} overlaps the phase before it, which goes up to epoch {expected}")
-        if phase.start_epoch > expected:
-            raise _Wrong(f"{name}: {span} leaves a gap: it has to begin at epoch {expected}")
-        expected = phase.end_epoch
-    return tuple(phases)
-
-
-def _momentum(value: object, name: str) -> tuple[float, float] | None:
-    if value is None:
-        return None
-    pair: list[Any] = value if isinstance(value, list) else [value, value]
-    if len(pair) != 2 or not all(type(one) in (int, float) and 0 <= one < 1 for one in pair):
-        raise _Wrong(
-            f"{name}: momentum is {_show(value)}; accepted is a number from 0 up to but not 1, or [first, last] for a "
-            "linear change"
-        )
-    return float(pair[0]), float(pair[1])
-
-
-def _in(value: object, kind: type, accept: Callable[[Any], bool], name: str, accepted: str) -> Any:
-    kinds = (int, float) if kind is float else (kind,)
-    if type(value) not in kinds or not accept(value):
-        raise _Wrong(f"{name} is {_show(value)}; accepted is {accepted}")
-    return value
+        raise keys.Mistake(str(mistake)) from None
 
 
 def _curve(points: object) -> tuple[Mark, ...]:
     accepted = "[[hours, top1, top5], ...] with accuracies as fractions"
     if not isinstance(points, list):
-        raise _Wrong(f"record.curve is {_show(points)}; accepted is {accepted}")
+        raise keys.Mistake(f"record.curve is {keys.shown(points)}; accepted is {accepted}")
     marks = []
     for point in points:
         good = isinstance(point, list) and len(point) == 3 and all(type(value) in (int, float) for value in point)
         if not good or not 0 <= point[0] < 1e6 or not 0 <= point[1] <= 1 or not 0 <= point[2] <= 1:
-            raise _Wrong(f"record.curve has {_show(point)}; accepted is {accepted}")
+            raise keys.Mistake(f"record.curve has {keys.shown(point)}; accepted is {accepted}")
         marks.append(Mark(elapsed_s=point[0] * 3600.0, top1=float(point[1]), top5=float(point[2])))
     return tuple(marks)
 
 
 def _check(profile: Profile) -> None:
     fleet, run, data, budget = profile.fleet, profile.run, profile.data, profile.budget
-    _in(fleet.provider, str, lambda v: v in PROVIDERS, "fleet.provider", " or ".join(PROVIDERS))
-    _in(fleet.market, str, lambda v: v in MARKETS, "fleet.market", " or ".join(MARKETS))
-    _in(fleet.connect, str, lambda v: v in CONNECTS, "fleet.connect", " or ".join(CONNECTS))
-    _in(fleet.on_loss, str, lambda v: v in ON_LOSS, "fleet.on_loss", " or ".join(ON_LOSS))
-    _in(fleet.ssh_port, int, lambda v: 1 <= v <= 65535, "fleet.ssh_port", "1 to 65535")
-    _in(fleet.volume_gib, int, lambda v: 8 <= v <= 65536, "fleet.volume_gib", "8 to 65536 GiB")
-    _in(fleet.nodes, int, lambda v: 1 <= v <= 1024, "fleet.nodes", "1 to 1024")
-    _in(run.nproc_per_node, int, lambda v: 1 <= v <= 64, "run.nproc_per_node", "1 to 64")
-    _in(run.seed, int, lambda v: 0 <= v < 2**32, "run.seed", "0 to 4294967295")
-    _in(run.max_restarts, int, lambda v: 0 <= v <= 100, "run.max_restarts", "0 to 100")
-    _in(run.checkpoint_epochs, int, lambda v: 1 <= v <= 10_000, "run.checkpoint_epochs", "1 to 10000")
+    keys.inside(fleet.provider, str, lambda v: v in PROVIDERS, "fleet.provider", " or ".join(PROVIDERS))
+    keys.inside(fleet.market, str, lambda v: v in MARKETS, "fleet.market", " or ".join(MARKETS))
+    keys.inside(fleet.connect, str, lambda v: v in CONNECTS, "fleet.connect", " or ".join(CONNECTS))
+    keys.inside(fleet.on_loss, str, lambda v: v in ON_LOSS, "fleet.on_loss", " or ".join(ON_LOSS))
+    keys.inside(fleet.ssh_port, int, lambda v: 1 <= v <= 65535, "fleet.ssh_port", "1 to 65535")
+    keys.inside(fleet.volume_gib, int, lambda v: 8 <= v <= 65536, "fleet.volume_gib", "8 to 65536 GiB")
+    keys.inside(fleet.nodes, int, lambda v: 1 <= v <= 1024, "fleet.nodes", "1 to 1024")
+    keys.inside(run.nproc_per_node, int, lambda v: 1 <= v <= 64, "run.nproc_per_node", "1 to 64")
+    keys.inside(run.seed, int, lambda v: 0 <= v < 2**32, "run.seed", "0 to 4294967295")
+    keys.inside(run.max_restarts, int, lambda v: 0 <= v <= 100, "run.max_restarts", "0 to 100")
+    keys.inside(run.checkpoint_epochs, int, lambda v: 1 <= v <= 10_000, "run.checkpoint_epochs", "1 to 10000")
     last = profile.phases[-1].end_epoch - 1
-    _in(run.eval_from, int, lambda v: 0 <= v <= last, "run.eval_from", f"0 to the last epoch, {last}")
-    _in(run.momentum, float, lambda v: 0 <= v < 1, "run.momentum", "0 up to but not 1")
-    _in(run.weight_decay, float, lambda v: 0 <= v < 1, "run.weight_decay", "0 up to but not 1")
-    _in(run.label_smoothing, float, lambda v: 0 <= v < 1, "run.label_smoothing", "0 up to but not 1")
+    keys.inside(run.eval_from, int, lambda v: 0 <= v <= last, "run.eval_from", f"0 to the last epoch, {last}")
+    keys.inside(run.momentum, float, lambda v: 0 <= v < 1, "run.momentum", "0 up to but not 1")
+    keys.inside(run.weight_decay, float, lambda v: 0 <= v < 1, "run.weight_decay", "0 up to but not 1")
+    keys.inside(run.label_smoothing, float, lambda v: 0 <= v < 1, "run.label_smoothing", "0 up to but not 1")
     _check_learning(profile)
-    _in(data.dataset, str, lambda v: v in DATASETS, "data.dataset", " or ".join(DATASETS))
+    keys.inside(data.dataset, str, lambda v: v in DATASETS, "data.dataset", " or ".join(DATASETS))
     for mistake in copying.mistakes(data.dataset, data.dir if data.dir != DATA_DIR else None, data.stage_from):
-        raise _Wrong(mistake)
-    _in(data.loader_workers, int, lambda v: 0 <= v <= 256, "data.loader_workers", "0 to 256")
-    _in(budget.warn_at, float, lambda v: 0 < v <= 1, "budget.warn_at", "above 0, up to 1")
-    _in(budget.lease_minutes, float, lambda v: 0.2 <= v <= 10_080, "budget.lease_minutes", "0.2 to 10080 minutes")
+        raise keys.Mistake(mistake)
+    keys.inside(data.loader_workers, int, lambda v: 0 <= v <= 256, "data.loader_workers", "0 to 256")
+    keys.inside(budget.warn_at, float, lambda v: 0 < v <= 1, "budget.warn_at", "above 0, up to 1")
+    keys.inside(
+        budget.lease_minutes, float, lambda v: 0.2 <= v <= 10_080, "budget.lease_minutes", "0.2 to 10080 minutes"
+    )
     for key, price in (
         ("fleet.usd_per_h", fleet.usd_per_h),
         ("fleet.usd_per_h_on_demand", fleet.usd_per_h_on_demand),
         ("budget.max_usd", budget.max_usd),
     ):
         if price is not None:
-            _in(price, float, lambda v: 0 < v < 1e7, key, "dollars, above 0")
+            keys.inside(price, float, lambda v: 0 < v < 1e7, key, "dollars, above 0")
     for key, port in (("fleet.base_port", fleet.base_port), ("run.rdzv_port", run.rdzv_port)):
         if port is not None:
-            _in(port, int, lambda v: 1 <= v <= 65535, key, "1 to 65535")
+            keys.inside(port, int, lambda v: 1 <= v <= 65535, key, "1 to 65535")
     if fleet.base_port is not None and fleet.base_port + fleet.nodes > 65536:
-        raise _Wrong(f"fleet.base_port is {fleet.base_port}; with {fleet.nodes} nodes at most {65536 - fleet.nodes}")
+        raise keys.Mistake(
+            f"fleet.base_port is {fleet.base_port}; with {fleet.nodes} nodes at most {65536 - fleet.nodes}"
+        )
     if run.target is not None:
-        _in(run.target.metric, str, lambda v: v in METRICS, "run.target.metric", " or ".join(METRICS))
-        _in(
+        keys.inside(run.target.metric, str, lambda v: v in METRICS, "run.target.metric", " or ".join(METRICS))
+        keys.inside(
             run.target.value,
             float,
             lambda v: 0 < v <= 1,
@@ -652,44 +488,46 @@ def _check(profile: Profile) -> None:
             "a fraction, above 0 up to 1 (0.93, not 93)",
         )
     if run.max_steps is not None:
-        _in(run.max_steps, int, lambda v: v >= 1, "run.max_steps", "1 or more")
+        keys.inside(run.max_steps, int, lambda v: v >= 1, "run.max_steps", "1 or more")
     if data.train_images is not None:
-        _in(data.train_images, int, lambda v: v >= 1, "data.train_images", "1 or more")
+        keys.inside(data.train_images, int, lambda v: v >= 1, "data.train_images", "1 or more")
     if profile.record is not None:
         for key, figure in (
             ("record.minutes_to_target", profile.record.minutes_to_target),
             ("record.usd_to_target", profile.record.usd_to_target),
         ):
             if figure is not None:
-                _in(figure, float, lambda v: v > 0, key, "a number above 0")
+                keys.inside(figure, float, lambda v: v > 0, key, "a number above 0")
         last, number = profile.phases[-1].end_epoch, profile.record.epochs_to_target
         if number is not None:
-            _in(number, int, lambda v: 1 <= v <= last, "record.epochs_to_target", f"1 to the profile's {last} epochs")
+            keys.inside(
+                number, int, lambda v: 1 <= v <= last, "record.epochs_to_target", f"1 to the profile's {last} epochs"
+            )
     if fleet.provider == "static":
         if not fleet.hosts:
-            raise _Wrong('fleet.hosts is missing; provider static takes hosts = ["user@host", ...]')
+            raise keys.Mistake('fleet.hosts is missing; provider static takes hosts = ["user@host", ...]')
         if fleet.nodes > len(fleet.hosts):
-            raise _Wrong(f"fleet.nodes is {fleet.nodes} but fleet.hosts names {len(fleet.hosts)}")
+            raise keys.Mistake(f"fleet.nodes is {fleet.nodes} but fleet.hosts names {len(fleet.hosts)}")
         for host in fleet.hosts:
             if not renting.HOST.fullmatch(host):
-                raise _Wrong(f"fleet.hosts has {_show(host)}; accepted is [user@]host[:port]")
+                raise keys.Mistake(f"fleet.hosts has {keys.shown(host)}; accepted is [user@]host[:port]")
     elif fleet.hosts:
-        raise _Wrong(f"fleet.hosts is set, but provider {fleet.provider} makes its own hosts")
+        raise keys.Mistake(f"fleet.hosts is set, but provider {fleet.provider} makes its own hosts")
     if fleet.provider == "aws":
         for mistake in renting.mistakes(fleet, run):
-            raise _Wrong(mistake)
+            raise keys.Mistake(mistake)
     images = profile.train_images
     for number, phase in enumerate(profile.phases):
         batch = phase.batch_size_per_gpu * profile.world_size
         if images is not None and batch > images:
-            raise _Wrong(
+            raise keys.Mistake(
                 f"phase {number + 1}: batch_size_per_gpu is {phase.batch_size_per_gpu}, a global batch of {batch:,} "
                 f"on {profile.world_size} ranks, and {data.dataset} has {images:,} training images to fill it; "
                 f"at most {images // profile.world_size} fit"
             )
         group = run.batch_norm_group
         if group is not None and (group < 2 or phase.batch_size_per_gpu % group):
-            raise _Wrong(
+            raise keys.Mistake(
                 f"run.batch_norm_group is {group}; it has to divide phase {number + 1}'s batch_size_per_gpu "
                 f"({phase.batch_size_per_gpu}) and be 2 or more"
             )
@@ -705,92 +543,13 @@ def _check_learning(profile: Profile) -> None:
         ("run.compile", run.compile, COMPILES),
     ):
         if word not in words:
-            raise _Wrong(f"{key} is {_show(word)}; accepted is {' or '.join(words)}")
-    _in(run.trust_coefficient, float, lambda v: 0 < v <= 1, "run.trust_coefficient", "above 0, up to 1")
-    _in(run.ema_decay, float, lambda v: 0 <= v < 1, "run.ema_decay", "0 up to but not 1")
-    _in(run.ema_every, int, lambda v: 1 <= v <= 10_000, "run.ema_every", "1 to 10000 steps")
+            raise keys.Mistake(f"{key} is {keys.shown(word)}; accepted is {' or '.join(words)}")
+    keys.inside(run.trust_coefficient, float, lambda v: 0 < v <= 1, "run.trust_coefficient", "above 0, up to 1")
+    keys.inside(run.ema_decay, float, lambda v: 0 <= v < 1, "run.ema_decay", "0 up to but not 1")
+    keys.inside(run.ema_every, int, lambda v: 1 <= v <= 10_000, "run.ema_every", "1 to 10000 steps")
     for key, word in (("run.precision", run.precision), ("run.gradient_precision", run.gradient_precision)):
         if word == "bf16" and run.accelerator in WITHOUT_BF16:
-            raise _Wrong(f"{key} is 'bf16', which a {run.accelerator} has not; accepted is fp16 or fp32 there")
+            raise keys.Mistake(f"{key} is 'bf16', which a {run.accelerator} has not; accepted is fp16 or fp32 there")
     momenta = [run.momentum, *(one for phase in profile.phases if (one := phase.momentum_start) is not None)]
     if run.nesterov and min(momenta) == 0:
-        raise _Wrong("run.nesterov is true, and a momentum is 0; Nesterov's look ahead needs one above 0")
-
-
-def safe_env(name: str) -> bool:
-    """True if an environment variable of this name may stand in a journal with its value."""
-    return bool(_SAFE_ENV.match(name)) and not _SECRET_ENV.search(name)
-
-
-def _check_env(env: Mapping[str, Any]) -> None:
-    """Names and types of `run.env`, in words that show no value: it may be a secret."""
-    for name, value in env.items():
-        if not _ENV_NAME.fullmatch(name):
-            raise _Wrong(f"run.env has {_show(name)}; accepted are names of letters, digits and _")
-        if not isinstance(value, str):
-            raise _Wrong(f"run.env.{name} is no text; accepted is a text in quotes")
-        if "\0" in value:
-            raise _Wrong(f"run.env.{name} holds a null character, which no environment can")
-
-
-def _redacted(text: str) -> str:
-    """The text with each value replaced that may be a secret, in comments too: those of `run.env` that are not named as
-    safe, and the webhook's address.
-
-    A replacement stands only if it changes nothing else of what the text says.
-    """
-    expected = tomllib.loads(text)
-    secrets: dict[tuple[str, ...], Any] = {
-        ("run", "env", name): value
-        for name, value in expected.get("run", {}).get("env", {}).items()
-        if not safe_env(name) and value != REDACTED
-    }
-    webhook = expected.get("alerts", {}).get("webhook", REDACTED)
-    if webhook != REDACTED:
-        secrets["alerts", "webhook"] = webhook
-    if not secrets:
-        return text
-    for place in secrets:
-        _put(expected, place, REDACTED)
-    for *_, name in secrets:
-        written = re.compile(rf"(?<![\w-])([\"']?{re.escape(name)}[\"']?\s*=\s*){_TOML_TEXT}")
-        for match in reversed(list(written.finditer(text))):
-            shorter = f'{text[: match.start()]}{match[1]}"{REDACTED}"{text[match.end() :]}'
-            text = shorter if _says(shorter, expected, secrets) else text
-    for value in secrets.values():
-        shorter = text.replace(value, REDACTED) if value and isinstance(value, str) else text
-        text = shorter if _says(shorter, expected, secrets) else text
-    if tomllib.loads(text) != expected:
-        names = ", ".join(".".join(place) for place in secrets)
-        raise _Wrong(f'{names} cannot be kept out of the journal as written; write NAME = "value" on one line each')
-    return text
-
-
-def _put(table: dict[str, Any], place: tuple[str, ...], value: object) -> None:
-    for part in place[:-1]:
-        table = table[part]
-    table[place[-1]] = value
-
-
-def _says(text: str, expected: Mapping[str, Any], secrets: Mapping[tuple[str, ...], Any]) -> bool:
-    """True if the text says what is expected, but for secrets that are still in their places."""
-    try:
-        table = tomllib.loads(text)
-    except ValueError:
-        return False
-    for place, value in secrets.items():
-        held: Any = table
-        for part in place:
-            held = held.get(part) if isinstance(held, dict) else None
-        if held == value:
-            _put(table, place, REDACTED)
-    return table == expected
-
-
-def _shown_override(override: str) -> str:
-    """The override as it may be shown and kept."""
-    key = override.partition("=")[0].strip()
-    if key == "alerts.webhook":
-        return f'{key}="{REDACTED}"'
-    name = key.removeprefix("run.env.")
-    return override if name == key or safe_env(name) else f'{key}="{REDACTED}"'
+        raise keys.Mistake("run.nesterov is true, and a momentum is 0; Nesterov's look ahead needs one above 0")

@@ -15,8 +15,9 @@ from console import state
 from console.alert_keys import LIMITS, AlertKeys, parse
 from console.alerts import Cleared, Raised, Watch, look
 from console.events import Record
-from console.profile import REDACTED, ProfileError
+from console.profile import ProfileError
 from console.profile import parse as parse_profile
+from console.redaction import REDACTED
 from console.state import Alert, Run, apply
 from remote import events as re
 

@@ -33,7 +33,8 @@ from console.fleet.aws.passport import CHARTER_TAG, MARK_TAG, passport_of
 from console.fleet.aws.rate import Rate
 from console.fleet.aws.rental import Patience, Rental, tag_list
 from console.fleet.aws.sightings import Look, Sighting
-from console.profile import Profile, ProfileError, parse, safe_env
+from console.profile import Profile, ProfileError, parse
+from console.redaction import safe_env
 from console.rundir import RunDirectory, runs_home, state_home
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}")
