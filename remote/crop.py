@@ -70,10 +70,10 @@ def _whole(low: float, high: float, limit: int, shrink: int) -> tuple[int, int]:
     return first * shrink, min((first + pixels) * shrink, limit)
 
 
-def crop_into(out: Tensor, opened: Opened, box: Box, mirrored: bool) -> None:
+def crop_into(out: Tensor, opened: Opened, box: Box, mirrored: bool) -> str:
     """Fills `out` (uint8 [height, width, 3]) with the box, resized with an antialiased bilinear filter.
 
-    Raises Unusable where the picture cannot be decoded.
+    Returns what was repaired about the picture, empty where nothing was. Raises Unusable where it cannot be decoded.
     """
     picture, whole_width, whole_height = opened
     height, width, _ = out.shape
@@ -93,17 +93,18 @@ def crop_into(out: Tensor, opened: Opened, box: Box, mirrored: bool) -> None:
         x1, y1 = max(x0 + 1, math.floor(right + 0.5)), max(y0 + 1, math.floor(lower + 0.5))
     x1, y1 = min(x1, most_x), min(y1, most_y)
     need = x0 * shrink, y0 * shrink, min(x1 * shrink, picture.width), min(y1 * shrink, picture.height)
-    pixels, off_x, off_y = picture.decode(need, shrink)
+    pixels, off_x, off_y, repaired = picture.decode(need, shrink)
     if min(width, height) <= EXACT_PX:
         exact = left - off_x, upper - off_y, min(right - off_x, pixels.shape[1]), min(lower - off_y, pixels.shape[0])
         small = np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR, exact))
         out.numpy()[:] = small[:, ::-1] if mirrored else small
-        return
+        return repaired
     part = torch.from_numpy(pixels[y0 - off_y : y1 - off_y, x0 - off_x : x1 - off_x]).permute(2, 0, 1)[None]
     if part.shape[2:] != (height, width):
         part = functional.interpolate(part, (height, width), mode="bilinear", antialias=True, align_corners=False)
     done = part[0].permute(1, 2, 0)
     out.copy_(done.flip(1) if mirrored else done)
+    return repaired
 
 
 def _shrink(box_width: float, box_height: float, width: int, height: int) -> int:

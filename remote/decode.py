@@ -1,8 +1,8 @@
 """Bytes to pixels: a JPEG decoded where a crop needs it and at no more than the size that it needs.
 
-JPEGs are read by simplejpeg where it is installed (libjpeg-turbo with a thin binding: 0.8 of Pillow's time, and the
-pixels come as an array) and by Pillow where it is not, and in any case where a file is odd: CMYK, stray bytes, no JPEG
-at all. Both are libjpeg-turbo and give the same pixels. What was chosen and why: bench/loader.py.
+JPEGs are read by simplejpeg where it is installed (libjpeg-turbo with a thin binding: two thirds of Pillow's time, and
+the pixels come as an array) and by Pillow where it is not, and in any case where a file is odd: CMYK, stray bytes, no
+JPEG at all. Both are libjpeg-turbo and give the same pixels. What was chosen and why: bench/loader.py.
 
 No torch here.
 """
@@ -47,6 +47,8 @@ class Decoded(NamedTuple):
     left: int
     """Where the part begins, in pixels of the decoded size."""
     upper: int
+    repaired: str = ""
+    """What was odd about the picture; empty where nothing was."""
 
 
 class Encoded:
@@ -58,6 +60,7 @@ class Encoded:
         self._jpeg = data[:3] == b"\xff\xd8\xff"
         self._image: Image.Image | None = None
         known = size or (_jpeg_size(data) if self._jpeg else None)
+        self._ordinary = known is not None
         if known is None:
             self._image = opened(data)
             known = self._image.size
@@ -74,15 +77,16 @@ class Encoded:
             width, height = self.width, self.height
             if part is not None:
                 data, left, upper, width, height = part.data, part.left, part.upper, part.width, part.height
-            pixels = _decode_jpeg(data, width, height, shrink)
+            pixels = _decode_jpeg(data, width, height, shrink) if self._ordinary else None
             if pixels is not None:
                 return Decoded(pixels, left // shrink, upper // shrink)
         image = opened(data) if self._image is None or data is not self._data else self._image
         if self._jpeg and shrink > 1:
             # Pillow takes the biggest shrink that leaves at least this size.
             image.draft("RGB", (max(1, image.width // shrink), max(1, image.height // shrink)))
+        image, repaired = as_rgb(image)
         # A copy, since torch wants what it reads to be writable.
-        return Decoded(np.array(as_rgb(image)[0]), left // shrink, upper // shrink)
+        return Decoded(np.array(image), left // shrink, upper // shrink, repaired)
 
     @property
     def can_shrink(self) -> bool:
@@ -160,13 +164,15 @@ _simplejpeg: Any = _optional("simplejpeg")
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    """Of an ordinary JPEG; None where Pillow has to have a look at it."""
     if _simplejpeg is None:
         return None
     try:
-        height, width, _, _ = _simplejpeg.decode_jpeg_header(data)
+        height, width, colours, _ = _simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return None
-    return width, height
+    # Four inks are Pillow's: it says that they were there, as `remote.prepare` does.
+    return (width, height) if colours in ("YCbCr", "Gray", "RGB") else None
 
 
 def _decode_jpeg(data: bytes, width: int, height: int, shrink: int) -> Pixels | None:

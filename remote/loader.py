@@ -52,7 +52,7 @@ LANE_BYTES = 512 << 20
 QUIET_S = 30.0
 """A rank that waits for so long says so."""
 NAMED = 100
-"""So many pictures that cannot be read are named; after that each hundredth is counted."""
+"""So many pictures that are left out or repaired are named; after that each hundredth is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +81,10 @@ class Loader:
     ) -> None:
         """A lane for each reader. To be made before this process uses a GPU or joins a gang: it forks.
 
-        `complain` is told of each picture that cannot be read, once, and of a long wait.
+        `complain` is told of each picture that is left out or repaired, once, and of a long wait.
         """
         self._complain = complain
-        self._unreadable: list[set[int]] = [set() for _ in readers]
+        self._odd: list[set[int]] = [set() for _ in readers]
         self._readers = readers
         self._lanes = [Lane(number, Memory.new()) for number in range(len(readers))] if workers else []
         self._workers: list[BaseProcess] = []
@@ -122,7 +122,7 @@ class Loader:
         given by then. Raises OSError where a process ended, or pictures cannot be read, in one sentence.
         """
         if not self._workers:
-            return (self._readers[lane].batch(request, partial(self._unread, lane)) for request in plan)
+            return (self._readers[lane].batch(request, partial(self._seen_odd, lane)) for request in plan)
         mine = self._lanes[lane]
         while any(mine.pieces):
             self._hear(wait=True)
@@ -263,7 +263,7 @@ class Loader:
                 case _ if kind == DONE:
                     self._lanes[lane].pieces[slot] -= 1
                 case _ if kind == COMPLAINT:
-                    self._unread(lane, picture, text)
+                    self._seen_odd(lane, picture, text)
                 case _ if kind == FAILED:
                     raise OSError(text)
                 case _:
@@ -279,15 +279,15 @@ class Loader:
         hint = " (is the host out of memory?)" if code == -signal.SIGKILL else ""
         return f"a loader process (pid {process.pid}) {how}{hint}"
 
-    def _unread(self, lane: int, index: int, text: str) -> None:
-        if index in self._unreadable[lane]:
+    def _seen_odd(self, lane: int, index: int, text: str) -> None:
+        if index in self._odd[lane]:
             return
-        self._unreadable[lane].add(index)
-        count = sum(map(len, self._unreadable))
+        self._odd[lane].add(index)
+        count = sum(map(len, self._odd))
         if count <= NAMED:
             self._complain(f"{text} ({count} so far)" if count > 1 else text)
         elif count % NAMED == 0:
-            self._complain(f"{count:,} pictures cannot be read so far")
+            self._complain(f"{count:,} pictures were left out or repaired so far")
 
 
 @dataclass

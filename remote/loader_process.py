@@ -30,7 +30,8 @@ PAGE = mmap.PAGESIZE
 TEXT = 2000
 """Bytes of a sentence in a record."""
 DONE, COMPLAINT, FAILED, BROKEN = range(4)
-"""Kinds of result: a piece is read; a picture is not; no piece can be (the disk's fault, or the pictures'); a bug."""
+"""Kinds of result: a piece is read; a picture of it is odd; it cannot be read (the disk's fault, or the pictures'); a
+bug."""
 
 
 class Task(NamedTuple):

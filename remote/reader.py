@@ -27,7 +27,7 @@ GIVE_UP = 100
 
 
 Complain = Callable[[int, str], None]
-"""Told of a picture that cannot be read: its index, and a sentence."""
+"""Told of a picture that is left out or repaired: its index, and a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +72,14 @@ class Reader:
                 mirrored = rng.random() < 0.5
             else:
                 box, mirrored = middle_box(opened.width, opened.height, width, height), False
-            crop_into(out, opened, aligned(box, opened.width, opened.height, width, height), mirrored)
+            box = aligned(box, opened.width, opened.height, width, height)
+            repaired = crop_into(out, opened, box, mirrored)
         except (OSError, Unusable) as error:
             why = (error.strerror if isinstance(error, OSError) else None) or error
             complain(index, f"{self.source.name(index)} cannot be read and is left out: {why}")
             return False
+        if repaired:
+            complain(index, f"{self.source.name(index)} is repaired whenever it is read: {repaired}")
         return True
 
 

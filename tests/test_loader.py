@@ -201,7 +201,10 @@ def test_bad_pictures_are_named_once_replaced_or_left_out(tmp_path, loaders, wor
     for why, path in (("the file is empty", train[0]), ("truncated", val[4]), ("it is no picture", train[8])):
         [sentence] = [text for text in said if str(path) in text]
         assert why in sentence.lower()
-    assert len(said) == 6
+    for why, path in (("CMYK", train[12]), ("16 bits", train[16])):
+        [sentence] = [text for text in said if str(path) in text]
+        assert f"is repaired whenever it is read: {why}" in sentence
+    assert len(said) == 8
     assert all(f"({number} so far)" in text for number, text in enumerate(said[1:], 2))
 
 
@@ -216,7 +219,7 @@ def test_many_bad_pictures_are_counted(tmp_path, loaders):
     [(_, labels)] = loader.batches(VALIDATION, plan, room(plan))
     assert len(labels) == 1
     assert len(said) == NAMED + 1
-    assert said[-1] == "200 pictures cannot be read so far"
+    assert said[-1] == "200 pictures were left out or repaired so far"
 
 
 def test_a_loader_that_has_no_room_says_so(folder, loaders):
