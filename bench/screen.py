@@ -104,8 +104,8 @@ def measure(nodes: int, size: tuple[int, int], seconds: float) -> dict[str, floa
             terminal.read(0.11 + 0.013 * (number % 7))
             pressed = time.monotonic()
             terminal.key(b"j" if number // 10 % 2 == 0 else b"k")
-            # The row under the cursor changes its background.
-            _, at = terminal.read(2, re.compile(rb"48;2;24;32;43"))
+            # The row under the cursor changes its background; in the map the node's number does.
+            _, at = terminal.read(2, re.compile(rb"48;2;24;32;43|48;2;76;184;255"))
             if at is not None:
                 delays.append((at - pressed) * 1000)
         resident = (

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from console import state, views
+from console import state, stragglers, views
 from console.state import CRITICAL, WARNING, Node, Run
 
 _FRESH_S = 5.0
@@ -161,7 +161,7 @@ def _idle(run: Run, node: Node, fresh: bool) -> Iterator[Symptom]:
 def _stragglers(run: Run) -> Iterator[Symptom]:
     if run.status != state.TRAINING:
         return
-    for one in views.stragglers(run):
+    for one in stragglers.of(run):
         advice = {
             "data": "its loader is slow: more loader_workers, or a faster disk",
             "compute": "its GPU is slow or shared: look at clocks and other processes",

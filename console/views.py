@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-import statistics
 import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from datetime import datetime
 from functools import lru_cache
 
 from console import copying, ledger, state
-from console.state import Command, Node, Rank, Run
+from console.state import Command, Node, Run
 
 RATE_WINDOW_S = 10.0
 """How far back `img_per_s` looks: long enough to even out a slow step, short enough to follow a phase's change."""
@@ -318,77 +317,6 @@ def stage_words(node: Node) -> str:
 def _stage_detail(node: Node) -> str:
     said = stage_words(node)
     return f"node {node.node}: {said}" if said else f"node {node.node}"
-
-
-@dataclass(frozen=True, slots=True)
-class Straggler:
-    """A rank for which the others wait."""
-
-    node: int
-    rank: int
-    reason: str
-    """``data`` (it waits for its loader), ``compute``, or ``network`` (its all-reduce takes longer than others')."""
-    ratio: float
-    """Its seconds over the median rank's."""
-    excess_s: float = 0.0
-    """Its seconds a step beyond the median rank's: about what it costs every other rank."""
-
-
-def stragglers(run: Run) -> tuple[Straggler, ...]:
-    """Ranks for which the others wait, the slowest first.
-
-    A gang steps together, so a step takes all ranks equally long, and the rank that is waited for is the one that has
-    the most to do and waits least in the all-reduce; those that wait longest there are its victims. So a rank's own
-    seconds count: for data, and for compute less the exposed all-reduce, where it is told. A rank is slow where one of
-    them is over 1.5 times the median and over a fifth of its step. Where neither is, and yet it is in the all-reduce
-    for over 1.5 times the median and a fifth of its step, while it came to it no earlier than the others, it is the
-    network.
-    """
-    return _stragglers(run)
-
-
-@lru_cache(maxsize=2)
-def _stragglers(run: Run) -> tuple[Straggler, ...]:
-    ranks = [(node.node, rank) for node in run.nodes for rank in node.ranks if rank.step_s is not None]
-    found: dict[int, Straggler] = {}
-    parts = [
-        (node, rank, rank.step_s or 0.0, rank.data_s, own_compute_s(rank), rank.allreduce_s) for node, rank in ranks
-    ]
-    data = _slower([(node, rank, step, seconds) for node, rank, step, seconds, _, _ in parts], "data")
-    compute = _slower([(node, rank, step, seconds) for node, rank, step, _, seconds, _ in parts], "compute")
-    busy = {rank.rank: (data_s or 0.0) + (own_s or 0.0) for _, rank, _, data_s, own_s, _ in parts}
-    waits = [wait for *_, wait in parts if wait is not None]
-    median_wait_s = statistics.median(waits) if waits else 0.0
-    for one in (*data, *compute):
-        wait = next((wait for _, rank, *_, wait in parts if rank.rank == one.rank), None)
-        if wait is not None and wait > median_wait_s:
-            # It waits for somebody itself: what it lost was over before the others came.
-            continue
-        if one.rank not in found or one.excess_s > found[one.rank].excess_s:
-            found[one.rank] = one
-    median_busy_s = statistics.median(busy.values()) if busy else 0.0
-    for one in _slower([(node, rank, step, wait) for node, rank, step, _, _, wait in parts], "network"):
-        if busy[one.rank] >= 0.95 * median_busy_s:
-            found.setdefault(one.rank, one)
-    return tuple(sorted(found.values(), key=lambda one: -one.excess_s))
-
-
-def _slower(said: list[tuple[int, Rank, float, float | None]], reason: str) -> list[Straggler]:
-    known = [seconds for *_, seconds in said if seconds is not None]
-    if len(known) < 2:
-        return []
-    # Under a millisecond the median is noise, and zero would make a ratio of nothing.
-    median_s = max(statistics.median(known), 0.001)
-    return [
-        Straggler(node, rank.rank, reason, seconds / median_s, seconds - median_s)
-        for node, rank, step_s, seconds in said
-        if seconds is not None and seconds > 1.5 * median_s and seconds > 0.2 * step_s
-    ]
-
-
-def own_compute_s(rank: Rank) -> float | None:
-    """Seconds a step in which the rank itself computed: without the exposed all-reduce, where it is told."""
-    return None if rank.compute_s is None else max(0.0, rank.compute_s - (rank.allreduce_s or 0.0))
 
 
 def pending(run: Run, now: float) -> tuple[Command, ...]:

@@ -166,55 +166,6 @@ def test_stages_count_the_nodes_that_are_past_them() -> None:
     assert all(stage.nodes_done == stage.nodes for stage in views.stages(launched().run))
 
 
-def test_stragglers() -> None:
-    story = launched(nnodes=2)
-    for rank in range(4):
-        story.hears(
-            rank // 2,
-            re.RankProgressed(
-                rank=rank, step=1, img_per_s=1.0, step_s=1.0, data_s=0.6 if rank == 3 else 0.1, compute_s=0.3
-            ),
-        )
-    (slow,) = views.stragglers(story.run)
-    assert (slow.node, slow.rank, slow.reason) == (1, 3, "data")
-    assert slow.ratio == pytest.approx(6)
-    assert views.stragglers(trained(epochs=1).run) == ()
-
-
-def gang(**parts: list[float]) -> Run:
-    """A gang of ranks, two a node, whose seconds a step are given part by part; all steps are equally long."""
-    ranks = len(parts["compute_s"])
-    story = launched(nnodes=ranks // 2)
-    sums = [(parts["data_s"][rank] or 0) + (parts["compute_s"][rank] or 0) for rank in range(ranks)]
-    for rank in range(ranks):
-        said = {name: values[rank] for name, values in parts.items()}
-        story.hears(rank // 2, re.RankProgressed(rank=rank, step=1, img_per_s=1.0, step_s=max(sums), **said))
-    return story.run
-
-
-def test_who_waits_least_in_the_all_reduce_is_the_one_that_is_waited_for() -> None:
-    # All compute_s are alike, since they hold the wait; rank 2 alone does not wait, it computes.
-    run = gang(data_s=[0.1] * 4, compute_s=[0.9] * 4, allreduce_s=[0.5, 0.5, 0.02, 0.5])
-    (slow,) = views.stragglers(run)
-    assert (slow.node, slow.rank, slow.reason) == (1, 2, "compute")
-    assert slow.excess_s == pytest.approx(0.48)
-
-
-def test_a_rank_that_waits_for_data_and_then_for_others_is_no_straggler() -> None:
-    # Rank 0's loader is slow too, but rank 3 is later still: rank 0 waits for it as the others do.
-    run = gang(data_s=[0.3, 0.1, 0.1, 0.8], compute_s=[0.7, 0.9, 0.9, 0.2], allreduce_s=[0.5, 0.7, 0.7, 0.0])
-    assert [(slow.rank, slow.reason) for slow in views.stragglers(run)] == [(3, "data")]
-
-
-def test_a_long_all_reduce_of_one_that_came_no_earlier_is_the_network() -> None:
-    run = gang(data_s=[0.1] * 4, compute_s=[0.5, 0.5, 0.5, 0.8], allreduce_s=[0.1, 0.1, 0.1, 0.4])
-    assert [(slow.rank, slow.reason) for slow in views.stragglers(run)] == [(3, "network")]
-
-
-def test_a_gang_in_step_has_no_stragglers_however_long_its_all_reduce() -> None:
-    assert views.stragglers(gang(data_s=[0.01] * 4, compute_s=[0.9] * 4, allreduce_s=[0.7] * 4)) == ()
-
-
 def test_pending_commands() -> None:
     story = trained(epochs=1).says(ce.OperatorCommanded(id="x", command="pause"))
     story.hears(0, re.CommandDone(id="x", command="pause"))

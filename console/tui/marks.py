@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from console import state, views
+from console import state, stragglers, views
 from console.state import Node, Run
 
 NODE: Final[dict[str, tuple[str, str]]] = {
@@ -67,7 +67,7 @@ class Troubles:
     """What nodes have beside their status."""
 
     now: float = 0.0
-    slow: dict[int, views.Straggler] = field(default_factory=dict)
+    slow: dict[int, stragglers.Straggler] = field(default_factory=dict)
     quiet: frozenset[int] = frozenset()
     doomed: dict[int, float] = field(default_factory=dict)
     """With the seconds that are left."""
@@ -102,8 +102,8 @@ class Troubles:
 
 def troubles(run: Run, now: float, *, clock_runs: bool = True) -> Troubles:
     """The nodes' troubles at the moment. While a log stands still nobody speaks, and nobody is quiet."""
-    slow: dict[int, views.Straggler] = {}
-    for one in views.stragglers(run) if run.live else ():
+    slow: dict[int, stragglers.Straggler] = {}
+    for one in stragglers.of(run) if run.live else ():
         slow.setdefault(one.node, one)
     quiet = frozenset(views.quiet(run, now, QUIET_S)) if clock_runs else frozenset[int]()
     return Troubles(now, slow, quiet, views.interruptions(run, now))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from console import metrics, views
+from console import metrics, stragglers, views
 from console.state import Node, Rank, Run
 from console.tui.ink import Ink, Line, clean, fit, right
 
@@ -34,7 +34,7 @@ def lines(run: Run, node: Node, width: int) -> list[Line]:
     ]
     if split:
         title += [("  ", "plain"), *legend(room)]
-    slow = {one.rank: one for one in views.stragglers(run)} if run.live else {}
+    slow = {one.rank: one for one in stragglers.of(run)} if run.live else {}
     table: list[Line] = [(), tuple(title)]
     for rank in node.ranks:
         inks = [_figure(run, rank, name, size) for name, size in columns]
@@ -93,7 +93,7 @@ def bar(rank: Rank, width: int) -> Line:
     step_s = rank.step_s
     if step_s is None or step_s <= 0 or width <= 0:
         return (("—", "faint"),)
-    seconds = [rank.data_s, views.own_compute_s(rank), rank.allreduce_s, rank.optimizer_s]
+    seconds = [rank.data_s, stragglers.own_compute_s(rank), rank.allreduce_s, rank.optimizer_s]
     inks: list[Ink] = []
     taken, so_far = 0, 0.0
     for (_, sign, tone), part in zip(PARTS, seconds, strict=False):
