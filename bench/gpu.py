@@ -7,7 +7,8 @@ It measures, one part after the other, and writes ``bench/results/DATE-GPU.md`` 
 torchvision's reference in the same precision (`bench/trainer_step.py`), with the shares of the chip's peak and of the
 best published rate; 3. what each step towards ours is worth: channels_last, torch.compile, CUDA graphs; 4. precisions;
 5. what an optimiser and the mean of the weights cost; 6. where the time goes, by kernel; 7. NCCL's all-reduce of the
-gradients in a world of one; 8. NVML and GPM under load and idle; 9. nvJPEG beside the CPU's decoder.
+gradients in a world of one; 8. NVML and GPM under load and idle; 9. nvJPEG beside the CPU's decoder; 10. what
+the trainer's own telemetry and a checkpoint cost (`bench/telemetry.py`, `bench/checkpoint.py`).
 
 A part that fails says so in its place and the next one follows. It should take about 15 minutes on an H100, most of it
 compiling: `--skip compiling` leaves that out. ``--cpu-dry-run`` goes the same way on a CPU, with a small net and small
@@ -21,6 +22,7 @@ import io
 import json
 import platform
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -31,7 +33,9 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
+import checkpoint  # noqa: E402
 import numpy as np  # noqa: E402
+import telemetry  # noqa: E402
 import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
 import trainer_step  # noqa: E402
@@ -391,6 +395,31 @@ def decoding(setting: Setting) -> Iterator[str]:
         yield "nvJPEG needs a GPU."
 
 
+def beside(setting: Setting) -> Iterator[str]:
+    """What is done beside a step: the trainer's telemetry, and a checkpoint."""
+    px, size = setting.middle
+    learner = trainer_step.ours(setting.model, setting.device, "auto", px, size)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = telemetry.Bench(learner, Path(folder), size, px)
+        took = setting.seconds({"without telemetry": bench.plain, "with it": bench.said})
+        yield from _table("", "step ms")
+        for name, step_s in took.items():
+            yield _row(name, f"{step_s * 1e3:.3f}")
+        yield ""
+        ways = checkpoint.Ways(learner, learner.place, Path(folder))
+        yield from _table("checkpoint", "stood still ms", "whole ms")
+        for name in ("in the rank", "beside"):
+            for _ in range(2):  # the first has to find its memory
+                if setting.cuda:
+                    torch.cuda.synchronize()
+                began = time.perf_counter()
+                finish = ways.all[name]()
+                still_s = time.perf_counter() - began
+                finish()
+                whole_s = time.perf_counter() - began
+            yield _row(name, f"{still_s * 1e3:.1f}", f"{whole_s * 1e3:.0f}")
+
+
 def _photograph(number: int) -> bytes:
     """A JPEG of 500 x 375 px, quality 90, with about as many bytes a pixel as ImageNet's (110 KB on average)."""
     random = np.random.default_rng(number)
@@ -404,7 +433,7 @@ def _photograph(number: int) -> bytes:
 
 
 PARTS: tuple[Callable[[Setting], Iterator[str]], ...] = (
-    machine, rates, channels_last, compiling, precisions, optimisers, kernels, allreduce, nvml, decoding,
+    machine, rates, channels_last, compiling, precisions, optimisers, kernels, allreduce, nvml, decoding, beside,
 )  # fmt: skip
 
 if __name__ == "__main__":

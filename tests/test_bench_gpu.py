@@ -54,6 +54,7 @@ def test_a_dry_run_goes_through_every_part_but_the_compiler(tmp_path):
         "## An all-reduce of ResNet-50's gradients in a world of one: what starting it and copying cost",
         "## What NVML and its GPM say, under load and idle",
         "## JPEG decoding: Pillow at full size and at a half, and nvJPEG, of 500 x 375 px",
+        "## What is done beside a step: the trainer's telemetry, and a checkpoint",
     ]
     for row in (
         "| 16 | 4 | train |",
@@ -62,6 +63,8 @@ def test_a_dry_run_goes_through_every_part_but_the_compiler(tmp_path):
         "| LARS |",
         "`aten::",
         "| Pillow, one core |",
+        "| with it |",
+        "| beside |",
     ):
         assert row in text
     assert not list(tmp_path.glob("*.json")) or json.loads(next(tmp_path.glob("*.json")).read_text())
@@ -71,5 +74,5 @@ def test_a_part_that_fails_leaves_the_others(tmp_path):
     done = run("--cpu-dry-run", "--model", "resnet-lost", "--out", str(tmp_path), "--skip", "compiling", "nvml")
     assert done.returncode == 1
     text = next(tmp_path.glob("*.md")).read_text()
-    assert text.count("failed: ValueError: unknown model 'resnet-lost'") == 5
+    assert text.count("failed: ValueError: unknown model 'resnet-lost'") == 6
     assert "| Pillow, one core |" in text
