@@ -50,6 +50,12 @@ def test_a_rank_that_waits_for_data_and_then_for_others_is_no_straggler() -> Non
     assert [(slow.rank, slow.reason) for slow in stragglers.of(run)] == [(3, "data")]
 
 
+def test_who_is_slow_at_one_thing_and_quick_at_another_keeps_nobody_waiting() -> None:
+    # Rank 0 waits long for data, has little to compute, and then waits for the others: longer than they do.
+    run = gang(data_s=[0.4, 0.1, 0.1, 0.1], compute_s=[0.4, 0.7, 0.7, 0.7], allreduce_s=[0.3, 0.1, 0.1, 0.1])
+    assert stragglers.of(run) == ()
+
+
 def test_a_long_all_reduce_of_one_that_came_no_earlier_is_the_network() -> None:
     run = gang(data_s=[0.1] * 4, compute_s=[0.5, 0.5, 0.5, 0.8], allreduce_s=[0.1, 0.1, 0.1, 0.4])
     assert [(slow.rank, slow.reason) for slow in stragglers.of(run)] == [(3, "network")]

@@ -14,6 +14,7 @@ from console import metrics
 from console.events import Record
 from console.metrics import METRICS, Scale, known, metric, said, throttle_level
 from console.tui import ink, marks
+from console.tui.moment import moment_of
 from console.tui.screens.node import NodeScreen
 from console.tui.widgets import cells, node_ranks, nodes_map, nodes_rows
 from console.tui.widgets.nodes import NodesPane
@@ -290,6 +291,19 @@ async def test_a_small_screen_says_what_is_filtered_though_it_has_no_title() -> 
         await one.press("o")
         await one.show()
         assert "by utilisation · 9 of 16: node<9" in one.text("nodes")
+
+
+async def test_a_tick_paints_only_the_lines_that_changed() -> None:
+    async with desk(CannedSource(gpu_records(16))) as one:
+        pane, source = nodes_pane(one), one.source
+        sample = source.run.nodes[3].sample
+        assert sample is not None
+        source.feed([Record(source.now(), source.now(), replace(sample, gpu_util_pct=(3.0,) * 8), 3, 1 << 40)])
+        with one.app.batch_update():
+            pane.moment = moment_of(source, read_only=False)
+            painted = {(region.y, region.height) for region in pane._repaint_regions}
+        # The border, the legend and the titles are above node 0.
+        assert painted == {(3 + 3, 1)}
 
 
 # --- what is wrong with a host ---------------------------------------------------------------------------------------
