@@ -15,11 +15,13 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from console import views
-from console.profile import ProfileError, RaceRecord, load, parse
 from console.state import Run
+
+if TYPE_CHECKING:
+    from console.profile import RaceRecord
 
 RECORD_PROFILE: Final = "imagenet-16x-p3"
 """The built-in profile whose `[record]` a run on ImageNet races by default: 2018's 16 machines."""
@@ -168,6 +170,9 @@ def _own(profile_text: str) -> Ghost | None:
     try:
         if "record" not in tomllib.loads(profile_text):
             return None
+        # Here, since the screen's first paint needs no profile.
+        from console.profile import parse
+
         record = parse(profile_text, path=Path("profile.toml")).record
     except (ValueError, RecursionError):
         return None
@@ -177,6 +182,8 @@ def _own(profile_text: str) -> Ghost | None:
 @lru_cache(maxsize=1)
 def record_2018() -> Ghost | None:
     """fast.ai's and DIU's 16 machines: 93 % top-5 in 18.09 minutes, $118.07 on demand (DAWNBench)."""
+    from console.profile import ProfileError, load
+
     try:
         record = load(RECORD_PROFILE).record
     except ProfileError:

@@ -40,8 +40,6 @@ class Cost:
     usd_per_h: float | None
     """What the instances that run now burn, billed."""
     usd_per_h_on_demand: float | None
-    projected_usd: float | None
-    """Billed at the end of the schedule, at the present speed and the prices known: no less than at the target."""
     note: str
     """``simulated``, or where the price is from; empty where the run does not say."""
 
@@ -53,14 +51,10 @@ def cost(run: Run, now: float) -> Cost:
     """
     billed_usd, usd_per_h = _bill(run, now, on_demand=False)
     on_demand_usd, usd_per_h_on_demand = _bill(run, now, on_demand=True)
-    projected_usd = None if run.live else billed_usd
-    left_s = schedule_left_s(run, now)
-    if left_s is not None:
-        projected_usd = _bill(run, now + left_s, on_demand=False)[0]
     note = run.created.price_note if run.created else ""
     if not note and run.quotes:
         note = run.quotes[-1].source
-    return Cost(billed_usd, on_demand_usd, usd_per_h, usd_per_h_on_demand, projected_usd, note)
+    return Cost(billed_usd, on_demand_usd, usd_per_h, usd_per_h_on_demand, note)
 
 
 def cost_to(run: Run, t: float) -> float | None:
@@ -179,9 +173,9 @@ def img_per_s(run: Run) -> float | None:
 
 
 def schedule_left_s(run: Run, now: float) -> float | None:
-    """Seconds to the schedule's end at the present rate, evaluations included.
+    """Seconds to the schedule's end at the present rate, evaluations included; None while unknown, paused or ended.
 
-    An upper bound of the time to the target, which may be reached before. None while unknown, paused or ended.
+    Later phases with larger pictures take longer: a range that counts them is `console.eta.schedule_s`.
     """
     training, step = run.training, run.step
     if run.status != state.TRAINING or training is None or step is None or run.last_step is None:

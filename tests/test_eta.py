@@ -98,6 +98,7 @@ def test_what_passes_is_taken_off_and_a_pause_is_not() -> None:
     assert first is not None
     assert later is not None
     assert (first.high_s or 0) - (later.high_s or 0) == pytest.approx(4, abs=0.1)
+    assert first.low_s - later.low_s == pytest.approx(4, abs=0.1)
     paused = story.hears(0, re.Paused(rank=0, step=30), after_s=4)
     held = eta(paused.run, paused.t + 500)
     assert held is not None

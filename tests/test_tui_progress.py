@@ -234,6 +234,8 @@ async def test_the_race_with_a_past_run_is_by_its_own_clock(tmp_path: Path) -> N
         # The same accuracies at four fifths of the time.
         assert race.ahead_s == pytest.approx(-0.2 * race.own_s, rel=0.01)
         assert race.ahead_epoch_s == pytest.approx(race.ahead_s)
+        await one.press("2", "z")
+        assert "; at the same epoch 0:1" in one.text("progress")
         await compared(one)
         assert one.app._screen.moment.race is None
 

@@ -53,7 +53,7 @@ def test_a_stopped_instance_costs_no_more() -> None:
 def test_without_a_price_there_is_no_cost() -> None:
     run = Story().says(created(usd_per_h=None, usd_per_h_on_demand=None)).run
     spent = views.cost(run, START_T + 10)
-    assert (spent.billed_usd, spent.on_demand_usd, spent.usd_per_h, spent.projected_usd) == (None,) * 4
+    assert (spent.billed_usd, spent.on_demand_usd, spent.usd_per_h) == (None,) * 3
     assert views.cost(Run(), 0.0).billed_usd is None
 
 
@@ -101,21 +101,20 @@ def test_time_left() -> None:
     assert views.schedule_left_s(story.hears(0, re.Paused(rank=0, step=12)).run, story.t) is None
 
 
-def test_the_projection_is_the_bill_and_what_is_left() -> None:
+def test_what_the_fleet_burns_and_how_long_the_present_rate_needs() -> None:
     run = folded([record for record in trained().records if record.received <= START_T + 7])
     now = run.last_step or 0.0
-    spent, left_s = views.cost(run, now), views.schedule_left_s(run, now)
-    assert left_s is not None
-    assert spent.usd_per_h == pytest.approx(14.4)
-    # The whole of it is over within the minute that is billed at least.
-    assert spent.projected_usd == spent.billed_usd == pytest.approx(2 * 7.2 / 60)
+    assert views.cost(run, now).usd_per_h == pytest.approx(14.4)
+    # A minute is billed at least.
+    assert views.cost(run, now).billed_usd == pytest.approx(2 * 7.2 / 60)
     step = run.step
     assert step is not None
     slow = apply(run, Record(now, now, replace(step, img_per_s=1.0, step_s=100.0), 0, 10**6))
-    later, left_s = views.cost(slow, now), views.schedule_left_s(slow, now)
+    left_s = views.schedule_left_s(slow, now)
     assert left_s is not None
     assert left_s > 100
-    assert later.projected_usd == pytest.approx(sum(max(60, now + left_s - START_T - s) for s in (0, 0.8)) * 7.2 / 3600)
+    until = sum(max(60, now + left_s - START_T - s) for s in (0, 0.8)) * 7.2 / 3600
+    assert views.cost_to(slow, now + left_s) == pytest.approx(until)
 
 
 def test_best_and_target() -> None:

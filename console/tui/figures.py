@@ -113,9 +113,13 @@ def race_line(race: Race, width: int) -> Line:
     money: Line = () if race.ahead_usd is None else ((f", {money_in_words(race.ahead_usd)}", "plain"),)
     at: Line = ((f" at {views.percent(race.accuracy)}", "dim"),)
     whose: Line = ((f" · {name}", "ghost"),)
+    epoch: Line = ()
+    if race.ahead_epoch_s is not None and not race.over:
+        epoch = ((f"; at the same epoch {lead_in_words(race.ahead_epoch_s)}", "dim"),)
     theirs: Line = () if race.shown is None or race.over else ((f" has {views.percent(race.shown)} now", "dim"),)
     return first_that_fits(
         [
+            (*inks, *money, *at, *whose, *theirs, *epoch),
             (*inks, *money, *at, *whose, *theirs),
             (*inks, *money, *at, *whose),
             (*inks, *money, *whose),
