@@ -31,6 +31,8 @@ SHOWN = b"\x1b[?2026l"
 class Terminal:
     """A program in a pseudo-terminal."""
 
+    program = str(Path(__file__).resolve())
+
     def __init__(self, arguments: list[str], size: tuple[int, int]) -> None:
         self.began = time.monotonic()
         self.fd, slave = pty.openpty()
@@ -38,7 +40,7 @@ class Terminal:
         environment = {**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor", "PYTHONPATH": str(HERE)}
         environment.pop("NO_COLOR", None)
         self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).resolve()), *arguments],
+            [sys.executable, self.program, *arguments],
             stdin=slave,
             stdout=slave,
             stderr=slave,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from console import state, stragglers, views
+from console import ghost, state, stragglers, views
 from console.state import CRITICAL, WARNING, Node, Run
 
 _FRESH_S = 5.0
@@ -21,6 +21,7 @@ _BEHIND_S = 3.0
 """A record takes a moment to come, more where the way or the laptop is busy: so much is no clock that is behind."""
 LOSS_STEPS = 30
 """Losses are compared as means of so many steps."""
+_EPOCHS = 3
 _LOSS_NATS = 0.25
 """A rise of less is noise, whatever its ratio to a loss near 0."""
 
@@ -71,6 +72,7 @@ def symptoms(run: Run, now: float, eyes: Eyes) -> Iterator[Symptom]:
     yield from _stragglers(run)
     yield from _stall(run, now, eyes)
     yield from _loss(run, eyes)
+    yield from _behind(run)
     if eyes.disk_free_mib is not None:
         free = _size(eyes.disk_free_mib)
         text = f"this laptop's disk has {free} left for the journal and the checkpoints; free some space"
@@ -198,6 +200,25 @@ def _loss(run: Run, eyes: Eyes) -> Iterator[Symptom]:
         "may be too high for this phase"
     )
     yield Symptom("loss", "loss:rising", None, value, text)
+
+
+def _behind(run: Run) -> Iterator[Symptom]:
+    """Accuracy less than the record had shown after as long a training; an early evaluation says little."""
+    # Only the profile's own record: to be slower than 2018's 16 machines is no fault of a single GPU.
+    if run.created is None or "[record]" not in run.created.profile_text:
+        return
+    record = ghost.default(run)
+    if record is None or len(run.epochs) < _EPOCHS or run.status != state.TRAINING:
+        return
+    metric = run.created.target_metric or "top5"
+    shown, own = record.shown(metric, run.epochs[-1].elapsed_s), views.best(run, metric)
+    if shown is None or own is None:
+        return
+    text = (
+        f"{views.metric_name(metric)} is {views.percent(own)} where {views.plain(record.name, 60)} had "
+        f"{views.percent(shown)} after as long: the Progress pane shows both curves"
+    )
+    yield Symptom("behind", "behind:record", None, 100 * (shown - own), text)
 
 
 def _gpus(places: list[int]) -> str:

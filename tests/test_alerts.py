@@ -215,6 +215,43 @@ def test_another_phase_has_a_loss_of_its_own() -> None:
     assert one.kinds == []
 
 
+RECORD = """
+[fleet]
+provider = "local"
+[run]
+model = "resnet-small"
+[data]
+dataset = "shapes"
+[record]
+name = "last year's"
+curve = [[0.005, 0.10, 0.40], [0.010, 0.30, 0.70], [0.03, 0.60, 0.95]]
+[[phase]]
+epochs = [0, 20]
+image_size = 16
+batch_size_per_gpu = 8
+lr = 0.1
+"""
+
+
+def test_accuracy_behind_the_record() -> None:
+    first, *rest = scene("training", nodes=4, gpus=8)
+    slow = [
+        replace(record, event=replace(record.event, top5=(record.event.top5 or 0) * 0.5))
+        if isinstance(record.event, re.EpochEnded)
+        else record
+        for record in rest
+    ]
+    racing = replace(first, event=replace(first.event, profile_text=RECORD))
+    one = Night([racing, *slow])
+    one.pass_by(3, one.steps)
+    (alert,) = one.open
+    assert (alert.kind, alert.node) == ("behind", None)
+    assert "top-5 is 39.0 % where last year's had 84.2 %" in alert.text
+    level = Night([racing, *rest])
+    level.pass_by(3, level.steps)
+    assert level.kinds == []
+
+
 def test_a_clock_that_is_ahead() -> None:
     one = night()
     one.pass_by(
