@@ -51,7 +51,7 @@ from remote.journal import JOURNAL, Journal
 from remote.lease import Lease
 from remote.notice import METADATA_URL, Notices
 from remote.output import LOGS, OUTPUTS, OutputReader, RankPipes
-from remote.processor import MachineMeter, ProcessMeter, ShareMeter, boot_id, memory_mib
+from remote.processor import MachineMeter, NetworkMeter, ProcessMeter, ShareMeter, boot_id, memory_mib
 
 COMMANDS = "commands.jsonl"
 LOCK = "agent.lock"
@@ -146,6 +146,8 @@ class Agent:
         self._leaving = ""
         self._notices = Notices(os.environ.get(METADATA_URL, job.metadata_url))
         self._noticed: float | None = None
+        # Embedded hosts share the machine's cards.
+        self._network = None if job.embedded else NetworkMeter()
         self._processes = ProcessMeter(self._own_processes if job.embedded else lambda: [os.getpid()])
         self._processes_at = float("-inf")
         if job.embedded:
@@ -417,9 +419,18 @@ class Agent:
     def _sample(self) -> None:
         cpu, used, total = self._meter.read()
         free_mib = self._disk_free_mib()
-        gpus = self._gpus.read()
+        received, sent, again = self._network.read() if self._network is not None else (None, None, None)
         self._journal.emit(
-            HostSampled(cpu_util_pct=cpu, mem_used_mib=used, mem_total_mib=total, disk_free_mib=free_mib, **gpus)
+            HostSampled(
+                cpu_util_pct=cpu,
+                mem_used_mib=used,
+                mem_total_mib=total,
+                disk_free_mib=free_mib,
+                net_rx_mib_s=None if received is None else round(received, 2),
+                net_tx_mib_s=None if sent is None else round(sent, 2),
+                tcp_again_pct=None if again is None else round(again, 3),
+                **self._gpus.read(),
+            )
         )
         if time.monotonic() - self._processes_at >= _PROCESSES_S:
             self._processes_at = time.monotonic()

@@ -153,6 +153,11 @@ class HostSampled(Event):
     """Uncorrectable memory errors since the driver was loaded; None without ECC."""
     gpu_remapped_rows: Numbers = ()
     """Rows of memory that were replaced by spare ones, over the card's life."""
+    net_rx_mib_s: float | None = None
+    """What the host's network cards received; None on an embedded host. RDMA (EFA) is not in it."""
+    net_tx_mib_s: float | None = None
+    tcp_again_pct: float | None = None
+    """TCP segments that were sent again, of all that were sent: a bad link, where it is more than that of others."""
     gpu_row_remap: tuple[str | None, ...] = ()
     """``pending`` where the card wants a reset to replace a row, ``failed`` where no spare one is left, else empty."""
     disk_free_mib: float | None = None

@@ -162,3 +162,67 @@ class ProcessMeter:
             return head.partition("(")[2], seconds, int(fields[21]) * os.sysconf("SC_PAGE_SIZE") / MIB
         except (OSError, IndexError, ValueError):
             return None
+
+
+class NetworkMeter:
+    """What the machine's network cards carry. RDMA goes past the kernel's counters: of EFA only TCP's share is here."""
+
+    def __init__(self) -> None:
+        self._last = self._look()
+        self._at = time.monotonic()
+
+    def read(self) -> tuple[float | None, float | None, float | None]:
+        """(received MiB/s, sent MiB/s, TCP segments that were sent again, % of all sent), since the last read."""
+        now, last, self._last = time.monotonic(), self._last, self._look()
+        passed, self._at = now - self._at, now
+        if last is None or self._last is None or passed <= 0:
+            return None, None, None
+        received, sent, segments, again = (after - before for before, after in zip(last, self._last, strict=True))
+        if min(received, sent, segments, again) < 0:
+            # A card went away with its counts.
+            return None, None, None
+        again_pct = 100 * again / segments if segments else None
+        return received / passed / MIB, sent / passed / MIB, again_pct
+
+    @staticmethod
+    def _look() -> tuple[int, int, int, int] | None:
+        try:
+            received, sent = network_bytes(Path("/proc/net/dev").read_text())
+            segments, again = tcp_segments(Path("/proc/net/snmp").read_text())
+        except (OSError, ValueError):
+            return None
+        return received, sent, segments, again
+
+
+def network_bytes(dev: str) -> tuple[int, int]:
+    """(received, sent) in /proc/net/dev: bytes of all cards, without what stays on the machine.
+
+    Raises:
+        ValueError: the text is of another form.
+    """
+    received = sent = 0
+    for line in dev.splitlines()[2:]:
+        name, _, counts = line.partition(":")
+        fields = counts.split()
+        if len(fields) < 9:
+            raise ValueError(f"no counts: {line!r}")
+        if not name.strip().startswith(("lo", "docker", "veth", "br-", "virbr")):
+            received += int(fields[0])
+            sent += int(fields[8])
+    return received, sent
+
+
+def tcp_segments(snmp: str) -> tuple[int, int]:
+    """(sent, sent again) in /proc/net/snmp.
+
+    Raises:
+        ValueError: the text is of another form.
+    """
+    rows = [line.split() for line in snmp.splitlines() if line.startswith("Tcp:")]
+    if len(rows) != 2:
+        raise ValueError("no line of TCP's counts")
+    counts = dict(zip(*rows, strict=False))
+    try:
+        return int(counts["OutSegs"]), int(counts["RetransSegs"])
+    except KeyError as error:
+        raise ValueError(f"no {error} among TCP's counts") from None

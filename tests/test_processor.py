@@ -13,7 +13,17 @@ from pathlib import Path
 import pytest
 
 from remote.control import CONTROL, Wish, WishReader, write_wish
-from remote.processor import MachineMeter, ProcessMeter, ShareMeter, boot_id, descendants, memory_mib
+from remote.processor import (
+    MachineMeter,
+    NetworkMeter,
+    ProcessMeter,
+    ShareMeter,
+    boot_id,
+    descendants,
+    memory_mib,
+    network_bytes,
+    tcp_segments,
+)
 
 ROOT = Path(__file__).parent.parent
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
@@ -157,6 +167,44 @@ def test_a_process_that_is_gone_is_left_out() -> None:
     meter = ProcessMeter(lambda: [gone.pid])
     meter.read(8)
     assert meter.read(8) == []
+
+
+# --- the network -----------------------------------------------------------------------------------------------------
+
+DEV = """\
+Inter-|   Receive                                                |  Transmit
+ face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier comp
+    lo: 9000000  100    0    0    0     0          0         0  9000000  100    0    0    0     0       0          0
+  ens5: 1048576  100    0    0    0     0          0         0  2097152  100    0    0    0     0       0          0
+ens6:4194304  100    0    0    0     0          0         0  8388608  100    0    0    0     0       0          0
+docker0: 777  100    0    0    0     0          0         0  777  100    0    0    0     0       0          0
+"""
+SNMP = """\
+Ip: Forwarding DefaultTTL
+Ip: 1 64
+Tcp: RtoAlgorithm RtoMin RtoMax MaxConn ActiveOpens InSegs OutSegs RetransSegs InErrs
+Tcp: 1 200 120000 -1 3100 910000 1200000 34 0
+"""
+
+
+def test_what_the_kernel_counts_of_the_network() -> None:
+    assert network_bytes(DEV) == (5 * 1048576, 10 * 1048576)
+    assert tcp_segments(SNMP) == (1_200_000, 34)
+
+
+@pytest.mark.parametrize("text", ["", "Tcp: A\n", "Tcp: OutSegs\nTcp: 3\n", "Tcp: OutSegs RetransSegs\nTcp: x 3\n"])
+def test_a_kernel_that_counts_otherwise_is_unknown(text: str) -> None:
+    with pytest.raises(ValueError, match=r"TCP|x"):
+        tcp_segments(text)
+
+
+def test_the_meter_reads_this_machine() -> None:
+    meter = NetworkMeter()
+    received, sent, again = meter.read()
+    assert received is not None
+    assert sent is not None
+    assert received >= 0 <= sent
+    assert again is None or 0 <= again <= 100
 
 
 # --- what the agent asks of the ranks ---------------------------------------------------------------------------------

@@ -450,6 +450,20 @@ async def test_a_nodes_busiest_processes_have_their_ranks() -> None:
         assert ["sshd", "99", "—", "—"] in shown
 
 
+async def test_a_nodes_network_is_shown_where_the_host_says_it() -> None:
+    records = gpu_records()
+    sample = CannedSource(records).run.nodes[1].sample
+    assert sample is not None
+    sample = replace(sample, net_rx_mib_s=1180.25, net_tx_mib_s=1175.0, tcp_again_pct=0.04, disk_free_mib=2048.0)
+    records.append(at(records[-1], sample, 1))
+    async with desk(CannedSource(records)) as one:
+        await one.press("enter")
+        assert "MiB/s" not in one.text("facts")
+        await one.press("right")
+        assert "↓ 1,180 ↑ 1,175 MiB/s, 0.04 % sent again" in one.text("facts")
+        assert "2 GiB" in one.text("facts")
+
+
 async def test_a_nodes_environment_is_the_profiles() -> None:
     first = created(2, 0)
     text = '[run.env]\nOMP_NUM_THREADS = "2"\nTOKEN = "…"\n'

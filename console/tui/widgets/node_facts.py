@@ -73,11 +73,8 @@ def _facts(node: Node, moment: Moment, width: int) -> list[Line]:
         *_gpu_software(node),
         ("memory", _memory(node), "plain"),
         ("CPUs", _share(agent.cpus if agent else None, sample.cpu_util_pct if sample else None), "plain"),
-        (
-            "disk free",
-            "—" if agent is None or agent.disk_free_mib is None else f"{agent.disk_free_mib / 1024:.0f} GiB",
-            "plain",
-        ),
+        ("disk free", _disk(node), "plain"),
+        *_network(node),
         *_instance(node, moment),
         ("records", f"{views.count(node.records)}, restarts {node.restarts}", "plain"),
     ]
@@ -117,6 +114,24 @@ def _instance(node: Node, moment: Moment) -> list[tuple[str, str, str]]:
     price = "" if last.usd_per_h is None else f" at {views.money(last.usd_per_h)} an hour"
     facts = [("instance", last.instance_id, "plain"), ("on the bill", f"{views.clock(seconds)}{price}", "plain")]
     return [*facts, ("kind", kind, "plain")] if kind else facts
+
+
+def _disk(node: Node) -> str:
+    """As the last sample says, else as the agent found it."""
+    said = node.sample.disk_free_mib if node.sample is not None else None
+    said = said if said is not None or node.agent is None else node.agent.disk_free_mib
+    return "—" if said is None else f"{said / 1024:.0f} GiB"
+
+
+def _network(node: Node) -> list[tuple[str, str, str]]:
+    sample = node.sample
+    if sample is None or sample.net_rx_mib_s is None or sample.net_tx_mib_s is None:
+        return []
+    again = "" if sample.tcp_again_pct is None else f", {sample.tcp_again_pct:.2g} % sent again"
+    received, sent = (
+        f"{one:,.0f}" if one >= 10 else f"{one:.1f}" for one in (sample.net_rx_mib_s, sample.net_tx_mib_s)
+    )
+    return [("network", f"↓ {received} ↑ {sent} MiB/s{again}", "plain")]
 
 
 def _memory(node: Node) -> str:
