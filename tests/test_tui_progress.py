@@ -87,6 +87,18 @@ async def test_without_a_record_nobody_is_raced_and_the_time_left_is_said_or_is_
         assert "93 % in —" in one.text("header")
 
 
+async def test_the_phase_has_a_bar_of_its_own() -> None:
+    log = race_log()
+    # The fifth phase has the epochs 17 to 22; four of its six are over.
+    assert figures.phase_done(log.run) == pytest.approx(4 / 6, abs=0.01)
+    for width in range(20, 120):
+        line = figures.figures(Moment(run=log.run, now=log.now()), width)[0]
+        assert ink.width_of(line) <= max(width, 26)
+    async with desk(log) as one:
+        assert "━━" in one.text("progress").splitlines()[0]
+    assert figures.phase_done(CannedSource(scene("training")).run) is None
+
+
 def test_ranges_in_words() -> None:
     assert figures.span_words(250, 390) == "04:10–06:30"
     assert figures.span_words(250, None) == "04:10 or more"

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from console import state, views
+from console.eta import legs
 from console.ghost import Race, lead_in_words, money_in_words
 from console.state import Run
-from console.tui.ink import Ink, Line, bar, clean, first_that_fits, fit, right, spread
+from console.tui.ink import Ink, Line, bar, clean, first_that_fits, fit, right, spread, width_of
 from console.tui.moment import Moment
+
+_PHASE_BAR: Final = 11
+"""Columns that the phase's bar wants, its distance included."""
 
 
 def launch(run: Run, moment: Moment, width: int) -> list[Line]:
@@ -49,7 +55,11 @@ def _bars(run: Run, width: int) -> list[Line]:
         size, batch = f"   {phase.image_size} px", f"  batch {phase.batch_size_per_gpu} × {views.count(run.world_size)}"
         heads: Line = (("phase  ", "dim"), (number, "strong"))
         wordings = [(*heads, (rest, "dim")) for rest in (size + batch + lr, size + batch, size, "")]
-        lines.append(first_that_fits(wordings, width))
+        done = phase_done(run)
+        room = 0 if done is None else _PHASE_BAR
+        line = first_that_fits(wordings, width - room)
+        room = width - width_of(line) - 3
+        lines.append(line if done is None or room < _PHASE_BAR - 3 else (*line, ("   ", "plain"), *bar(done, room)))
     elif at.image_size is not None:
         lines.append((("image  ", "dim"), (f"{at.image_size} px", "strong")))
     if at.epoch is not None:
@@ -60,6 +70,18 @@ def _bars(run: Run, width: int) -> list[Line]:
     elif at.epoch_step is not None:
         lines.append(_barred("step", at.epoch_step, at.steps_per_epoch, width))
     return lines
+
+
+def phase_done(run: Run) -> float | None:
+    """The share of the present phase's epochs that is behind; None where the profile's phases are not known."""
+    phase, step = run.phase, run.step
+    known = legs(run.created.profile_text) if run.created else ()
+    if phase is None or phase.phase >= len(known):
+        return None
+    leg = known[phase.phase]
+    done = run.epochs[-1].epoch + 1 if run.epochs else leg.start
+    within = step.epoch_step / step.steps_per_epoch if step is not None and step.epoch == done else 0.0
+    return max(0.0, min(1.0, (done + within - leg.start) / (leg.end - leg.start)))
 
 
 def _barred(name: str, done: int, total: int | None, width: int, tone: str = "accent") -> Line:
