@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from console import VERSION
+from console.config import ConfigError
 from console.exits import Exit, exit_of
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ fastconsole: train on a gang of hosts from one terminal
   fastconsole runs                  all runs on this laptop
   fastconsole clean                 what runs have left behind at AWS: lists it, and ends it once confirmed
   fastconsole profiles [NAME]       the built-in profiles; one in full
+  fastconsole keys                  every key of the screen: its id, the key, what it does
   fastconsole --help | --version
 
 options of a run:
@@ -67,6 +69,9 @@ options of a replay:
 
 Ctrl-C once: checkpoint, collect, end the hosts. Twice: end them at once. Closing the terminal leaves the run going.
 
+The screen: ? shows its keys, Ctrl-P every action. $XDG_CONFIG_HOME/fastconsole/config.toml may say theme, mouse, bell,
+layout, tick_s, and under [keys] another key for any id of fastconsole keys.
+
 exit codes: 0 target reached, or finished where there is none; or detached. 1 a bug of ours. 2 wrong usage or profile.
 3 the run failed. 4 stopped by the budget. 5 finished without reaching the target. 6 no hosts. 130 interrupted.
 A replay exits as the run that it replays did. A plan exits with 6 where what it asks for cannot be had. clean exits
@@ -98,6 +103,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return code
     except UsageError as error:
         return _say(f"{error} (fastconsole --help shows what there is)", Exit.USAGE)
+    except ConfigError as error:
+        return _say(str(error), Exit.USAGE)
     except BrokenPipeError:
         _write_no_more()
         return Exit.DONE
@@ -395,12 +402,23 @@ def _nothing_more(words: list[str]) -> None:
         raise UsageError(f"unrecognized arguments: {' '.join(words)}")
 
 
+def _keys(words: list[str]) -> int:
+    _nothing_more(words)
+    from console.tui.keymap import table
+
+    print("id\tkey\tmeaning")
+    for row in table():
+        print("\t".join(row))
+    return Exit.DONE
+
+
 _COMMANDS: dict[str, Callable[[list[str]], int]] = {
     **{name: _on_run(name) for name in ("attach", "resume", "stop", "terminate")},
     "budget": _budget,
     "ps": _ps,
     "runs": _runs,
     "clean": _clean,
+    "keys": _keys,
     "plan": _plan,
     "profiles": _profiles,
 }

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from console import budget, elsewhere, orders, replay, state, views
+from console.config import load as load_config
 from console.driving import drive
 from console.exits import Exit, exit_of
 from console.fleet import ProviderError, provider_of
@@ -258,8 +259,9 @@ def replay_on_screen(path: str, speed: float) -> int:
         made.append(await asyncio.to_thread(replay.Replay, path, speed=speed, at_once_s=2.0))
         return made[0]
 
-    app = ConsoleApp(factory)
-    app.run()
+    config = load_config()
+    app = ConsoleApp(factory, config=config)
+    app.run(mouse=config.mouse)
     if app.failure is not None:
         raise app.failure
     return exit_of(made[0].exit_run()) if made else Exit.DONE

@@ -10,9 +10,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from console import report
+from console.config import load
 from console.exits import Exit, exit_of
 from console.rewind import Rewind
 from console.sentences import talk
+from console.shell import command
 from console.state import Run
 
 if TYPE_CHECKING:
@@ -29,14 +31,20 @@ def drive(make: Callable[[], LiveRun], *, headless: bool, read_only: bool) -> in
 def _on_screen(make: Callable[[], LiveRun], read_only: bool) -> int:
     from console.tui.app import ConsoleApp
 
+    config = load()
     made: list[LiveRun] = []
 
     def factory() -> Rewind:
         made.append(make())
         return Rewind(made[0], made[0].directory.journal)
 
-    app = ConsoleApp(factory, read_only=read_only)
-    app.run()
+    def shell(node: int) -> list[str]:
+        if not made:
+            raise ValueError("There is no run yet.")
+        return command(made[0].directory, node)
+
+    app = ConsoleApp(factory, read_only=read_only, config=config, shell=shell)
+    app.run(mouse=config.mouse)
     if app.failure is not None:
         raise app.failure
     return _closing(made[0]) if made else Exit.INTERRUPTED

@@ -1,28 +1,31 @@
 """A run's past, to go back in: any moment of it is a fold of some hundred records away.
 
 The items of a log (its records, and the lines that were lost) come in order, all at once or as they are written. They
-are kept packed, 500 to a block, some 40 bytes each; with a state of the run at every block, which shares with its
-neighbours all that did not change between them. Where there are more blocks than states can be held, every second
-state is given up, and a way back is twice as long. So ten hours of a run take tens of megabytes, not a gigabyte.
+are kept packed, 500 to a block, some 100 bytes each, and with them the state of the run at every second block: packed
+too, but for its series, which all states share. Where the states take more room than they are allowed, every second
+one is given up, and a way back is twice as long. So ten hours of a run take some hundred megabytes, not gigabytes.
 
 One thread may add while another looks back.
 """
 
 from __future__ import annotations
 
+import copyreg
+import io
 import pickle
 import threading
 import zlib
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Final
 
 from console import markers, state
 from console.events import Record
 from console.journal import DAMAGED, UNKNOWN, Lost
 from console.markers import Marker
+from console.series import Series
 from console.state import Run
 from remote import events as re
 
@@ -30,9 +33,10 @@ Item = Record | Lost
 
 BLOCK: Final = 500
 """Items to a block, a multiple of `NEAR`: about 10 ms to unpack and fold."""
-PARTS_HELD: Final = 200_000
-"""Nodes and ranks in all states together, each about 300 bytes where all of them changed since the state before."""
-FEWEST_STATES: Final = 64
+STRIDE: Final = 2
+"""Blocks from one state to the next, at first."""
+STATES_BYTES: Final = 48 << 20
+"""So many bytes at most for all states, packed; of 16 nodes with 8 GPUs each takes about 100 KiB."""
 NEAR: Final = 100
 """A way back leaves a state so often behind it, for the next step back."""
 NEAR_HELD: Final = 64
@@ -64,9 +68,9 @@ def lost(run: Run, item: Lost) -> Run:
 class History:
     """Items in order, the time of each, and the run after any number of them."""
 
-    def __init__(self, *, block: int = BLOCK, parts_held: int = PARTS_HELD, fewest_states: int = FEWEST_STATES) -> None:
-        """`block`: items to a block; `parts_held` and `fewest_states`: when states are given up."""
-        self._block, self._parts_held, self._fewest_states = block, parts_held, fewest_states
+    def __init__(self, *, block: int = BLOCK, states_bytes: int = STATES_BYTES) -> None:
+        """`block`: items to a block; `states_bytes`: beyond that, states are given up."""
+        self._block, self._states_bytes = block, states_bytes
         self._near_every = min(NEAR, block // 2)
         self.latest = Run()
         """The run after all items."""
@@ -75,9 +79,8 @@ class History:
         self._blocks: list[bytes] = []
         self._tail: list[Item] = []
         """The items after the last whole block."""
-        self._states: list[Run] = [self.latest]
-        self._stride = 1
-        """Blocks from one state to the next."""
+        self._states = [_Packed(self.latest)]
+        self._stride = STRIDE
         self._times = array("d")
         self._marks = array("q")
         """Places after an item that changes the picture."""
@@ -109,6 +112,11 @@ class History:
         return self._stride * self._block
 
     @property
+    def slow(self) -> bool:
+        """True once a look back may take longer than a screen should stand still."""
+        return self._stride > STRIDE
+
+    @property
     def busy(self) -> bool:
         """True while some thread folds its way back."""
         return self._walking.locked()
@@ -138,13 +146,13 @@ class History:
     def _pack(self, run: Run) -> None:
         # Level 1: a third of the time of the default, for a fifth more bytes.
         packed = zlib.compress(pickle.dumps(self._tail, pickle.HIGHEST_PROTOCOL), 1)
+        state_packed = _Packed(run) if (len(self._blocks) + 1) % self._stride == 0 else None
         with self._lock:
             self._blocks.append(packed)
             self._tail = []
-            if len(self._blocks) % self._stride == 0:
-                self._states.append(run)
-            parts = 1 + sum(1 + len(node.ranks) for node in run.nodes)
-            if len(self._states) > max(self._fewest_states, self._parts_held // parts):
+            if state_packed is not None:
+                self._states.append(state_packed)
+            if len(self._states) > 2 and sum(one.size for one in self._states) > self._states_bytes:
                 self._states = self._states[::2]
                 self._stride *= 2
 
@@ -210,11 +218,10 @@ class History:
             if place == len(self._times):
                 return place, self.latest
             number = place // self.stride_records
-            best = number * self.stride_records, self._states[number]
-        for at, run in self._near.items():
-            if best[0] < at <= place:
-                best = at, run
-        return best
+            kept = self._states[number]
+            begin = number * self.stride_records
+        near = max((at for at in self._near if begin <= at <= place), default=None)
+        return (begin, kept.run()) if near is None else (near, self._near[near])
 
     def _items(self, begin: int, end: int) -> Iterator[Item]:
         """Those from `begin` to `end`, which lie in one block."""
@@ -231,3 +238,43 @@ class History:
                     self._unpacked.popitem(last=False)
         first = number * self._block
         return iter(items[begin - first : end - first])
+
+
+class _Packed:
+    """A state in a hundredth of the room that its objects would take, but for its series: those it shares."""
+
+    def __init__(self, run: Run) -> None:
+        self._series: list[Series[Any]] = []
+        out = io.BytesIO()
+        pickler = pickle.Pickler(out, pickle.HIGHEST_PROTOCOL)
+        pickler.dispatch_table = copyreg.dispatch_table.copy()
+        pickler.dispatch_table[Series] = self._put
+        pickler.dump(run)
+        self._bytes = zlib.compress(out.getbuffer(), 1)
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self._bytes)
+
+    def run(self) -> Run:
+        """The state."""
+        run: Run = _Unpickler(io.BytesIO(zlib.decompress(self._bytes)), self._series).load()
+        return run
+
+    def _put(self, series: Series[Any]) -> tuple[Callable[[int], None], tuple[int]]:
+        self._series.append(series)
+        return _series, (len(self._series) - 1,)
+
+
+def _series(place: int) -> None:
+    raise AssertionError("stands for the series at this place; `_Unpickler` puts it there")
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, series: list[Series[Any]]) -> None:
+        super().__init__(file)
+        self._given = series
+
+    def find_class(self, module: str, name: str) -> Any:
+        return self._given.__getitem__ if name == _series.__name__ else super().find_class(module, name)

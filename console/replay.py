@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 from console import dawnbench, fastai2018, journal
 from console.events import Damaged, Record, RunEnded, Unknown, parse_run_line
-from console.history import BLOCK, History, fold_items
+from console.history import History, fold_items
 from console.journal import Line, Lost
 from console.markers import Marker
 from console.state import LogLine, Run
@@ -217,7 +217,7 @@ class Replay:
     @property
     def slow(self) -> bool:
         """True where a seek may fold more than the screen can wait for."""
-        return self._history.stride_records > BLOCK
+        return self._history.slow
 
     def now(self) -> float:
         """The position in the log, epoch seconds."""

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from console.history import BLOCK, History
+from console.history import History
 from console.journal import Growing
 from console.markers import Marker
 from console.source import Source
@@ -78,7 +78,7 @@ class Rewind:
     @property
     def slow(self) -> bool:
         """True where a seek may fold more than the screen can wait for."""
-        return self._history.stride_records > BLOCK
+        return self._history.slow
 
     @property
     def behind_s(self) -> float | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from canned_source import scene
 from desk import Desk, key
 
@@ -60,3 +62,45 @@ async def _interrupt(desk: Desk) -> None:
     await desk.show()
     await desk.pilot.pause(0.05)
     assert desk.app.return_value == 0
+
+
+@key("app.copy")
+async def _copy(desk: Desk) -> None:
+    await desk.press("3", "y")
+    assert desk.app.clipboard.splitlines() == desk.pane("cost").lines()
+    assert "billed so far" in desk.app.clipboard
+
+
+@key("app.picture")
+async def _picture(desk: Desk) -> None:
+    await desk.press("ctrl+s")
+    (said,) = [toast for toast in desk.toasts if "Saved as" in toast]
+    path = Path(said.removeprefix("Saved as "))
+    try:
+        assert path.read_text().startswith("<svg")
+    finally:
+        path.unlink()
+
+
+@key("app.theme")
+async def _theme(desk: Desk) -> None:
+    await desk.press("ctrl+t")
+    await desk.pilot.pause(0.3)
+    await desk.press(*"nord")
+    await desk.pilot.pause(0.4)
+    await desk.press("enter")
+    assert desk.app.theme == "nord"
+
+
+@key("app.shell")
+async def _shell(desk: Desk) -> None:
+    asked: list[int] = []
+
+    def shell(node: int) -> list[str]:
+        asked.append(node)
+        raise ValueError("Node 2 has no host yet.")
+
+    desk.app.shell = shell
+    await desk.press("down", "down", "!")
+    assert asked == [2]
+    assert "Node 2 has no host yet." in desk.toasts

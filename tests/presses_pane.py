@@ -33,6 +33,55 @@ async def _previous(desk: Desk) -> None:
     assert desk.app.focused is desk.pane("alerts")
 
 
+@key("pane.hide")
+async def _hide(desk: Desk) -> None:
+    await desk.press("4", "H")
+    assert not desk.pane("log").display
+    assert desk.app.focused is desk.pane("alerts")
+    await desk.press("4")
+    assert desk.pane("log").display
+    await desk.press("H", "2", "H", "3", "H", "5", "H", "H")
+    assert desk.pane("nodes").display
+    assert any("last pane" in toast for toast in desk.toasts)
+
+
+@key("pane.wider")
+async def _wider(desk: Desk) -> None:
+    before = desk.pane("progress").size.width
+    await desk.press("2", ">")
+    assert desk.pane("progress").size.width > before
+
+
+@key("pane.narrower")
+async def _narrower(desk: Desk) -> None:
+    before = desk.pane("nodes").size.width
+    await desk.press("<")
+    assert desk.pane("nodes").size.width < before
+
+
+@key("pane.higher")
+async def _higher(desk: Desk) -> None:
+    before = desk.pane("nodes").size.height
+    await desk.press("ctrl+down")
+    assert desk.pane("nodes").size.height > before
+
+
+@key("pane.lower")
+async def _lower(desk: Desk) -> None:
+    before = desk.pane("nodes").size.height
+    await desk.press("ctrl+up")
+    assert desk.pane("nodes").size.height < before
+
+
+@key("pane.reset")
+async def _reset(desk: Desk) -> None:
+    before = desk.pane("nodes").size
+    await desk.press("<", "<", "ctrl+down", "4", "H", "0")
+    await desk.pilot.pause()
+    assert desk.pane("log").display
+    assert desk.pane("nodes").size == before
+
+
 def _pane_key(place: int, name: str) -> None:
     @key(f"pane.{name}")
     async def test(desk: Desk) -> None:

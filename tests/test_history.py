@@ -39,13 +39,13 @@ def test_any_place_is_the_fold_from_the_start() -> None:
 
 def test_states_are_given_up_where_there_are_too_many() -> None:
     records = long_story()[:1200]
-    past = History(block=50, parts_held=1, fewest_states=3)
+    past = History(block=50, states_bytes=1)
     for begin in range(0, len(records), 70):
         past.extend(records[begin : begin + 70])
         for place in (begin, begin // 2, begin // 3):
             assert list(differences(past.run(place), folded(records[:place]))) == []
-    assert past.stride_records > 50
-    assert len(past._states) <= 4
+    assert past.slow
+    assert len(past._states) <= 3
 
 
 def test_lost_lines_are_counted_where_they_were() -> None:

@@ -26,6 +26,7 @@ from typing import Any
 
 import asyncssh
 
+from console.fleet import login
 from remote.agent import HOST_PID
 from remote.lineage import adopt_orphans, end_with_parent
 from remote.processor import descendants
@@ -134,7 +135,6 @@ async def _host(order: Order, node: int) -> int:
             kbdint_auth=False,
             gss_host=None,
             agent_forwarding=False,
-            allow_pty=False,
             x11_forwarding=False,
             encryption_algs=["aes128-gcm@openssh.com"],
             keepalive_interval=5,
@@ -217,15 +217,14 @@ class _Guests:
         return Server()
 
     async def serve(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
-        """Runs a command as sshd would: the user's shell, the home folder, the three streams."""
-        if process.command is None:
-            process.stderr.write(b"an embedded host runs commands and has no login shell\n")
-            process.exit(1)
+        """Runs a command as sshd would: the user's shell, the home folder, the three streams; or lends a shell."""
+        if process.command is None and process.term_type is not None:
+            process.exit(await login.serve(process, self._home, _environment(self._home)))
             return
         child = await asyncio.create_subprocess_exec(
             "/bin/sh",
             "-c",
-            process.command,
+            process.command or "exec /bin/sh",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

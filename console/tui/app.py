@@ -2,49 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
 import gc
 import inspect
-import os
-import signal
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import ClassVar, Final, cast
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar, cast
 
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
 from textual.content import Content
 from textual.screen import Screen
-from textual.worker import Worker, WorkerError
 
+from console.config import Config, ConfigError, Remembered, recall, remember
 from console.source import Source, present_run
 from console.tui import keys, themes
-from console.tui.bindings import whole_keymap
+from console.tui.keymap import check, whole_keymap
+from console.tui.leaving import Leaving
 from console.tui.moment import Moment, moment_of, same
 from console.tui.notices import Notices
 from console.tui.pager import page
 from console.tui.palette import Actions
-from console.tui.screens import questions
-from console.tui.screens.dialog import Dialog
 from console.tui.screens.help import HelpScreen
 from console.tui.screens.node import NodeScreen
 from console.tui.screens.run import RunScreen
+from console.tui.terminal import Shell, Terminal
 from console.tui.widgets.alerts import AlertsPane
 from console.tui.widgets.log import LogPane
 
 Factory = Callable[[], Source | Awaitable[Source]]
 """Makes the source, at once or in its own time; called after the first paint, inside the event loop."""
 
-TICK_S = 0.5
-CLOSE_S = 15.0
-"""How long the source may take to end in order once the screen is left."""
 
-
-SIGNALS: Final = {signal.SIGINT: "stop", signal.SIGTERM: "terminate"}
-"""What a signal from outside means, where the run takes the command; else the console leaves. They are how
-``fastconsole stop`` and ``terminate`` speak to a console elsewhere."""
-
-
-class ConsoleApp(App[int]):
+class ConsoleApp(Leaving, Terminal):
     """Shows a run. `run()` returns the run's exit code where it ended, else None: it goes on, or never was."""
 
     CSS_PATH = "console.tcss"
@@ -52,24 +42,40 @@ class ConsoleApp(App[int]):
     COMMANDS: ClassVar = App.COMMANDS | {Actions}
     BINDINGS: ClassVar[list[BindingType]] = [*keys.APP]
 
-    def __init__(self, source: Source | Factory, *, read_only: bool = False) -> None:
-        super().__init__()
-        for theme in themes.ALL:
-            self.register_theme(theme)
-        self.theme = themes.fitting(self.console.color_system).name
+    def __init__(
+        self,
+        source: Source | Factory,
+        *,
+        read_only: bool = False,
+        config: Config | None = None,
+        shell: Shell | None = None,
+    ) -> None:
+        """`config`: the operator's; without one nothing is remembered either. `shell`: the way to a node.
+
+        Raises:
+            ConfigError: the configuration names a theme, a key or an id that does not exist.
+        """
+        super().__init__(read_only=read_only)
+        self.config = config or Config()
+        self.shell = None if read_only else shell
         self._given = source
         self._read_only = read_only
-        self._source: Source | None = None
-        self._screen = RunScreen(read_only=read_only)
         self._moment = Moment(starting="starting …", read_only=read_only)
-        self._work: Worker[None] | None = None
         self.notices = Notices()
-        self._leave_at_end = False
-        self._leaving = False
         self.keymap: dict[str, str] = {}
         """The keys that are not their bindings' own, by the bindings' ids."""
-        self.failure: Exception | None = None
-        """What ended the source, where it was no order of ours; the screen shows it as a sentence."""
+        self.set_keymap(check(self.config) if self.config.keys else {})
+        for one in themes.ALL:
+            self.register_theme(one)
+        fitting = themes.fitting(self.console.color_system).name
+        self._remembered = Remembered() if config is None else recall()
+        theme = self.config.theme or self._remembered.theme or fitting
+        if self.config.theme is not None and theme not in self.available_themes:
+            raise ConfigError(
+                f"{self.config.path}: theme is {theme!r}; accepted: {', '.join(sorted(self.available_themes))}"
+            )
+        self.theme = theme if theme in self.available_themes else fitting
+        self._screen.arrange_as(self._remembered, self.config.layout)
 
     def get_default_screen(self) -> Screen[None]:
         """The run's screen is the first one and lies under all others."""
@@ -90,11 +96,9 @@ class ConsoleApp(App[int]):
         if not self.is_headless:
             # What is there by now stays: for the collector to look through it took 50 ms of the loop each time.
             gc.freeze()
-        self.set_interval(TICK_S, self.tick)
-        loop = asyncio.get_running_loop()
-        for number, answer in SIGNALS.items():
-            loop.add_signal_handler(number, self._signalled, answer)
-        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
+        self.set_interval(self.config.tick_s, self.tick)
+        self.theme_changed_signal.subscribe(self, lambda _: self.remember(theme=self.theme))
+        self.heed_signals()
         self._work = self.run_worker(self._drive(), name="source", group="source", exit_on_error=False)
 
     async def _drive(self) -> None:
@@ -122,6 +126,7 @@ class ConsoleApp(App[int]):
             return
         self.notices.tell(self, self._moment, moment)
         self._moment = moment
+        self.entitle(self._screen.present())
         with self.batch_update():
             for screen in reversed(self.screen_stack):
                 if isinstance(screen, (RunScreen, NodeScreen)):
@@ -139,91 +144,18 @@ class ConsoleApp(App[int]):
         compared = self._screen.compared
         return moment_of(self._source, read_only=self._read_only, trouble=trouble, compared=compared)
 
+    def remember(self, **changes: Any) -> None:
+        """Keeps what was changed on the screen for the next time."""
+        self._remembered = replace(self._remembered, **changes)
+        if self.config.path != Path():
+            try:
+                remember(self._remembered)
+            except OSError as error:
+                self.notify(Content(f"This is not remembered: {error.strerror or error}").markup, severity="warning")
+
     def on_screen_resume(self) -> None:
         """A screen that was covered has missed moments."""
         self.tick(force=True)
-
-    # --- leaving ---------------------------------------------------------------------------------------------------
-
-    def action_leave(self) -> None:
-        """Leaves; asks first while a run is going on that this console drives."""
-        moment = self._screen.present()
-        if moment.run.live and moment.controls & {"detach", "stop", "terminate"}:
-            self.push_screen(questions.leave(moment), self._answered)
-        else:
-            self.leave()
-
-    def action_interrupt(self) -> None:
-        """Ctrl-C: the question, and the second time its graceful answer."""
-        if isinstance(self.screen, Dialog) and self.screen.interrupted is not None:
-            self.screen.dismiss(self.screen.interrupted)
-        elif self._leave_at_end or self._leaving:
-            self.leave()
-        else:
-            self.action_leave()
-
-    async def action_quit(self) -> None:
-        """Ctrl-Q asks too."""
-        self.action_leave()
-
-    def _answered(self, answer: str | None) -> None:
-        if answer == "detach":
-            self.run_worker(self._let_go(), exit_on_error=False)
-        elif answer in ("stop", "terminate"):
-            self._leave_at_end = True
-            self._screen.send(answer)
-
-    def _signalled(self, answer: str) -> None:
-        if answer in self._look().controls:
-            self._answered(answer)
-        else:
-            self.leave()
-
-    def _hung_up(self) -> None:
-        """The terminal was closed: leaves the run going."""
-        # Nothing may be written to a terminal that is gone: the first failure would end Textual's writer, and the loop
-        # would then wait for ever to hand it more.
-        null = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):
-            os.dup2(null, fd)
-        self._leaving = True
-        self.run_worker(self._abandon(), exit_on_error=False)
-
-    async def _abandon(self) -> None:
-        try:
-            if self._source is not None and "detach" in self._source.controls:
-                await self._source.command("detach")
-            await self._end_work()
-        finally:
-            os._exit(0)
-
-    async def _let_go(self) -> None:
-        assert self._source is not None
-        try:
-            await self._source.command("detach")
-        except Exception as error:  # Not detached: stay, and say why.
-            self.notify(Content(f"detach: {error or type(error).__name__}").markup, severity="error")
-            return
-        self.leave()
-
-    def leave(self) -> None:
-        """Ends the source in order, then the app."""
-        if not self._leaving:
-            self._leaving = True
-            self.run_worker(self._end_source(), name="close", exit_on_error=False)
-
-    async def _end_source(self) -> None:
-        await self._end_work()
-        run = None if self._source is None else present_run(self._source)
-        self.exit(run.exit_code if run is not None and not run.live else 1 if self.failure is not None else None)
-
-    async def _end_work(self) -> None:
-        if self._work is not None and not self._work.is_finished:
-            self._work.cancel()
-            try:
-                await asyncio.wait_for(asyncio.shield(self._work.wait()), CLOSE_S)
-            except (WorkerError, TimeoutError):
-                pass
 
     def on_log_pane_paged(self, event: LogPane.Paged) -> None:
         """Somebody wants to read the whole log."""
@@ -249,5 +181,5 @@ class ConsoleApp(App[int]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Of Textual's own commands those that make sense here; quitting and keys are ours."""
         for command in super().get_system_commands(screen):
-            if command.title in ("Theme", "Screenshot"):
+            if command.title == "Theme":
                 yield command

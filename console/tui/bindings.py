@@ -83,22 +83,3 @@ def _enabled(node: DOMNode, binding: Binding) -> bool:
     space, name, parameters = actions.parse(binding.action)
     owner = {"app": node.app, "screen": node.screen}.get(space, node)
     return owner.check_action(name, parameters) is not False
-
-
-def whole_keymap(keymap: Mapping[str, str]) -> dict[str, str]:
-    """The keymap with the other bindings of every key that it takes away from one.
-
-    Textual removes a remapped binding's old keys together with all else that is bound to them: where pause moves from
-    space, a log's play would lose it too.
-    """
-    own = {str(binding.id): binding for binding in every()}
-    whole = dict(keymap)
-    left = {key for name in keymap if name in own for key in _keys(own[name])}
-    for name, binding in own.items():
-        if name not in whole and left & set(_keys(binding)):
-            whole[name] = binding.key
-    return whole
-
-
-def _keys(binding: Binding) -> list[str]:
-    return [key.strip() for key in binding.key.split(",")]

@@ -98,6 +98,38 @@ PANES: Final = [
     ),
     Binding("tab", "next_pane(1)", "next pane", show=False, id="pane.next", tooltip="The next pane"),
     Binding("shift+tab", "next_pane(-1)", "pane before", show=False, id="pane.previous", tooltip="The pane before"),
+    Binding(
+        "H,shift+h",
+        "hide",
+        "hide",
+        show=False,
+        key_display="H",
+        id="pane.hide",
+        tooltip="Hide the pane; its number shows it again",
+    ),
+    Binding(
+        "less_than_sign",
+        "widen(-1)",
+        "narrower",
+        show=False,
+        key_display="<",
+        id="pane.narrower",
+        tooltip="A narrower column for the pane",
+    ),
+    Binding(
+        "greater_than_sign",
+        "widen(1)",
+        "wider",
+        show=False,
+        key_display=">",
+        id="pane.wider",
+        tooltip="A wider column for the pane",
+    ),
+    Binding("ctrl+up", "heighten(-1)", "lower", show=False, id="pane.lower", tooltip="Less height for the pane"),
+    Binding("ctrl+down", "heighten(1)", "higher", show=False, id="pane.higher", tooltip="More height for the pane"),
+    Binding(
+        "0", "as_at_first", "as at first", show=False, id="pane.reset", tooltip="All panes shown, in their first sizes"
+    ),
     Binding("z", "zoom", "maximise", id="pane.zoom", tooltip="Give the pane the whole screen, or its place again"),
     Binding("escape", "back", "back", show=False, id="pane.back", tooltip="Put away what is open"),
 ]
@@ -106,6 +138,27 @@ PANES: Final = [
 APP: Final = [
     Binding(
         "ctrl+p", "command_palette", "actions", show=False, priority=True, id="app.palette", tooltip="Every action"
+    ),
+    Binding(
+        "exclamation_mark",
+        "shell",
+        "shell",
+        show=False,
+        key_display="!",
+        id="app.shell",
+        tooltip="A shell on the node under the cursor; exit returns",
+    ),
+    Binding("y", "copy", "copy", show=False, id="app.copy", tooltip="Copy what the focused pane says to the clipboard"),
+    Binding(
+        "ctrl+s", "screenshot", "picture", show=False, id="app.picture", tooltip="Save a picture of the screen (SVG)"
+    ),
+    Binding(
+        "ctrl+t",
+        "change_theme",
+        "theme",
+        show=False,
+        id="app.theme",
+        tooltip="Choose the colours: dark, light, high contrast, colour-blind",
     ),
     Binding("question_mark", "help", "help", key_display="?", id="app.help", tooltip="All keys"),
     Binding("q", "leave", "quit", id="app.leave", tooltip="Leave; asks first while a run is going on"),

@@ -1,16 +1,25 @@
-"""Where the panes are: all at once where there is room for them, one at a time where not."""
+"""Where the panes are: all at once where there is room, one at a time where not; which are hidden, how large."""
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, cast
+
 from textual import events
 
+from console.config import Remembered
 from console.tui.screens.source_screen import SourceScreen
+from console.tui.widgets.body import Body, Plan
 from console.tui.widgets.keybar import KeyBar
 from console.tui.widgets.pane import Pane
 from console.tui.widgets.tabs import NAMES, Tabs
 
+if TYPE_CHECKING:
+    from console.tui.app import ConsoleApp
+
 ROOMY = (100, 30)
 """Columns and lines from which all panes are shown at once."""
+STEP = 0.04
+"""The share of the screen by which a key moves a border."""
 
 
 class Layout(SourceScreen):
@@ -20,18 +29,34 @@ class Layout(SourceScreen):
         super().__init__(read_only=read_only)
         self._current = 0
         self._zoomed = False
+        self._hidden: set[str] = set()
+        self._kind = "auto"
+        self._plan = Plan()
+
+    def arrange_as(self, remembered: Remembered, kind: str) -> None:
+        """Takes up what was remembered, before the screen is there; `kind` as in `console.config.LAYOUTS`."""
+        ids = [name.lower() for name in NAMES]
+        self._kind = kind
+        self._plan = Plan(dict(remembered.columns), dict(remembered.heights))
+        self._hidden = {name for name in remembered.hidden if name in ids}
+        if len(self._hidden) == len(ids):
+            self._hidden.clear()
+        if remembered.zoomed in ids:
+            self._current, self._zoomed = ids.index(str(remembered.zoomed)), True
+            self._hidden.discard(str(remembered.zoomed))
 
     def on_resize(self, event: events.Resize) -> None:
         """Chooses the layout."""
         width, height = event.size
-        self.set_class(width < ROOMY[0] or height < ROOMY[1], "compact")
+        small = width < ROOMY[0] or height < ROOMY[1]
+        self.set_class(self._kind == "one" or (self._kind == "auto" and small), "compact")
         self.set_class(height < 16, "tiny")
         self._arrange()
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """The pane with the focus is the current one, however it came by it."""
         order = self.tiles()
-        if event.widget in order:
+        if event.widget in order and order.index(event.widget) != self._current:
             self._current = order.index(event.widget)
             self._arrange()
         if self.is_mounted:
@@ -42,14 +67,15 @@ class Layout(SourceScreen):
         return [self.query_one(f"#{name.lower()}", Pane) for name in NAMES]
 
     def _arrange(self) -> None:
+        body = self.query_one(Body)
+        body.plan = self._plan
         single = self.has_class("compact") or self._zoomed
         if single != self.has_class("single"):
             self.call_after_refresh(self._settle)
         self.set_class(single, "single")
         for place, tile in enumerate(self.tiles()):
             tile.set_class(place == self._current, "current")
-        for column in self.query(".column"):
-            column.set_class(self.tiles()[self._current] in column.children, "current")
+            tile.set_class(tile.id in self._hidden, "away")
         self.query_one(Tabs).current = self._current
 
     def _settle(self) -> None:
@@ -58,22 +84,79 @@ class Layout(SourceScreen):
             tile.redraw()
         self.refresh(layout=True)
 
+    def _keep(self) -> None:
+        """What was changed is remembered for the next time."""
+        plan = self._plan = self.query_one(Body).plan
+        cast("ConsoleApp", self.app).remember(
+            columns=plan.widths,
+            heights=plan.heights,
+            hidden=tuple(sorted(self._hidden)),
+            zoomed=NAMES[self._current].lower() if self._zoomed else None,
+        )
+
     def action_pane(self, place: int) -> None:
-        """Shows a pane and gives it the focus."""
+        """Shows a pane, a hidden one too, and gives it the focus."""
         self._current = place - 1
+        name = NAMES[self._current].lower()
+        if name in self._hidden:
+            self._hidden.discard(name)
+            self._keep()
         self._arrange()
         tile = self.tiles()[place - 1]
         tile.focus()
         self.call_after_refresh(tile.redraw)
 
     def action_next_pane(self, by: int) -> None:
-        """The next pane, or the one before."""
-        self.action_pane((self._current + by) % len(NAMES) + 1)
+        """The next pane that is not hidden, or the one before."""
+        place = self._current
+        for _ in NAMES:
+            place = (place + by) % len(NAMES)
+            if NAMES[place].lower() not in self._hidden:
+                break
+        self.action_pane(place + 1)
 
     def action_zoom(self) -> None:
         """Gives the current pane all the room, or takes it back."""
         self._zoomed = not self._zoomed
         self._arrange()
+        self._keep()
+
+    def action_hide(self) -> None:
+        """Takes the current pane away, and its focus to the next."""
+        if len(self._hidden) == len(NAMES) - 1:
+            self.say("This is the last pane that is shown.")
+            return
+        self._hidden.add(NAMES[self._current].lower())
+        self._zoomed = False
+        self._keep()
+        self.action_next_pane(1)
+
+    def action_widen(self, by: int) -> None:
+        """Moves the border beside the current pane's column."""
+        self._resize(self.query_one(Body).widen(self.tiles()[self._current], by * STEP))
+
+    def action_heighten(self, by: int) -> None:
+        """Moves the border below the current pane."""
+        self._resize(self.query_one(Body).heighten(self.tiles()[self._current], by * STEP))
+
+    def _resize(self, done: bool) -> None:
+        if done:
+            self._keep()
+        else:
+            self.say("There is no border to move beside this pane.")
+
+    def action_as_at_first(self) -> None:
+        """All panes shown, in their first sizes."""
+        self._hidden.clear()
+        self._zoomed = False
+        self._plan = Plan()
+        self._arrange()
+        self.query_one(Body).rearrange()
+        self._keep()
+
+    def on_body_moved(self, event: Body.Moved) -> None:
+        """A border was dragged."""
+        self._keep()
 
     def put_away(self) -> bool:
         """Ends the zoom; False where there is none."""

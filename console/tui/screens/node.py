@@ -31,6 +31,11 @@ class NodeScreen(Screen[None]):
         self._node = node
         self._moment = moment
 
+    @property
+    def node(self) -> int:
+        """The node that is shown."""
+        return self._node
+
     def compose(self) -> ComposeResult:
         """The facts over the events and the log."""
         yield Header("header")

@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
 
 from console.source import Player
 from console.tui import keys
@@ -18,6 +17,7 @@ from console.tui.screens.layout import Layout
 from console.tui.screens.node import NodeScreen
 from console.tui.screens.playback import Playback
 from console.tui.widgets.alerts import AlertsPane, AlertStrip, strip_alert
+from console.tui.widgets.body import Body
 from console.tui.widgets.closing import ClosingPanel
 from console.tui.widgets.cost import CostPane
 from console.tui.widgets.header import Header
@@ -51,14 +51,13 @@ class RunScreen(Layout, Controls, Playback, Comparing):
         yield Timeline("timeline")
         yield ClosingPanel("closing")
         yield Tabs("tabs")
-        with Horizontal(id="body"):
-            with Vertical(id="left", classes="column"):
-                yield NodesPane("nodes", classes="tile")
-                yield LogPane("log", classes="tile")
-            with Vertical(id="right", classes="column"):
-                yield ProgressPane("progress", classes="tile")
-                yield CostPane("cost", classes="tile")
-                yield AlertsPane("alerts", classes="tile")
+        yield Body(
+            NodesPane("nodes", classes="tile"),
+            LogPane("log", classes="tile"),
+            ProgressPane("progress", classes="tile"),
+            CostPane("cost", classes="tile"),
+            AlertsPane("alerts", classes="tile"),
+        )
         yield KeyBar("keybar")
 
     def on_mount(self) -> None:

@@ -82,6 +82,15 @@ class Pane(ScrollView):
                 self.refresh(*(Region(0, y, width, 1) for y in changed))
         self._shown = shown
 
+    @property
+    def length(self) -> int:
+        """How many lines the pane has to say."""
+        return len(self._head) + len(self._rows)
+
+    def lines(self) -> list[str]:
+        """All that the pane says, in sight or not, as plain text."""
+        return ["".join(text for text, _ in line).rstrip() for line in (*self._head, *self._rows)]
+
     def after_draw(self) -> None:
         """Called when the lines are known and before they are compared: the place to move the scroll."""
 

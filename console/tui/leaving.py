@@ -1,0 +1,125 @@
+"""How one leaves the console: by key, by Ctrl-C, by a signal, by closing the terminal; always with the run in order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from typing import Final
+
+from textual.app import App
+from textual.content import Content
+from textual.worker import Worker, WorkerError
+
+from console.source import Source, present_run
+from console.tui.screens import questions
+from console.tui.screens.dialog import Dialog
+from console.tui.screens.run import RunScreen
+
+CLOSE_S = 15.0
+"""How long the source may take to end in order once the screen is left."""
+
+SIGNALS: Final = {signal.SIGINT: "stop", signal.SIGTERM: "terminate"}
+"""What a signal from outside means, where the run takes the command; else the console leaves. They are how
+``fastconsole stop`` and ``terminate`` speak to a console elsewhere."""
+
+
+class Leaving(App[int]):
+    """The part of the app that ends it."""
+
+    def __init__(self, *, read_only: bool) -> None:
+        super().__init__()
+        self._source: Source | None = None
+        self._screen = RunScreen(read_only=read_only)
+        self._work: Worker[None] | None = None
+        self._leave_at_end = False
+        self._leaving = False
+        self.failure: Exception | None = None
+        """What ended the source, where it was no order of ours; the screen shows it as a sentence."""
+
+    def heed_signals(self) -> None:
+        """Answers the signals that mean something; called inside the loop."""
+        loop = asyncio.get_running_loop()
+        for number, answer in SIGNALS.items():
+            loop.add_signal_handler(number, self._signalled, answer)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
+
+    def action_leave(self) -> None:
+        """Leaves; asks first while a run is going on that this console drives."""
+        moment = self._screen.present()
+        if moment.run.live and moment.controls & {"detach", "stop", "terminate"}:
+            self.push_screen(questions.leave(moment), self._answered)
+        else:
+            self.leave()
+
+    def action_interrupt(self) -> None:
+        """Ctrl-C: the question, and the second time its graceful answer."""
+        if isinstance(self.screen, Dialog) and self.screen.interrupted is not None:
+            self.screen.dismiss(self.screen.interrupted)
+        elif self._leave_at_end or self._leaving:
+            self.leave()
+        else:
+            self.action_leave()
+
+    async def action_quit(self) -> None:
+        """Ctrl-Q asks too."""
+        self.action_leave()
+
+    def _answered(self, answer: str | None) -> None:
+        if answer == "detach":
+            self.run_worker(self._let_go(), exit_on_error=False)
+        elif answer in ("stop", "terminate"):
+            self._leave_at_end = True
+            self._screen.send(answer)
+
+    def _signalled(self, answer: str) -> None:
+        if answer in self._screen.present().controls:
+            self._answered(answer)
+        else:
+            self.leave()
+
+    def _hung_up(self) -> None:
+        """The terminal was closed: leaves the run going."""
+        # Nothing may be written to a terminal that is gone: the first failure would end Textual's writer, and the loop
+        # would then wait for ever to hand it more.
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        self._leaving = True
+        self.run_worker(self._abandon(), exit_on_error=False)
+
+    async def _abandon(self) -> None:
+        try:
+            if self._source is not None and "detach" in self._source.controls:
+                await self._source.command("detach")
+            await self._end_work()
+        finally:
+            os._exit(0)
+
+    async def _let_go(self) -> None:
+        assert self._source is not None
+        try:
+            await self._source.command("detach")
+        except Exception as error:  # Not detached: stay, and say why.
+            self.notify(Content(f"detach: {error or type(error).__name__}").markup, severity="error")
+            return
+        self.leave()
+
+    def leave(self) -> None:
+        """Ends the source in order, then the app."""
+        if not self._leaving:
+            self._leaving = True
+            self.run_worker(self._end_source(), name="close", exit_on_error=False)
+
+    async def _end_source(self) -> None:
+        await self._end_work()
+        run = None if self._source is None else present_run(self._source)
+        self.exit(run.exit_code if run is not None and not run.live else 1 if self.failure is not None else None)
+
+    async def _end_work(self) -> None:
+        if self._work is not None and not self._work.is_finished:
+            self._work.cancel()
+            try:
+                await asyncio.wait_for(asyncio.shield(self._work.wait()), CLOSE_S)
+            except (WorkerError, TimeoutError):
+                pass

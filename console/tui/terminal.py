@@ -1,0 +1,173 @@
+"""What the console does with its terminal beside drawing: title, bell, clipboard, pictures, and a shell on a node."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from textual.app import App, SuspendNotSupported
+from textual.content import Content
+
+from console import views
+from console.config import Config
+from console.rundir import state_home
+from console.tui import marks
+from console.tui.ink import clean
+from console.tui.moment import Moment
+from console.tui.screens.node import NodeScreen
+from console.tui.widgets.nodes import NodesPane
+from console.tui.widgets.pane import Pane
+
+Shell = Callable[[int], Sequence[str]]
+"""The command that opens a shell on a node. Raises ValueError with a sentence where there is none."""
+
+SSH_FAILED = 255
+"""ssh's own exit code; any other is of what was run last in the shell."""
+
+
+class Terminal(App[int]):
+    """The part of the app that speaks to the terminal."""
+
+    config: Config
+    shell: Shell | None = None
+    _titled = ""
+
+    # --- title and bell ----------------------------------------------------------------------------------------------
+
+    def entitle(self, moment: Moment) -> None:
+        """Puts how far the run is into the terminal's title, where one sees it from another window."""
+        title = title_of(moment)
+        if title != self._titled:
+            # The terminal keeps its own title on a stack (XTWINOPS 22 and 23), from which `on_unmount` takes it back.
+            first = "" if self._titled else "\x1b[22;2t"
+            self._titled = title
+            self._write(f"{first}\x1b]2;{title}\x07")
+
+    def on_unmount(self) -> None:
+        """Gives the terminal its title back."""
+        if self._titled:
+            self._write("\x1b[23;2t")
+
+    def _write(self, sequence: str) -> None:
+        if self._driver is not None and not self.is_headless and not self.is_web:
+            self._driver.write(sequence)
+            self._driver.flush()
+
+    def bell(self) -> None:
+        """Rings, unless the operator wants quiet."""
+        if self.config.bell:
+            super().bell()
+
+    # --- taking with one ---------------------------------------------------------------------------------------------
+
+    def action_copy(self) -> None:
+        """Copies what the focused pane says to the clipboard."""
+        pane = self.focused
+        if not isinstance(pane, Pane):
+            self._tell("There is no pane to copy.")
+            return
+        lines = pane.lines()
+        self.copy_to_clipboard("\n".join(lines) + "\n")
+        self._tell(f"{len(lines)} lines of {pane.id} are on the clipboard, if the terminal takes OSC 52.")
+
+    def action_screenshot(self, filename: str | None = None, path: str | None = None) -> None:
+        """Saves a picture of the screen and says where."""
+        name = filename or time.strftime("fastconsole-%Y%m%d-%H%M%S.svg")
+        for folder in (Path(path) if path else Path.cwd(), state_home()):
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._tell(f"Saved as {self.save_screenshot(name, str(folder))}")
+                return
+            except OSError as error:
+                failed = f"{folder}: {error.strerror or error}"
+        self._tell(f"The picture could not be saved: {failed}")
+
+    # --- a shell on a node -------------------------------------------------------------------------------------------
+
+    def action_shell(self) -> None:
+        """Hands the terminal to a shell on the node under the cursor, and takes it back afterwards."""
+        node = self._pointed()
+        if self.shell is None or node is None:
+            self._tell(
+                "There is no node to open a shell on." if self.shell else "A shell is for the hosts of a live run."
+            )
+            return
+        try:
+            command = list(self.shell(node))
+        except (ValueError, OSError) as error:
+            self._tell(str(error))
+            return
+        self.run_worker(self._visit(node, command), group="shell", exclusive=True, exit_on_error=False)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A console that only looks on has no shell."""
+        return not (action == "shell" and self.shell is None)
+
+    def _pointed(self) -> int | None:
+        if isinstance(self.screen, NodeScreen):
+            return self.screen.node
+        panes = self.screen.query(NodesPane)
+        return panes.first().cursor if panes else None
+
+    async def _visit(self, node: int, command: list[str]) -> None:
+        try:
+            # Nothing is painted meanwhile, and everything else goes on: the run is driven in this same loop.
+            with self.batch_update(), self.suspend():
+                sys.stdout.write(f"node {node}: exit returns to fastconsole\n")
+                sys.stdout.flush()
+                code = await asyncio.to_thread(_in_front, command)
+                if code == SSH_FAILED:
+                    sys.stdout.write("ssh failed; Enter returns to fastconsole ")
+                    sys.stdout.flush()
+                    await asyncio.to_thread(sys.stdin.readline)
+        except SuspendNotSupported:
+            self._tell("A shell needs the terminal, and this one cannot be handed over.")
+            return
+        except OSError as error:
+            self._tell(f"{command[0]}: {error.strerror or error}")
+            return
+        self.refresh(repaint=True, layout=True)
+        self._tell(f"No shell on node {node}: ssh failed." if code == SSH_FAILED else f"Back from node {node}.")
+
+    def _tell(self, sentence: str) -> None:
+        self.notify(Content(clean(sentence)).markup, timeout=6)
+
+
+def _in_front(command: Sequence[str]) -> int:
+    """Runs the command as the terminal's foreground job; its exit code.
+
+    As a job of its own, so that Ctrl-C goes to it and not to us, to whom it would mean to stop the run.
+    """
+    terminal = sys.__stdin__.fileno() if sys.__stdin__ is not None else 0
+    ours = os.tcgetpgrp(terminal)
+    with subprocess.Popen(command, process_group=0) as process:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+        try:
+            os.tcsetpgrp(terminal, process.pid)
+            # It may have been stopped for reading before it was in front.
+            os.killpg(process.pid, signal.SIGCONT)
+            while True:
+                _, status = os.waitpid(process.pid, os.WUNTRACED)
+                if not os.WIFSTOPPED(status):
+                    break
+                # There is no shell here that could bring it back.
+                os.killpg(process.pid, signal.SIGCONT)
+            process.returncode = os.waitstatus_to_exitcode(status)
+        finally:
+            os.tcsetpgrp(terminal, ours)
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return process.returncode
+
+
+def title_of(moment: Moment) -> str:
+    """``42 % training · local``: how far, how it is, what it is."""
+    at = views.progress(moment.run)
+    share = f"{at.fraction * 100:.0f} % " if at.fraction is not None and moment.run.live else ""
+    status = marks.status_word(moment.run.status).lower() if moment.run.records else "fastconsole"
+    return "".join(one for one in f"{share}{status} · {clean(moment.title)}"[:100] if one.isprintable())
