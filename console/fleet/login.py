@@ -14,24 +14,24 @@ from pathlib import Path
 
 import asyncssh
 
-SHELLS = ("/bin/bash", "/bin/sh")
+SHELLS = (("/bin/bash", "--norc", "-i"), ("/bin/sh", "-i"))
+"""The first that there is; without the machine's own settings, whose prompt would not say which host this is."""
 
 
 async def serve(process: asyncssh.SSHServerProcess[bytes], home: Path, env: Mapping[str, str]) -> int:
     """Lends the guest a shell until it ends or the guest goes; the shell's exit status."""
     loop = asyncio.get_running_loop()
     master, slave = pty.openpty()
-    shell = next(one for one in SHELLS if Path(one).exists())
+    shell = next(one for one in SHELLS if Path(one[0]).exists())
     try:
         _resize(master, process.term_size)
         child = await asyncio.create_subprocess_exec(
-            shell,
-            "-i",
+            *shell,
             stdin=slave,
             stdout=slave,
             stderr=slave,
             cwd=home,
-            env={**env, "SHELL": shell, "TERM": process.term_type or "dumb", "PS1": f"{home.name}$ "},
+            env={**env, "SHELL": shell[0], "TERM": process.term_type or "dumb", "PS1": f"{home.name}$ "},
             start_new_session=True,
             # The first terminal that a session's leader opens is its own: Ctrl-C works in it.
             preexec_fn=_own_terminal,
