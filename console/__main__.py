@@ -22,10 +22,12 @@ if TYPE_CHECKING:
 HELP = """\
 fastconsole: train on a gang of hosts from one terminal
 
+  fastconsole                       choose a profile to start, or a run to come back to or look at again
   fastconsole PROFILE               start the run and watch it (as text where stdout is no terminal)
   fastconsole plan PROFILE          what it would rent, how long it takes and what it costs; rents nothing
   fastconsole --replay LOG          a log's story; LOG is a run's journal, a fast.ai 2018 debug.log or a DAWNBench .tsv
   fastconsole --replay LOG --tui    the same in the panes: pause, step, seek, speed
+  fastconsole --serve RUN|LOG       the panes in a browser on this machine, to look at only; --port N (default 8018)
   fastconsole attach [RUN]          come back to a run that goes on
   fastconsole resume [RUN]          go on with a stopped or failed run from its last checkpoint
   fastconsole budget RUN USD        another budget for a run that goes on
@@ -127,7 +129,7 @@ def _say(sentence: str, code: Exit) -> int:
 
 def _dispatch(words: list[str]) -> int:
     if not words:
-        raise UsageError(_which_profile())
+        return _start()
     if words[0] in ("-h", "--help", "help"):
         print(HELP, end="")
         return Exit.DONE
@@ -136,9 +138,69 @@ def _dispatch(words: list[str]) -> int:
         return Exit.DONE
     if words[0] in _COMMANDS:
         return _COMMANDS[words[0]](words[1:])
+    if words[0] == "--serve" or words[0].startswith("--serve="):
+        return _serve(words)
+    if words[0] == "--watch":
+        return _watch(words[1:])
     if any(word == "--replay" or word.startswith("--replay=") for word in words):
         return _replay(words)
     return _run(words)
+
+
+def _start() -> int:
+    """The start screen, and then what was chosen on it."""
+    if not _terminal():
+        raise UsageError(_which_profile())
+    from console import start_list
+    from console.config import load
+    from console.tui.start import StartApp
+
+    config = load()
+    chosen = StartApp(start_list.profiles, start_list.runs, config=config).run(mouse=config.mouse)
+    if chosen is None:
+        return Exit.DONE
+    if chosen.verb == start_list.START:
+        return _run([chosen.name])
+    if chosen.verb == start_list.REPLAY:
+        from console.commands import replay_on_screen
+        from console.rundir import runs_home
+
+        return replay_on_screen(str(runs_home() / chosen.name / "run.jsonl"), 1.0, chosen.compared)
+    return _COMMANDS[chosen.verb]([chosen.name])
+
+
+def _serve(words: list[str]) -> int:
+    parser = _Parser(prog="fastconsole", add_help=False, allow_abbrev=False)
+    parser.add_argument("--serve", metavar="RUN|LOG", required=True)
+    parser.add_argument("--port", type=_port)
+    options = parser.parse_args(words)
+    from console import commands, serving
+    from console.replay import LogError
+
+    try:
+        return commands.serve(options.serve, serving.DEFAULT_PORT if options.port is None else options.port)
+    except LogError as error:
+        return _say(str(error), Exit.USAGE)
+
+
+def _watch(words: list[str]) -> int:
+    """What `--serve` runs for each page; not for hands."""
+    if len(words) != 1:
+        raise UsageError("--watch takes one journal")
+    from console.commands import watch
+    from console.replay import LogError
+
+    try:
+        return watch(words[0])
+    except LogError as error:
+        return _say(str(error), Exit.USAGE)
+
+
+def _port(text: str) -> int:
+    number = _number(text, accepted := "a port, from 0 (any that is free) to 65535")
+    if not number.is_integer() or not 0 <= number <= 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {accepted}")
+    return int(number)
 
 
 def _which_profile() -> str:

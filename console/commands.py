@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from console.profile import Profile, ProfileError, load, parse
 from console.redaction import REDACTED, safe_env
 from console.rundir import RunDirectory, all_runs
 from console.sentences import CommandError, said, talk
+from console.source import Source
 from console.state import Run
 
 if TYPE_CHECKING:
@@ -118,6 +119,8 @@ def attach(run_id: str | None, *, headless: bool, read_only: bool, region: str |
         if past.status in (state.STOPPED, state.FAILED, state.OVER_BUDGET, state.UNREACHABLE):
             hint = f"; fastconsole resume {directory.run_id} goes on with it"
         raise CommandError(f"run {directory.run_id} has ended ({past.status}: {past.reason}){hint}")
+    if read_only and not headless and directory.console_pid() is not None:
+        return watch(str(directory.journal))
     if not directory.take():
         raise CommandError(f"another console (pid {directory.console_pid()}) drives run {directory.run_id}")
     elsewhere.catch_up(directory)
@@ -246,8 +249,44 @@ async def _visit(directory: RunDirectory, usd: float) -> tuple[int, ...]:
     return tuple(sorted(awaited))
 
 
-def replay_on_screen(path: str, speed: float) -> int:
-    """Opens a log in the panes. Raises LogError."""
+@said
+def serve(name: str, port: int) -> int:
+    """Serves a run of this laptop, or a log, to a browser on it. Raises LogError."""
+    from console import serving
+
+    path = Path(name)
+    if not path.exists():
+        path = _find(name, "to serve", lambda one: True).journal
+    replay.open_log(path)
+    title = path.parent.name if path.name == "run.jsonl" else path.name
+    return serving.serve(path, title, port)
+
+
+def watch(path: str) -> int:
+    """Opens a log in the panes with no controls; one that still grows, as the run that it is. Raises LogError."""
+    from console.rewind import Rewind
+    from console.tui.app import ConsoleApp
+    from console.watching import Watched
+
+    log = replay.open_log(path)
+    grows = log.form == replay.JOURNAL and log.path.name == "run.jsonl" and not RunDirectory(log.path.parent).ended()
+
+    async def factory() -> Source:
+        if grows:
+            return Rewind(Watched(log.path, log.path.parent.name), log.path)
+        return await asyncio.to_thread(replay.Replay, log.path, at_once_s=2.0)
+
+    # Whoever looks on from elsewhere changes nothing of how the operator's screen comes back.
+    config = dataclasses.replace(load_config(), path=Path())
+    app = ConsoleApp(factory, read_only=True, config=config)
+    app.run(mouse=config.mouse)
+    if app.failure is not None:
+        raise app.failure
+    return Exit.DONE
+
+
+def replay_on_screen(path: str, speed: float, compared: Sequence[str] = ()) -> int:
+    """Opens a log in the panes, with other logs laid over it. Raises LogError."""
     from console.tui.app import ConsoleApp
 
     replay.open_log(path)
@@ -260,7 +299,7 @@ def replay_on_screen(path: str, speed: float) -> int:
         return made[0]
 
     config = load_config()
-    app = ConsoleApp(factory, config=config)
+    app = ConsoleApp(factory, config=config, compared=compared)
     app.run(mouse=config.mouse)
     if app.failure is not None:
         raise app.failure

@@ -81,13 +81,13 @@ def test_what_is_right(file: Path, text: str) -> None:
 
 
 async def test_a_key_of_ones_own_works_and_its_neighbours_stay(file: Path) -> None:
-    app = checked(file, '[keys]\nrun.pause = "f6"\nrun.checkpoint = "k"\nnodes.up = "i"')
+    app = checked(file, '[keys]\nrun.pause = "f6"\nrun.checkpoint = "f7"\nnodes.up = "f8"')
     async with app.run_test(size=(120, 40)) as pilot:
         await pilot.press("space", "c")
         source = app._source
         assert isinstance(source, CannedSource)
         assert source.sent == []
-        await pilot.press("f6", "k")
+        await pilot.press("f6", "f7")
         assert source.sent == ["pause", "checkpoint"]
     player = CannedPlayer(scene("finished", nodes=4))
     # Pause had space together with a log's play, which must keep it.

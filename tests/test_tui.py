@@ -282,7 +282,7 @@ def test_fit_fills_its_columns(width: int) -> None:
         ("e12", ("e", 12.0)),
         ("", None),
         ("e", None),
-        ("-3", None),
+        ("-3", ("-", 3.0)),
         ("1:2:3:4", None),
         ("٣", ("s", 3.0)),
         ("9" * 400, None),

@@ -93,7 +93,7 @@ async def test_a_pane_that_grows_pushes_the_others() -> None:
 
 
 async def test_help_begins_with_the_keys_of_the_pane_that_has_the_focus() -> None:
-    async with desk(CannedSource(scene("training", nodes=4)), size=(120, 60)) as one:
+    async with desk(CannedSource(scene("training", nodes=4)), size=(120, 160)) as one:
         await one.press("4", "?")
         shown = one.text()
         assert shown.index("In Log") < shown.index("The run") < shown.index("Everywhere")

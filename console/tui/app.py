@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -49,8 +49,10 @@ class ConsoleApp(Leaving, Terminal):
         read_only: bool = False,
         config: Config | None = None,
         shell: Shell | None = None,
+        compared: Sequence[str] = (),
     ) -> None:
         """`config`: the operator's; without one nothing is remembered either. `shell`: the way to a node.
+        `compared`: logs of past runs to lay over this one.
 
         Raises:
             ConfigError: the configuration names a theme, a key or an id that does not exist.
@@ -59,6 +61,7 @@ class ConsoleApp(Leaving, Terminal):
         self.config = config or Config()
         self.shell = None if read_only else shell
         self._given = source
+        self._compared = tuple(compared)
         self._read_only = read_only
         self._moment = Moment(starting="starting …", read_only=read_only)
         self.notices = Notices()
@@ -116,6 +119,8 @@ class ConsoleApp(Leaving, Terminal):
     def _have(self, source: Source) -> None:
         self._source = source
         self._screen.source = source
+        if self._compared:
+            self._screen.run_worker(self._screen.compare_with(self._compared), group="compare", exit_on_error=False)
         self._screen.refresh_bindings()
 
     def tick(self, *, force: bool = False) -> None:

@@ -183,6 +183,7 @@ CONTEXTS: Final = {
     "progress": "In Progress",
     "log": "In Log",
     "alerts": "In Alerts",
+    "start": "The start screen",
     "app": "Everywhere",
 }
 """What the first part of a key's id means."""

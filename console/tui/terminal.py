@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from textual.app import App, SuspendNotSupported
+from textual.app import App
 from textual.content import Content
 
 from console import views
 from console.config import Config
 from console.rundir import state_home
 from console.tui import marks
+from console.tui.foreground import lend
 from console.tui.ink import clean
 from console.tui.moment import Moment
 from console.tui.screens.node import NodeScreen
@@ -29,6 +25,10 @@ Shell = Callable[[int], Sequence[str]]
 
 SSH_FAILED = 255
 """ssh's own exit code; any other is of what was run last in the shell."""
+_VISIT = f"""\
+echo "$0: exit returns to fastconsole"; "$@"; code=$?
+if [ $code = {SSH_FAILED} ]; then printf 'ssh failed; Enter returns to fastconsole '; read -r _; fi; exit $code
+"""
 
 
 class Terminal(App[int]):
@@ -78,6 +78,10 @@ class Terminal(App[int]):
 
     def action_screenshot(self, filename: str | None = None, path: str | None = None) -> None:
         """Saves a picture of the screen and says where."""
+        if self.is_web:
+            # To the one who looks, not to the machine that serves.
+            self.deliver_screenshot(filename, path)
+            return
         name = filename or time.strftime("fastconsole-%Y%m%d-%H%M%S.svg")
         for folder in (Path(path) if path else Path.cwd(), state_home()):
             try:
@@ -117,52 +121,14 @@ class Terminal(App[int]):
 
     async def _visit(self, node: int, command: list[str]) -> None:
         try:
-            # Nothing is painted meanwhile, and everything else goes on: the run is driven in this same loop.
-            with self.batch_update(), self.suspend():
-                sys.stdout.write(f"node {node}: exit returns to fastconsole\n")
-                sys.stdout.flush()
-                code = await asyncio.to_thread(_in_front, command)
-                if code == SSH_FAILED:
-                    sys.stdout.write("ssh failed; Enter returns to fastconsole ")
-                    sys.stdout.flush()
-                    await asyncio.to_thread(sys.stdin.readline)
-        except SuspendNotSupported:
-            self._tell("A shell needs the terminal, and this one cannot be handed over.")
-            return
+            code = await lend(self, ["sh", "-c", _VISIT, f"node {node}", *command])
         except OSError as error:
-            self._tell(f"{command[0]}: {error.strerror or error}")
+            self._tell(f"No shell on node {node}: {error.strerror or error}")
             return
-        self.refresh(repaint=True, layout=True)
         self._tell(f"No shell on node {node}: ssh failed." if code == SSH_FAILED else f"Back from node {node}.")
 
     def _tell(self, sentence: str) -> None:
         self.notify(Content(clean(sentence)).markup, timeout=6)
-
-
-def _in_front(command: Sequence[str]) -> int:
-    """Runs the command as the terminal's foreground job; its exit code.
-
-    As a job of its own, so that Ctrl-C goes to it and not to us, to whom it would mean to stop the run.
-    """
-    terminal = sys.__stdin__.fileno() if sys.__stdin__ is not None else 0
-    ours = os.tcgetpgrp(terminal)
-    with subprocess.Popen(command, process_group=0) as process:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
-        try:
-            os.tcsetpgrp(terminal, process.pid)
-            # It may have been stopped for reading before it was in front.
-            os.killpg(process.pid, signal.SIGCONT)
-            while True:
-                _, status = os.waitpid(process.pid, os.WUNTRACED)
-                if not os.WIFSTOPPED(status):
-                    break
-                # There is no shell here that could bring it back.
-                os.killpg(process.pid, signal.SIGCONT)
-            process.returncode = os.waitstatus_to_exitcode(status)
-        finally:
-            os.tcsetpgrp(terminal, ours)
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return process.returncode
 
 
 def title_of(moment: Moment) -> str:

@@ -114,6 +114,13 @@ class Body(Container):
         heights[max(place for place, one in enumerate(wanted) if one is None)] += max(0, height - sum(heights))
         return heights
 
+    def room(self, child: Widget) -> int:
+        """How high the child may become, in lines, if it says more than it does now."""
+        name = child.id or ""
+        if name in self.plan.heights or name not in AS_NEEDED:
+            return self.regions[child].height if child in self.regions else 0
+        return int(AS_NEEDED[name][1] * self.size.height)
+
     def rearrange(self) -> None:
         """The plan is another: everything is placed anew."""
         # A child's refresh makes its parent forget how it was arranged; the parent's own does not.

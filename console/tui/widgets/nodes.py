@@ -10,7 +10,6 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
-from textual.widget import Widget
 
 from console import filter as filters
 from console import metrics
@@ -21,6 +20,7 @@ from console.tui.ink import Line, Lines, clean, spread
 from console.tui.moment import Moment, on_gpus
 from console.tui.screens.filter import FilterPrompt
 from console.tui.widgets import nodes_map, nodes_order, nodes_rows
+from console.tui.widgets.body import Body
 from console.tui.widgets.cells import legend
 from console.tui.widgets.pane import Pane
 
@@ -135,10 +135,10 @@ class NodesPane(Pane):
 
     def _room(self, height: int) -> int:
         """Lines that the pane may take: where it is as high as its content, as many as its stylesheet allows."""
-        limit, parent = self.styles.max_height, self.parent
-        if not self.styles.is_auto_height or limit is None or not isinstance(parent, Widget):
+        parent = self.parent
+        if not self.styles.is_auto_height or not isinstance(parent, Body):
             return height
-        return max(height, int(limit.resolve(parent.size, self.app.size)) - self.gutter.height)
+        return max(height, parent.room(self) - self.gutter.height)
 
     def _title(self, run: Run, metric: Metric) -> str:
         count, gpus = len(run.nodes), on_gpus(run)
