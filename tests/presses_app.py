@@ -68,7 +68,7 @@ async def _interrupt(desk: Desk) -> None:
 async def _copy(desk: Desk) -> None:
     await desk.press("3", "y")
     assert desk.app.clipboard.splitlines() == desk.pane("cost").lines()
-    assert "billed so far" in desk.app.clipboard
+    assert "on demand" in desk.app.clipboard
 
 
 @key("app.picture")

@@ -53,7 +53,7 @@ async def _stop(desk: Desk) -> None:
 async def _terminate(desk: Desk) -> None:
     await desk.press("T")
     assert isinstance(desk.app.screen, Prompt)
-    assert "$2.45 an hour" in desk.text()
+    assert "This saves $2.45" in desk.text()
     await desk.press(*"yes", "enter")
     assert isinstance(desk.app.screen, Prompt)
     assert desk.source.sent == []

@@ -15,10 +15,10 @@ from textual.widgets import Input, Label, OptionList
 from textual.widgets.option_list import Option
 
 from console.config import Config, recall
+from console.tui import themes
 from console.tui.ink import cells, clean, fit
 from console.tui.keymap import check, whole_keymap
 from console.tui.screens.dialog import Answer, Dialog
-from console.tui.themes import DARK
 
 if TYPE_CHECKING:
     from console.start_list import Choice
@@ -79,9 +79,11 @@ class StartApp(App[Chosen]):
         super().__init__()
         if config is not None and config.keys:
             self.set_keymap(whole_keymap(check(config)))
-        self.register_theme(DARK)
+        for one in themes.ALL:
+            self.register_theme(one)
+        fitting = themes.fitting(self.console.color_system).name
         theme = None if config is None else config.theme or recall().theme
-        self.theme = theme if theme in self.available_themes else DARK.name
+        self.theme = theme if theme in self.available_themes else fitting
         self._readers = readers
         self._choices: list[list[Choice]] = [[] for _ in readers]
         self._reading = len(readers)
@@ -90,7 +92,7 @@ class StartApp(App[Chosen]):
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
         """The colours that Textual's own themes do not have."""
-        return DARK.variables
+        return (themes.DARK if self.current_theme.dark else themes.LIGHT).variables
 
     def compose(self) -> ComposeResult:
         """What one types, what fits it, and the keys."""
