@@ -6,6 +6,7 @@ import io
 import random
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import gang
@@ -19,7 +20,7 @@ from remote.batch_plan import Request
 from remote.decode import Encoded
 from remote.packed import FULL
 from remote.reader import Reader
-from remote.recode import recode
+from remote.recode import Stored, recode
 from remote.sources import Opened
 
 ROOT = Path(crop.__file__).parent.parent
@@ -78,10 +79,17 @@ def differences(side: int, copies: list[Encoded]) -> np.ndarray:
     return np.array(found)
 
 
-def presized(data: bytes, side: int) -> Encoded:
+@cache
+def stored(data: bytes, side: int) -> Stored:
     """The picture as `remote.prepare` stores it."""
-    [stored] = recode(data, (side,)).stored
-    return Encoded(stored.data, (stored.width, stored.height))
+    [one] = recode(data, (side,)).stored
+    return one
+
+
+def presized(data: bytes, side: int) -> Encoded:
+    """The same, as the loader takes it up."""
+    one = stored(data, side)
+    return Encoded(one.data, (one.width, one.height))
 
 
 # --- agreement with the reference ------------------------------------------------------------------------------------
@@ -151,25 +159,32 @@ def test_a_mirrored_crop_is_the_crop_mirrored():
 
 def test_without_simplejpeg_pillow_gives_nearly_the_same_pixels(tmp_path):
     """A host that lacks it trains on the same pictures."""
-    (tmp_path / "0.jpg").write_bytes(SCENES[0])
-    code = (
-        "import sys; sys.path.insert(0, 'tests'); sys.modules['simplejpeg'] = None\n"
-        "import numpy as np, test_reader as t\n"
-        "from remote.decode import decoder_name\n"
-        "assert 'not installed' in decoder_name(), decoder_name()\n"
-        "made = [t.cropped(t.Opened(copy, 500, 375), (60.0, 40.0, 420.0, 340.0), side, side)\n"
-        "        for side in (48, 128, 224) for copy in (t.Encoded(t.SCENES[0]), t.presized(t.SCENES[0], 352))]\n"
-        f"np.savez({str(tmp_path / 'pillow.npz')!r}, *made)\n"
-    )
+    box = (60.0, 40.0, 420.0, 340.0)
+    small = stored(SCENES[0], 352)
+    (tmp_path / "whole").write_bytes(SCENES[0])
+    (tmp_path / "small").write_bytes(small.data)
+    code = f"""
+import sys
+sys.modules["simplejpeg"] = None
+from pathlib import Path
+import numpy as np, torch
+from remote import crop, decode
+from remote.sources import Opened
+assert "not installed" in decode.decoder_name(), decode.decoder_name()
+made = []
+for name, size in (("whole", None), ("small", {(small.width, small.height)})):
+    for side in (48, 128, 224):
+        out = torch.empty((side, side, 3), dtype=torch.uint8)
+        copy = decode.Encoded(Path({str(tmp_path)!r}, name).read_bytes(), size)
+        crop.crop_into(out, Opened(copy, 500, 375), {box}, False)
+        made.append(out.numpy())
+np.savez({str(tmp_path / "pillow.npz")!r}, *made)
+"""
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
     theirs = np.load(tmp_path / "pillow.npz")
-    mine = [
-        cropped(Opened(copy, 500, 375), (60.0, 40.0, 420.0, 340.0), side, side)
-        for side in (48, 128, 224)
-        for copy in (Encoded(SCENES[0]), presized(SCENES[0], 352))
-    ]
-    for ours, name in zip(mine, theirs.files, strict=True):
-        assert np.abs(ours - theirs[name]).max() <= 2
+    copies = [Encoded(SCENES[0])] * 3 + [presized(SCENES[0], 352)] * 3
+    for copy, side, name in zip(copies, (48, 128, 224) * 2, theirs.files, strict=True):
+        assert np.abs(cropped(Opened(copy, 500, 375), box, side, side) - theirs[name]).max() <= 2
 
 
 # --- boxes -----------------------------------------------------------------------------------------------------------
