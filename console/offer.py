@@ -60,14 +60,25 @@ class Region:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DataSet:
+    """What is copied to every host from S3."""
+
+    objects: int
+    total_bytes: int
+    packed: bool
+    """It is a packed set, with a checksum for each file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """What AWS said of a profile's fleet."""
+    """What AWS said of a profile's fleet and of its data set."""
 
     regions: tuple[Region, ...] = ()
     """The one to rent in and those to fall back on, in their order; empty where none is known."""
     described: InstanceType | None = None
     """What EC2 says of the type, where the table does not know it."""
     reservation: Reservation | None = None
+    data_set: DataSet | None = None
     wrong: tuple[str, ...] = ()
     """What AWS, or the list of its regions, said is not there: sentences."""
     silent: tuple[str, ...] = ()

@@ -23,6 +23,9 @@ UNATTENDED_S: Final = 12 * 3600.0
 """How long a run that was left on purpose may go on where no budget ends it before; `console.live` holds to it."""
 CLOSING_S: Final = FETCH_S + GIVE_BACK_S
 """From the trainer's end to the last second that is billed: the checkpoint's way to the laptop, the instances' end."""
+STAGE_BYTES_PER_S: Final = 1e9
+"""What one host copies from S3. An assumption: 32 connections of 85 MB/s each (AWS, "Best practices design patterns:
+optimizing Amazon S3 performance") would be more, and a small instance's network less."""
 SAME_FLEET: Final = 0.02
 """A record whose dollars are so near to its time at this fleet's price on demand ran on such a fleet."""
 SPOT_MARKETS: Final = ("spot", "spot-then-on-demand")
@@ -123,6 +126,8 @@ class Plan:
     """What comes nearest to a type that cannot be had; empty where it can."""
     needed_vcpus: int | None
     prediction: Prediction | None
+    stage_s: float | None
+    """The copy of the data set to every host, before the trainer starts; None where its size is not known."""
     whole: Cost | None
     """From the instances' start to their end, all epochs trained."""
     to_target: Cost | None
@@ -165,6 +170,7 @@ def make(profile: Profile, offer: Offer, prediction: Prediction | None) -> Plan:
         on_demand=on_demand,
         extras_usd_per_h=volumes_usd_per_h + addresses * ADDRESS_USD_PER_H,
     )
+    stage_s = None if offer.data_set is None else offer.data_set.total_bytes / STAGE_BYTES_PER_S
     plan = Plan(
         profile=profile,
         offer=offer,
@@ -176,8 +182,9 @@ def make(profile: Profile, offer: Offer, prediction: Prediction | None) -> Plan:
         instead=_instead(known, offer),
         needed_vcpus=needed,
         prediction=prediction,
-        whole=_cost(price, prediction, prediction.total_s) if prediction else None,
-        to_target=_cost(price, prediction, prediction.to_target_s) if prediction else None,
+        stage_s=stage_s,
+        whole=_cost(price, prediction, stage_s, prediction.total_s) if prediction else None,
+        to_target=_cost(price, prediction, stage_s, prediction.to_target_s) if prediction else None,
         counted=_counted(price, prediction.to_target_s) if prediction and prediction.to_target_s else None,
         record=_record(profile, price),
         limits=_limits(profile, price),
@@ -239,10 +246,10 @@ def _instead(known: InstanceType | None, offer: Offer) -> tuple[Nearest, ...]:
     return instance_types.nearest(known, here.offered if here is not None else None) if gone else ()
 
 
-def _cost(price: Price, prediction: Prediction, trained_s: float | None) -> Cost | None:
+def _cost(price: Price, prediction: Prediction, stage_s: float | None, trained_s: float | None) -> Cost | None:
     if trained_s is None:
         return None
-    seconds = prediction.boot_s + trained_s + (CLOSING_S if price.market else 0.0)
+    seconds = prediction.boot_s + (stage_s or 0.0) + trained_s + (CLOSING_S if price.market else 0.0)
     billed, on_demand = price.billed_usd_per_h, price.on_demand_usd_per_h
     return Cost(
         seconds=seconds,

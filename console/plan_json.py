@@ -61,6 +61,12 @@ def as_json(plan: Plan) -> dict[str, Any]:
             "fleet_usd_per_h_on_demand": price.on_demand_usd_per_h,
             "fleet_usd_per_h_at_most": price.most_usd_per_h,
         },
+        "data": {
+            "stage_from": plan.profile.data.stage_from,
+            "files": plan.offer.data_set.objects if plan.offer.data_set else None,
+            "total_bytes": plan.offer.data_set.total_bytes if plan.offer.data_set else None,
+            "copy_s": plan.stage_s,
+        },
         "time": _prediction(plan),
         "cost": {
             "counted": _cost_json(plan.counted),

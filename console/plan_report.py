@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
+from console import copying
 from console.plan import CLOSING_S, PREPAID_MARKETS, SPOT_MARKETS, Plan
 from console.predict import PhasePrediction
 from console.prices import PRICE_LIST, SPOT_HISTORY, Quote
@@ -21,8 +22,8 @@ WEIGHED: Final = 2
 
 def text(plan: Plan) -> str:
     """The plan for a person: what is in the way, what is rented, its price, its time, its cost, what bounds it."""
-    parts = [_title(plan), _in_the_way(plan), _rent(plan), _price(plan), _time(plan), _cost(plan), _limits(plan)]
-    parts += [_notes(plan), _assumptions(plan), _sensitivity(plan)]
+    parts = [_title(plan), _in_the_way(plan), _rent(plan), _data(plan), _price(plan), _time(plan), _cost(plan)]
+    parts += [_limits(plan), _notes(plan), _assumptions(plan), _sensitivity(plan)]
     return "\n\n".join("\n".join(lines) for part in parts if (lines := list(part))) + "\n"
 
 
@@ -51,6 +52,23 @@ def _rent(plan: Plan) -> Iterator[str]:
             yield from _labelled("quota", _quotas(plan))
         # What is drawn as — above and below has its reason here.
         yield from _labelled("AWS", (f"no answer: {sentence}" for sentence in plan.offer.silent))
+
+
+def _data(plan: Plan) -> Iterator[str]:
+    """What is copied to every host first."""
+    data, found = plan.profile.data, plan.offer.data_set
+    if data.stage_from is None:
+        return
+    source = plain(data.stage_from, 200)
+    if found is None:
+        # Where S3 did not say, or only the hosts see the folder.
+        yield from _labelled("data", [f"{source}, to {plain(data.dir, 200)} on every host; how much is not known"])
+        return
+    checked = "a packed set" if found.packed else "no packed set"
+    files = f"{count(found.objects)} file{'' if found.objects == 1 else 's'}"
+    lines = [f"{source}: {copying.amount(found.total_bytes)} in {files}, {checked}"]
+    lines.append(f"to {plain(data.dir, 200)} on every host, {clock(plan.stage_s)} at 1 GB/s each (assumed)")
+    yield from _labelled("data", lines)
 
 
 def _fleet(plan: Plan) -> Iterator[str]:
@@ -204,9 +222,10 @@ def _cost(plan: Plan) -> Iterator[str]:
             billed = f"≤ {money(cost.on_demand_usd)}" if at_most else money(cost.billed_usd)
             lines.append(f"{name:37}{clock(cost.seconds):>9}{billed:>12}{money(cost.on_demand_usd):>12}")
     if plan.rented:
+        before = clock(predicted.boot_s + (plan.stage_s or 0.0))
         lines.append(
             "DAWNBench counts the trainer's time at the instances' price; the whole bill has "
-            f"{clock(predicted.boot_s)} until the trainer starts, {clock(CLOSING_S)} to give back, volumes, addresses"
+            f"{before} until the trainer starts, {clock(CLOSING_S)} to give back, volumes, addresses"
         )
     yield from _labelled("cost", lines)
 

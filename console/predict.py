@@ -382,7 +382,7 @@ def _assumptions(setting: Setting, phases: tuple[PhasePrediction, ...], target: 
     if profile.fleet.provider == "aws":
         staged = profile.data.stage_from
         way = f"the copy of {staged} to every host" if staged else "the data set's way"
-        yield f"Before the trainer starts: about {BOOT_S / 60:.0f} minutes for the instances, and, not counted, {way}."
+        yield f"Before the trainer starts: about {BOOT_S / 60:.0f} minutes for the instances, and {way}."
 
 
 def _sensitivity(setting: Setting, epochs: int) -> tuple[Sensitivity, ...]:

@@ -11,10 +11,13 @@ from datetime import datetime
 from typing import Any, Final, TypeVar
 
 from console import instance_types, prices
+from console.fleet import ProviderError
+from console.fleet.aws.buckets import listing
 from console.fleet.aws.cloud import Cloud, CloudError, unknown_region
 from console.instance_types import InstanceType
-from console.offer import Offer, QuotaSaid, Region, Reservation
+from console.offer import DataSet, Offer, QuotaSaid, Region, Reservation
 from console.profile import Fleet, Profile
+from remote.source import S3
 
 PATIENCE_S: Final = 10.0
 _MARKETS: Final = {"spot": ("spot",), "on-demand": ("on-demand",), "spot-then-on-demand": ("spot", "on-demand")}
@@ -26,11 +29,21 @@ T = TypeVar("T")
 
 
 def ask(profile: Profile, patience_s: float = PATIENCE_S) -> Offer:
-    """What AWS says of the profile's fleet within `patience_s` seconds; of hosts that are not AWS's, nothing."""
-    return asyncio.run(_ask(profile.fleet, patience_s)) if profile.fleet.provider == "aws" else Offer()
+    """What AWS says of the profile's fleet and data set within `patience_s` seconds; of what is not AWS's, nothing."""
+    source = profile.data.stage_from or ""
+    if profile.fleet.provider == "aws":
+        return asyncio.run(_ask(profile.fleet, source, patience_s))
+    return asyncio.run(_ask_of_data(source, patience_s)) if source.startswith(S3) else Offer()
 
 
-async def _ask(fleet: Fleet, patience_s: float) -> Offer:
+async def _ask_of_data(source: str, patience_s: float) -> Offer:
+    asyncio.get_running_loop().set_default_executor(_Unwaited())
+    asked_t, asking = time.time(), _Asking(patience_s)
+    found = await _data_set(source, None, asking)
+    return Offer(data_set=found, wrong=tuple(asking.wrong), silent=tuple(asking.silent()), t=asked_t)
+
+
+async def _ask(fleet: Fleet, source: str, patience_s: float) -> Offer:
     asyncio.get_running_loop().set_default_executor(_Unwaited())
     asked_t = time.time()
     try:
@@ -44,8 +57,9 @@ async def _ask(fleet: Fleet, patience_s: float) -> Offer:
         return Offer(wrong=tuple(wrong))
     asking = _Asking(patience_s)
     clouds = {name: _Hasty(name) for name in names}
-    described, reservation, regions = await asyncio.gather(
+    described, data_set, reservation, regions = await asyncio.gather(
         _described(fleet, clouds[home], asking),
+        _data_set(source, home, asking),
         _reservation(fleet, clouds[home], asking),
         asyncio.gather(*(_region(fleet, cloud, asking, asked_t) for cloud in clouds.values())),
     )
@@ -53,6 +67,7 @@ async def _ask(fleet: Fleet, patience_s: float) -> Offer:
         regions=tuple(regions),
         described=described,
         reservation=reservation,
+        data_set=data_set,
         wrong=tuple(asking.wrong),
         silent=tuple(asking.silent()),
         t=asked_t,
@@ -199,6 +214,24 @@ async def _described(fleet: Fleet, cloud: _Hasty, asking: _Asking) -> InstanceTy
             raise
 
     return await asking.answer(f"what {name} is", describe())
+
+
+async def _data_set(source: str, region: str | None, asking: _Asking) -> DataSet | None:
+    """What is at ``s3://...``; None for a folder, which only the hosts see."""
+    if not source.startswith(S3):
+        return None
+
+    async def look() -> DataSet | None:
+        try:
+            found = await listing(Cloud(region), source)
+        except CloudError:
+            raise
+        except ProviderError as error:
+            asking.wrong.append(str(error))
+            return None
+        return DataSet(objects=len(found.objects), total_bytes=found.total_bytes, packed=found.packed)
+
+    return await asking.answer(f"what is in {source}", look())
 
 
 async def _reservation(fleet: Fleet, cloud: _Hasty, asking: _Asking) -> Reservation | None:

@@ -12,106 +12,25 @@ import gzip
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import asyncssh
 
 from console.fleet import ProviderError
-from console.fleet.aws.cloud import Cloud, CloudError
+from console.fleet.aws.buckets import Listing, listing
+from console.fleet.aws.cloud import Cloud
 from console.hosts import HostUnreachable
 from console.profile import Profile
 from console.state import Node, Run
 from remote.job import host_folder
-from remote.source import ADDRESSES, CONTENTS, S3
+from remote.source import ADDRESSES, S3
 
 VALID_S: Final = 3600
 """How long an address is good for. Whoever gets hold of it can read that object so long."""
-MOST_OBJECTS: Final = 20_000
-"""A list of more is slow to sign and to send; a packed data set has some hundred files."""
 _AGAIN_S = 5.0
 """Addresses that a host finds expired are sent again no sooner than so."""
 _UNSIGNED_S = 30.0
 """After addresses could not be signed, it is tried again: somebody may have logged in."""
-
-
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What a bucket holds below a prefix."""
-
-    bucket: str
-    prefix: str
-    """Empty, or with a slash at its end."""
-    region: str
-    objects: tuple[tuple[str, int, str], ...]
-    """Name below the prefix, bytes, ETag without its quotes."""
-
-    @property
-    def total_bytes(self) -> int:
-        """Of all objects."""
-        return sum(size for _, size, _ in self.objects)
-
-    @property
-    def packed(self) -> bool:
-        """True if it is a packed data set."""
-        return any(name == CONTENTS for name, _, _ in self.objects)
-
-
-async def listing(cloud: Cloud, source: str) -> Listing:
-    """What is at ``s3://bucket/prefix``.
-
-    Raises:
-        ProviderError: there is no such bucket, it may not be listed, nothing is there, or too much.
-    """
-    bucket, _, prefix = source.removeprefix(S3).partition("/")
-    prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-    try:
-        region = await cloud.region()
-    except CloudError as error:
-        if error.kind != "region":
-            raise
-        # S3 says where a bucket is, whichever region is asked.
-        region = "us-east-1"
-    objects: list[tuple[str, int, str]] = []
-    more: dict[str, Any] = {}
-    try:
-        while True:
-            page = await cloud.call("s3", "list_objects_v2", in_region=region, Bucket=bucket, Prefix=prefix, **more)
-            objects += [
-                (one["Key"].removeprefix(prefix), int(one["Size"]), one["ETag"].strip('"'))
-                for one in page.get("Contents", [])
-                if not one["Key"].endswith("/")
-            ]
-            if len(objects) > MOST_OBJECTS:
-                raise ProviderError(
-                    f"{source} holds more than {MOST_OBJECTS:,} objects (data.stage_from); pack the data set into a "
-                    "few big files first: python -m remote.prepare"
-                )
-            if not page.get("NextContinuationToken"):
-                break
-            more = {"ContinuationToken": page["NextContinuationToken"]}
-        said = await cloud.call("s3", "head_bucket", in_region=region, Bucket=bucket)
-    except CloudError as error:
-        raise ProviderError(_sentence(error, source, bucket)) from None
-    if not objects:
-        raise ProviderError(f"{source} holds nothing (data.stage_from); is the prefix right?")
-    return Listing(bucket, prefix, _region(said) or region, tuple(objects))
-
-
-def _region(said: Mapping[str, Any]) -> str:
-    headers = said.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    return str(said.get("BucketRegion") or headers.get("x-amz-bucket-region") or "")
-
-
-def _sentence(error: CloudError, source: str, bucket: str) -> str:
-    if error.code == "NoSuchBucket":
-        return f"there is no S3 bucket {bucket} (data.stage_from)"
-    if error.kind == "permission" or error.code == "403":
-        return (
-            f"{source} may not be listed (data.stage_from): the AWS user needs s3:ListBucket on {bucket}, and "
-            "s3:GetObject on what is in it; is it the right account?"
-        )
-    return f"data.stage_from: {error}"
 
 
 class Courier:

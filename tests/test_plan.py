@@ -12,7 +12,7 @@ import pytest
 
 from console import plan_json, plan_report
 from console.instance_types import G_ON_DEMAND, P_ON_DEMAND, P_SPOT, Quota, from_ec2
-from console.offer import Offer, QuotaSaid, Region, Reservation
+from console.offer import DataSet, Offer, QuotaSaid, Region, Reservation
 from console.plan import CLOSING_S, UNATTENDED_S, Plan, make
 from console.predict import Prediction, predict
 from console.prices import PRICE_LIST, SPOT_HISTORY, Quote
@@ -428,6 +428,24 @@ def test_the_two_inputs_that_weigh_most_are_told_with_what_they_weigh() -> None:
     assert all(len(line) <= 80 for line in lines)
 
 
+def test_the_copy_of_the_data_set_is_on_the_whole_bill_and_not_on_dawnbenchs() -> None:
+    staged = ('data.stage_from="s3://sets/imagenet"', 'data.dir="/dev/shm/imagenet"')
+    data_set = DataSet(objects=312, total_bytes=150_000_000_000, packed=True)
+    plan, plain = planned(*staged, data_set=data_set), planned(*staged)
+    assert plan.stage_s == 150.0
+    assert plan.whole is not None
+    assert plain.whole is not None
+    assert plan.whole.seconds == plain.whole.seconds + 150.0
+    assert plan.counted == plain.counted
+    told = " ".join(plan_report.text(plan).split())
+    assert "data s3://sets/imagenet: 150 GB in 312 files, a packed set to /dev/shm/imagenet on every host" in told
+    assert "the whole bill has 05:30 until the trainer starts" in told
+    assert "how much is not known" in " ".join(plan_report.text(plain).split())
+    assert plan_json.as_json(plan)["data"] == {
+        "stage_from": "s3://sets/imagenet", "files": 312, "total_bytes": 150_000_000_000, "copy_s": 150.0,
+    }  # fmt: skip
+
+
 def test_on_spot_two_costs() -> None:
     plan = planned("fleet.market=spot")
     assert plan.whole is not None
@@ -529,7 +547,7 @@ def test_prices_have_their_days() -> None:
 
 KEYS = {
     "": "schema profile overrides launchable problems warnings unanswered asked_t fleet regions needed_vcpus places "
-    "instead price time cost limits",
+    "instead price data time cost limits",
     "fleet": "provider nodes world_size instance_type gpus_per_node gpu gpu_mem_gib vcpus_per_node mem_gib_per_node "
     "network_gbit_s network_interfaces efa market connect placement_group volume_gib addresses reservation",
     "price": "simulated billed on_demand extras_usd_per_h fleet_usd_per_h fleet_usd_per_h_on_demand "

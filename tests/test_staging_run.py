@@ -15,11 +15,12 @@ from fake_bucket import FakeBucket
 from gang import picture_folder
 from openssh import Cluster
 
-from console import copying, replay, report, state, views
+from console import copying, preflight, replay, report, state, views
 from console.events import Record
 from console.exits import Exit
 from console.fleet import provider_of
 from console.live import LiveRun
+from console.offer import DataSet
 from console.profile import Profile, ProfileError, parse
 from console.state import Node, Run, apply
 from remote.events import Event, StagingEnded, StagingProgressed
@@ -146,6 +147,20 @@ async def test_a_source_that_is_not_there_ends_the_launch_before_a_host_is_made(
     run = live.run
     assert (run.status, run.exit_code, run.reason) == (state.UNREACHABLE, Exit.UNREACHABLE, sentence)
     assert all(node.address is None for node in run.nodes)
+
+
+def test_a_plan_says_how_much_is_copied_or_that_it_is_not_there(bucket: FakeBucket, tmp_path: Path) -> None:
+    bucket.put("set/packed.json", b"{}")
+    bucket.put("set/train-160/00000.data", b"x" * 998)
+    found = preflight.ask(staged(small_run.profile(), "s3://sets/set", str(tmp_path)))
+    assert found.data_set == DataSet(objects=2, total_bytes=1000, packed=True)
+    assert (found.wrong, found.silent) == ((), ())
+    missing = preflight.ask(staged(small_run.profile(), "s3://no-such-bucket/set", str(tmp_path)))
+    assert missing.wrong == ("there is no S3 bucket no-such-bucket (data.stage_from)",)
+    bucket.stop()
+    silent = preflight.ask(staged(small_run.profile(), "s3://sets/set", str(tmp_path)), patience_s=0.5)
+    assert silent.wrong == ()
+    assert len(silent.silent) == 1
 
 
 @pytest.mark.parametrize(

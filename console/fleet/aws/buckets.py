@@ -1,0 +1,97 @@
+"""What a bucket of S3 holds below a prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from console.fleet import ProviderError
+from console.fleet.aws.cloud import Cloud, CloudError
+from remote.source import CONTENTS, S3
+
+MOST_OBJECTS: Final = 20_000
+"""A list of more is slow to sign and to send; a packed data set has some hundred files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a bucket holds below a prefix."""
+
+    bucket: str
+    prefix: str
+    """Empty, or with a slash at its end."""
+    region: str
+    objects: tuple[tuple[str, int, str], ...]
+    """Name below the prefix, bytes, ETag without its quotes."""
+
+    @property
+    def total_bytes(self) -> int:
+        """Of all objects."""
+        return sum(size for _, size, _ in self.objects)
+
+    @property
+    def packed(self) -> bool:
+        """True if it is a packed data set."""
+        return any(name == CONTENTS for name, _, _ in self.objects)
+
+
+async def listing(cloud: Cloud, source: str) -> Listing:
+    """What is at ``s3://bucket/prefix``.
+
+    Raises:
+        ProviderError: there is no such bucket, it may not be listed, nothing is there, or too much.
+        CloudError: AWS could not be asked.
+    """
+    bucket, _, prefix = source.removeprefix(S3).partition("/")
+    prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+    try:
+        region = await cloud.region()
+    except CloudError as error:
+        if error.kind != "region":
+            raise
+        # S3 says where a bucket is, whichever region is asked.
+        region = "us-east-1"
+    objects: list[tuple[str, int, str]] = []
+    more: dict[str, Any] = {}
+    try:
+        while True:
+            page = await cloud.call("s3", "list_objects_v2", in_region=region, Bucket=bucket, Prefix=prefix, **more)
+            objects += [
+                (one["Key"].removeprefix(prefix), int(one["Size"]), one["ETag"].strip('"'))
+                for one in page.get("Contents", [])
+                if not one["Key"].endswith("/")
+            ]
+            if len(objects) > MOST_OBJECTS:
+                raise ProviderError(
+                    f"{source} holds more than {MOST_OBJECTS:,} objects (data.stage_from); pack the data set into a "
+                    "few big files first: python -m remote.prepare"
+                )
+            if not page.get("NextContinuationToken"):
+                break
+            more = {"ContinuationToken": page["NextContinuationToken"]}
+        said = await cloud.call("s3", "head_bucket", in_region=region, Bucket=bucket)
+    except CloudError as error:
+        sentence = _sentence(error, source, bucket)
+        if sentence is None:
+            raise
+        raise ProviderError(sentence) from None
+    if not objects:
+        raise ProviderError(f"{source} holds nothing (data.stage_from); is the prefix right?")
+    return Listing(bucket, prefix, _region(said) or region, tuple(objects))
+
+
+def _region(said: Mapping[str, Any]) -> str:
+    headers = said.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return str(said.get("BucketRegion") or headers.get("x-amz-bucket-region") or "")
+
+
+def _sentence(error: CloudError, source: str, bucket: str) -> str | None:
+    if error.code == "NoSuchBucket":
+        return f"there is no S3 bucket {bucket} (data.stage_from)"
+    if error.kind == "permission" or error.code == "403":
+        return (
+            f"{source} may not be listed (data.stage_from): the AWS user needs s3:ListBucket on {bucket}, and "
+            "s3:GetObject on what is in it; is it the right account?"
+        )
+    return None
