@@ -17,6 +17,7 @@ _AFTER_S: Final = 10.0
 TRACEBACK: Final = "Traceback (most recent call last)"
 _FATAL: Final = "Fatal Python error"
 """How faulthandler begins, which torch's ranks have for a signal that ends them."""
+_HELD_BACK: Final = "more lines within a second)"
 _MOST: Final = 200
 """Lines of a traceback; a recursion's is a thousand, and the last ones tell."""
 
@@ -115,7 +116,9 @@ def failure_lines(run: Run) -> list[Entry]:
     near = [
         entry
         for entry in entries(run, first.node)
-        if entry.line.stream == "stderr" and -_BEFORE_S <= entry.line.received - first.received <= _AFTER_S
+        if entry.line.stream == "stderr"
+        and -_BEFORE_S <= entry.line.received - first.received <= _AFTER_S
+        and not entry.line.text.endswith(_HELD_BACK)
     ]
     # Its own words, where it had a pipe of its own; the launcher speaks beside it.
     near = [entry for entry in near if first.rank is not None and entry.rank == first.rank] or near
@@ -126,7 +129,15 @@ def failure_lines(run: Run) -> list[Entry]:
     end = begins[-1] + 1
     while end < len(near) and near[end].line.text.startswith((" ", "\t", "Current thread", "Thread 0x")):
         end += 1
-    return near[begins[0] : end + 1][-_MOST:]
+    if not near[begins[-1]].line.text.startswith(_FATAL):
+        # After the indented lines comes the exception.
+        end += 1
+    return near[begins[0] : end][-_MOST:]
+
+
+def told_backwards(lines: Sequence[Entry]) -> bool:
+    """True for a stack whose innermost call comes first, as faulthandler writes it: of it the first lines tell."""
+    return bool(lines) and lines[0].line.text.startswith(_FATAL)
 
 
 def who(alert: Alert) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar
 
 from console import events as ce
+from console import xids
 from console.events import Record
 from console.series import Series
 from remote import events as re
@@ -963,7 +964,8 @@ def _xid_reported(run: Run, record: Record, event: re.XidReported) -> Run:
         return run
     fault = Fault(record.received, event.gpu, event.xid)
     run = _node(run, record.node, faults=(*run.nodes[record.node].faults[-31:], fault))
-    return _alert(run, record, "gpu", f"GPU {event.gpu}: the driver reports Xid {event.xid}")
+    text = f"GPU {event.gpu}: the driver reports Xid {event.xid}: {xids.meaning(event.xid)}"
+    return _alert(run, record, "gpu", text, CRITICAL if event.xid in xids.GRAVE else WARNING)
 
 
 @_arm(re.LeaseMoved)

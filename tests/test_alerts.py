@@ -337,6 +337,15 @@ def test_what_a_gpu_says_of_itself() -> None:
     assert not one.open
 
 
+def test_an_xid_says_what_to_do() -> None:
+    run = reduce(apply, scene("training", nodes=2, gpus=8), Run())
+    run = apply(run, Record(T0 + 200, T0 + 200, re.XidReported(gpu=3, xid=79), 1, 0))
+    assert run.alerts[-1].severity == "critical"
+    assert run.alerts[-1].text.endswith("Xid 79: the GPU has fallen off the bus: replace the host")
+    run = apply(run, Record(T0 + 200, T0 + 200, re.XidReported(gpu=3, xid=9999), 1, 0))
+    assert run.alerts[-1].severity == "warning"
+
+
 # --- the state -------------------------------------------------------------------------------------------------------
 
 

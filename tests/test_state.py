@@ -229,7 +229,7 @@ def test_an_xid_is_kept_on_its_node_and_raised() -> None:
         [Record(START_T, START_T, created()), Record(START_T + 5, START_T, re.XidReported(gpu=3, xid=79), 1, 0)]
     )
     assert [(fault.gpu, fault.xid, fault.received) for fault in run.nodes[1].faults] == [(3, 79, START_T + 5)]
-    assert run.alerts[-1].text == "GPU 3: the driver reports Xid 79"
+    assert run.alerts[-1].text == "GPU 3: the driver reports Xid 79: the GPU has fallen off the bus: replace the host"
     assert run.alerts[-1].node == 1
 
 

@@ -153,6 +153,17 @@ def test_without_a_traceback_its_last_words_count() -> None:
     assert [entry.line.text for entry in failure_lines(run)] == ["2", "3", "4"]
 
 
+def test_a_stack_that_is_told_backwards_begins_with_what_failed() -> None:
+    """faulthandler's, of a rank that a signal ended: what its launcher says beside it is not the rank's own."""
+    words = ["Fatal Python error: Segmentation fault", "Current thread 0x7f (most recent call first):", '  File "a"']
+    stack = [said(line, 3, 3, t=60, stream="stderr") for line in words]
+    beside = [said("W torch: terminating", 3, stream="stderr", t=60)]
+    beside.append(said("(3 more lines within a second)", 3, 3, t=61, stream="stderr"))
+    found = failure_lines(run_of(*failed(*stack, *beside)))
+    assert [entry.line.text for entry in found] == words
+    assert log_view.told_backwards(found)
+
+
 async def test_the_failure_is_on_top_whatever_is_scrolled() -> None:
     records = [*scene("training", nodes=4), *failed(), *(said(line, 3, 3, t=61.6, stream="stderr") for line in TRACE)]
     async with desk(CannedSource(records)) as one:

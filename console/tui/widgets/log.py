@@ -13,8 +13,8 @@ from textual.content import Content
 from textual.message import Message
 
 from console import filter as filters
-from console.log_view import FIELDS, Entry, Row, entries, failure_lines, rows
-from console.state import LogLine, Run
+from console.log_view import FIELDS, Entry, Row, entries, failure_lines, rows, told_backwards
+from console.state import Run
 from console.tui.ink import Line, clean
 from console.tui.log_rows import Place, Rows, failure_head, places, room_for, tag_width
 from console.tui.moment import Moment
@@ -116,9 +116,11 @@ class LogPane(Pane):
         first = run.first_error
         if first is None or (self._node is not None and first.node != self._node):
             return []
-        own = failure_lines(run)
+        own, room = failure_lines(run), max(1, height // 3)
+        if told_backwards(own):
+            own = own[: room - 1]
         title = first.text if first.node is None else f"node {first.node}: {first.text}"
-        return failure_head(title, own, width, max(1, height // 3))
+        return failure_head(title, own, width, room)
 
     def after_draw(self) -> None:
         """Moves to the end, or keeps the line at the top that was there when the operator stopped following."""
@@ -286,8 +288,7 @@ class LogPane(Pane):
     def action_copy(self) -> None:
         """Puts the line into the terminal's clipboard (OSC 52)."""
         if self._places:
-            line: LogLine = self._places[self._cursor].entry.line
-            self.app.copy_to_clipboard(clean(line.text))
+            self.app.copy_to_clipboard(clean(self._places[self._cursor].entry.line.text))
             self.notify("The line is in the clipboard, where the terminal allows it.", timeout=3)
 
     def action_page(self) -> None:
