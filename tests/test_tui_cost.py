@@ -99,6 +99,15 @@ async def test_every_figure_stands_beside_its_on_demand_equivalent() -> None:
         assert "prices: simulated" in shown
 
 
+async def test_forty_columns_are_enough_for_every_figure() -> None:
+    async with desk(CannedSource(scene("training", nodes=4)), size=(40, 20)) as one:
+        await one.press("3")
+        shown = one.text("cost")
+        for name in ("so far", "an hour", "at target", "at its end"):
+            assert name in shown
+        assert "…" not in shown
+
+
 async def test_it_ticks_every_second() -> None:
     source = CannedSource(scene("training", nodes=16, gpus=8))
     async with desk(source) as one:

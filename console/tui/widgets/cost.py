@@ -28,6 +28,8 @@ _PLOT: Final = (7, 14)
 """Lines of the burn-down: fewer than the first show nothing, more than the second no more."""
 _FLAT: Final = 0.8
 """A burn-down that stays above this share of the budget is a level line, and says nothing."""
+_NARROW: Final = 41
+"""Columns under which the figures' names are short."""
 _WIDE: Final = 90
 """Columns from which tables stand side by side."""
 
@@ -61,7 +63,7 @@ class CostPane(Pane):
 
 def _figures(run: Run, cost: views.Cost, ends: Projection, width: int) -> list[Line]:
     """Billed and on demand, side by side: so far, an hour, an epoch, at the target, in the end."""
-    live = run.live
+    live, narrow = run.live, width < _NARROW
     lines = [
         _row("", "billed", "on demand", width, "dim"),
         _row("so far", money(cost.billed_usd), money(cost.on_demand_usd), width, "strong"),
@@ -71,13 +73,15 @@ def _figures(run: Run, cost: views.Cost, ends: Projection, width: int) -> list[L
         lines.append(_row("an epoch", money(ends.per_epoch[0]), money(ends.per_epoch[1]), width))
     goal = views.target(run)
     if goal is not None:
-        name = f"at {views.percent(goal.value, 0)} {views.metric_name(goal.metric)}"
+        name = "at target" if narrow else f"at {views.percent(goal.value, 0)} {views.metric_name(goal.metric)}"
         if goal.cost_usd is not None:
             lines.append(_row(name, money(goal.cost_usd), money(goal.cost_on_demand_usd), width))
         elif live:
             lines.append(_row(name, _range(ends.target), _range(ends.target_on_demand), width))
     if live:
-        lines.append(_row("schedule's end", _range(ends.end), _range(ends.end_on_demand), width))
+        lines.append(
+            _row("at its end" if narrow else "schedule's end", _range(ends.end), _range(ends.end_on_demand), width)
+        )
     return lines
 
 
