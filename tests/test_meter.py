@@ -78,15 +78,23 @@ def _steps(rank: int, port: int, pieces: list[int], answers: Any) -> None:
     pictures, labels = torch.zeros((4, 16, 16, 3), dtype=torch.uint8), torch.zeros(4, dtype=torch.int64)
     learner.backward(pictures, labels)  # where DDP lays its buckets out anew, in the forward pass, all together
     learner.step(0.0, 0.9)
+    order: list[str] = []
+    for parameter in learner.model.parameters():
+        parameter.register_post_accumulate_grad_hook(lambda parameter: order.append("gradient"))
     dist.barrier()
     marks = meter.Marks(cuda=False)
+
+    def computed() -> None:
+        order.append("computed")
+        marks.computed()
+
     marks.mark(0)
     if rank == 1:
         time.sleep(1.0)  # a slow card
-    learner.backward(pictures, labels, pieces, marks.computed)
+    learner.backward(pictures, labels, pieces, computed)
     marks.mark(2)
     marks.mark(3)
-    answers.put((rank, marks.seconds()))
+    answers.put((rank, (marks.seconds(), order)))
     dist.barrier()
     dist.destroy_process_group()
 
@@ -100,10 +108,11 @@ def test_the_rank_that_is_early_waits_and_the_late_one_does_not(pieces):
     ranks = [gang.forks.Process(target=_steps, args=(rank, port, pieces, answers)) for rank in (0, 1)]
     for rank in ranks:
         rank.start()
-    seconds = dict(answers.get(timeout=60) for _ in ranks)
+    found = dict(answers.get(timeout=60) for _ in ranks)
     for rank in ranks:
         rank.join(30)
-    (own, others, _), (slow, waited, _) = seconds[0], seconds[1]
+    ((own, others, _), order), ((slow, waited, _), _) = found[0], found[1]
+    assert order == ["gradient"] * (len(order) - 1) + ["computed"]  # after the last gradient of the last piece
     assert own + others == pytest.approx(slow + waited, abs=0.3)  # both have the gradients at the same time
     assert others > 0.5
     assert slow > 1.0
