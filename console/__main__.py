@@ -284,7 +284,10 @@ def _replay(words: list[str]) -> int:
 def _terminal() -> bool:
     """True if the panes can be drawn and keys be read; a dumb terminal cannot place text."""
     both = sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty()
-    return both and os.environ.get("TERM") != "dumb"
+    if both and os.environ.get("TERM") == "dumb":
+        print("fastconsole: TERM=dumb can draw no panes, so this is text; another TERM shows them", file=sys.stderr)
+        return False
+    return both
 
 
 def _number(text: str, accepted: str) -> float:

@@ -56,12 +56,15 @@ def serve(path: Path, title: str, port: int) -> int:
             app.middlewares.append(ours_only)
             return app
 
-        def initialize_logging(self) -> None:
-            """Its own would put a line for each request into the terminal."""
-
         async def on_startup(self, app: Any) -> None:
-            talk(f"{title} is on http://{names[0]} until Ctrl-C; to look at, and on this machine only")
+            """Its own would say so in another's words, before it listens."""
 
     command = shlex.join([sys.executable, "-m", "console", "--watch", str(path.absolute())])
-    LoopbackServer(command, host=HOST, port=port, title=f"fastconsole: {title}").serve()
+    server = LoopbackServer(command, host=HOST, port=port, title=f"fastconsole: {title}")
+
+    def listening(*_: object) -> None:
+        talk(f"{title} is on http://{names[0]} until Ctrl-C; to look at, and on this machine only")
+
+    # aiohttp says once that it listens. Open pages keep it from its end for a second, not for its minute.
+    web.run_app(server._make_app(), host=HOST, port=port, print=listening, access_log=None, shutdown_timeout=1.0)
     return Exit.DONE
