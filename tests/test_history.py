@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from canned_source import T0, CannedSource, scene
+from canned_source import T0, CannedSource, scene, tick
 from run_story import differences, folded, told, trained
 
 from console import markers
@@ -19,6 +19,7 @@ from console.rewind import Rewind
 from console.series import Series
 from console.source import Player
 from console.state import Run
+from console.watching import Watched
 from remote import events as re
 
 
@@ -196,6 +197,24 @@ async def test_a_past_that_plays_comes_to_the_present(tmp_path: Path) -> None:
     while rewind.behind_s is not None:  # noqa: ASYNC110 (a clock runs)
         await asyncio.sleep(0.01)
     assert rewind.run is live.run
+    work.cancel()
+
+
+async def test_who_looks_on_follows_the_run_that_another_console_drives(tmp_path: Path) -> None:
+    journal = RunJournal(tmp_path / "run.jsonl")
+    journal.append(*scene("training", nodes=4))
+    watched = Watched(journal.path, "small")
+    rewind = Rewind(watched, journal.path)
+    work = asyncio.create_task(rewind.work())
+    while not watched.run.records:  # noqa: ASYNC110 (a thread reads)
+        await asyncio.sleep(0.01)
+    assert rewind.controls == frozenset()
+    journal.append(*tick(4, 0, T0 + 300, 987))
+    while watched.run.step is None or watched.run.step.step != 987:  # noqa: ASYNC110 (a thread reads)
+        await asyncio.sleep(0.01)
+    assert rewind.run is watched.run
+    with pytest.raises(ValueError, match="only looks on"):
+        await rewind.command("stop")
     work.cancel()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from canned_source import CannedSource, scene
+from canned_source import CannedPlayer, CannedSource, scene
 from desk import Desk, desk, rare_collections
 from textual.geometry import Size
 
@@ -135,3 +135,11 @@ async def test_who_only_looks_on_has_no_shell() -> None:
         assert one.toasts == []
         await one.press("?")
         assert "A shell on the node" not in one.text()
+
+
+async def test_the_help_of_a_log_has_no_keys_of_a_run() -> None:
+    async with desk(CannedPlayer(scene("finished", nodes=4)), size=(120, 160)) as one:
+        await one.press("?")
+        shown = one.text()
+        assert "Save a checkpoint now" not in shown
+        assert "To the last record" in shown

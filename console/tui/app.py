@@ -15,7 +15,7 @@ from textual.content import Content
 from textual.screen import Screen
 
 from console.config import Config, ConfigError, Remembered, recall, remember
-from console.source import Source, present_run
+from console.source import Player, Source, present_run
 from console.tui import keys, themes
 from console.tui.keymap import check, whole_keymap
 from console.tui.leaving import Leaving
@@ -181,7 +181,9 @@ class ConsoleApp(Leaving, Terminal):
     def action_help(self) -> None:
         """Lists the keys of the open screen as they are mapped, those of the focused pane first."""
         opens = [NodeScreen] if self.screen is self._screen else []
-        self.push_screen(HelpScreen(self.screen, self.keymap, opens=opens))
+        log = isinstance(self._source, Player) and self._source.present is None
+        # There they only say that nothing can be done to a log.
+        self.push_screen(HelpScreen(self.screen, self.keymap, opens=opens, without=("run",) if log else ()))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Of Textual's own commands those that make sense here; quitting and keys are ours."""

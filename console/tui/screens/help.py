@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -24,11 +24,17 @@ class HelpScreen(ModalScreen[None]):
     ]
 
     def __init__(
-        self, over: Screen[object], keymap: Mapping[str, str], *, opens: Iterable[type[Screen[None]]] = ()
+        self,
+        over: Screen[object],
+        keymap: Mapping[str, str],
+        *,
+        opens: Iterable[type[Screen[None]]] = (),
+        without: Collection[str] = (),
     ) -> None:
-        """`over`: the screen whose keys are told; `opens`: those that it leads to."""
+        """`over`: the screen whose keys are told; `opens`: those that it leads to; `without`: contexts left out."""
         super().__init__()
-        self._groups = _groups(over, keymap, opens)
+        groups = _groups(over, keymap, opens)
+        self._groups = {group: bindings for group, bindings in groups.items() if group not in without}
 
     def compose(self) -> ComposeResult:
         """A list a context."""
