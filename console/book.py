@@ -10,8 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from console.events import Damaged, Record, Unknown, parse_host_line, unread_line
+from console.fold import apply, lose
 from console.journal import RunJournal
-from console.state import Run, apply, lose
+from console.state import Run
 from remote.events import Event
 
 Observer = Callable[[Run, Run, Record | None], None]

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TextIO
 
-from console import state, views
+from console import fold, views
 from console.events import Record, record_line
 from console.exits import outcome
 from console.history import fold_items, lost
@@ -136,7 +136,7 @@ def _write_jsonl(log: Log, out: TextIO) -> Run:
             yield item
 
     for item in passed():
-        run = state.apply(run, item) if isinstance(item, Record) else lost(run, item)
+        run = fold.apply(run, item) if isinstance(item, Record) else lost(run, item)
     return run
 
 

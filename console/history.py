@@ -21,7 +21,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from console import markers, state
+from console import fold, markers
 from console.events import Record
 from console.journal import DAMAGED, UNKNOWN, Lost
 from console.markers import Marker
@@ -54,7 +54,7 @@ QUIET: Final = (
 def fold_items(items: Iterable[Item], run: Run | None = None) -> Run:
     """The run after the items; a fresh one before where none is given."""
     run = Run() if run is None else run
-    apply = state.apply
+    apply = fold.apply
     for item in items:
         run = apply(run, item) if item.__class__ is Record else lost(run, item)  # type: ignore[arg-type]
     return run
@@ -62,7 +62,7 @@ def fold_items(items: Iterable[Item], run: Run | None = None) -> Run:
 
 def lost(run: Run, item: Lost) -> Run:
     """The run with a lost line counted."""
-    return state.lose(run, damaged=item.kind == DAMAGED, unknown=item.kind == UNKNOWN)
+    return fold.lose(run, damaged=item.kind == DAMAGED, unknown=item.kind == UNKNOWN)
 
 
 class History:
@@ -128,7 +128,7 @@ class History:
         run = self.latest
         for item in items:
             if isinstance(item, Record):
-                after = state.apply(run, item)
+                after = fold.apply(run, item)
                 self.markers += markers.between(run, after, item)
                 run = after
                 marked = not isinstance(item.event, QUIET)

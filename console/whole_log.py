@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from console import state
+from console import fold
 from console.events import Record
 from console.journal import Lost
 from console.state import LogLine, Run
@@ -21,6 +21,6 @@ def whole_log(items: Iterable[Record | Lost], until: float | None = None) -> Ite
             continue
         if until is not None and item.received > until:
             return
-        before, run = run.log_lines, state.apply(run, item)
+        before, run = run.log_lines, fold.apply(run, item)
         if run.log_lines > before:
             yield from run.log[before - run.log_lines :]

@@ -14,8 +14,9 @@ from functools import reduce
 from console import events as ce
 from console import markers
 from console.events import Record
+from console.fold import apply
 from console.markers import Marker
-from console.state import Run, apply
+from console.state import Run
 from remote import events as re
 
 T0 = 1_790_000_000.0

@@ -9,7 +9,8 @@ import pytest
 
 from console import replay
 from console.events import Record
-from console.state import Run, apply
+from console.fold import apply
+from console.state import Run
 from remote import events as re
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"

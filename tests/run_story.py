@@ -8,8 +8,9 @@ from itertools import count
 
 from console import events as ce
 from console.events import Record
+from console.fold import apply
 from console.series import Series
-from console.state import Run, apply
+from console.state import Run
 from remote import events as re
 
 START_T = 1_790_000_000.0

@@ -15,10 +15,11 @@ from console import state
 from console.alert_keys import LIMITS, AlertKeys, parse
 from console.alerts import Cleared, Raised, Watch, look
 from console.events import Record
+from console.fold import apply
 from console.profile import ProfileError
 from console.profile import parse as parse_profile
 from console.redaction import REDACTED
-from console.state import Alert, Run, apply
+from console.state import Alert, Run
 from remote import events as re
 
 Make = Callable[[int], Iterable[Record]]

@@ -9,7 +9,8 @@ from test_ghost import epoch, step
 
 from console import ghost
 from console.eta import eta, legs, schedule_s
-from console.state import Run, apply
+from console.fold import apply
+from console.state import Run
 from remote import events as re
 
 PHASES = """

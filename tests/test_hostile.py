@@ -16,7 +16,8 @@ from canned_source import T0, created
 
 from console import state
 from console.events import Record, parse_host_line
-from console.state import Run, apply
+from console.fold import apply
+from console.state import Run
 from remote import events as re
 from remote import output
 from remote.events import LogPrinted

@@ -13,9 +13,10 @@ from test_events import PATIENT
 
 from console import events as ce
 from console import ledger, spending, views
+from console.fold import apply
 from console.ledger import cents
 from console.receipt import receipt
-from console.state import Run, apply
+from console.state import Run
 from remote import events as re
 
 ZONE = "us-east-1b"

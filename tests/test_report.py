@@ -12,8 +12,9 @@ from test_events import RECORDS
 
 from console import events as ce
 from console.events import Record
+from console.fold import apply
 from console.report import COLUMNS, Narrator, story
-from console.state import Run, apply
+from console.state import Run
 from remote import events as re
 
 

@@ -19,10 +19,11 @@ from console import copying, preflight, replay, report, state, views
 from console.events import Record
 from console.exits import Exit
 from console.fleet import provider_of
+from console.fold import apply
 from console.live import LiveRun
 from console.offer import DataSet
 from console.profile import Profile, ProfileError, parse
-from console.state import Node, Run, apply
+from console.state import Node, Run
 from remote.events import Event, StagingEnded, StagingProgressed
 from remote.partial import PIECE_BYTES, Partial
 

@@ -13,8 +13,10 @@ from test_events import PATIENT, RECORDS
 from console import events as ce
 from console import state
 from console.events import KNOWN, Record
+from console.fold import apply, lose
+from console.fold.changes import ARMS
 from console.series import Series
-from console.state import Run, apply, lose
+from console.state import Run
 from remote import events as re
 
 NO_ARM = {
@@ -23,8 +25,8 @@ NO_ARM = {
 
 
 def test_every_event_has_an_arm_or_a_stated_reason() -> None:
-    assert {kind.__name__ for kind in state._ARMS} | set(NO_ARM) == set(KNOWN)
-    assert not {kind.__name__ for kind in state._ARMS} & set(NO_ARM)
+    assert {kind.__name__ for kind in ARMS} | set(NO_ARM) == set(KNOWN)
+    assert not {kind.__name__ for kind in ARMS} & set(NO_ARM)
 
 
 @PATIENT

@@ -8,7 +8,7 @@ import pytest
 from run_story import launched, trained
 
 from console.events import Record
-from console.state import apply
+from console.fold import apply
 from remote import events as re
 
 

@@ -25,10 +25,11 @@ from console import events as ce
 from console import filter as filters
 from console import log_view
 from console.events import Record
+from console.fold import apply
 from console.journal import RunJournal, read
 from console.log_view import FIELDS, Entry, entries, failure_lines, rows, spans
 from console.replay import Replay
-from console.state import LOG_LINES, LogLine, Run, apply
+from console.state import LOG_LINES, LogLine, Run
 from console.tui import ink
 from console.tui.pattern import Pattern
 from console.tui.screens.node import NodeScreen

@@ -13,7 +13,8 @@ from test_events import PATIENT
 from console import events as ce
 from console import state, views
 from console.events import Record
-from console.state import Run, apply
+from console.fold import apply
+from console.state import Run
 from remote import events as re
 
 
