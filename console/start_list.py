@@ -7,6 +7,7 @@ anything costs now. ``fastconsole plan`` asks.
 from __future__ import annotations
 
 import time
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,9 +52,17 @@ def profiles() -> Iterator[Choice]:
         try:
             yield _profile(name, load(f"./{name}" if name.endswith(".toml") else name))
         except ProfileError as error:
-            # Not every TOML file is a profile: pyproject.toml is none, and is no mistake of anybody's.
-            if "unknown key" not in str(error) and name != "pyproject.toml":
+            if _is_meant_for_one(Path(name)):
                 yield Choice(name=name, verb="", state="wrong", what=plain(str(error), 300))
+
+
+def _is_meant_for_one(path: Path) -> bool:
+    """False for a TOML file without any table of a profile: a pyproject.toml is no mistake of anybody's."""
+    try:
+        return bool({"fleet", "run", "phase"} & set(tomllib.loads(path.read_text(encoding="utf-8"))))
+    except (OSError, ValueError):
+        # What is no TOML may have been meant to be a profile.
+        return True
 
 
 def _profile(name: str, profile: Profile) -> Choice:

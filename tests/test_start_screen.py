@@ -47,7 +47,7 @@ def test_profiles_say_what_they_rent_and_cost(home: Path) -> None:
     assert all("×" in one.what and "$" in one.what and one.costs.startswith("It rents") for one in rented)
     assert found["mine.toml"].what.startswith("2 embedded hosts")
     assert (found["broken.toml"].verb, found["broken.toml"].state) == ("", "wrong")
-    assert "moon" in found["broken.toml"].what
+    assert "has no [run] section" in found["broken.toml"].what
     assert "pyproject.toml" not in found
 
 

@@ -34,9 +34,18 @@ async def test_columns_by_the_width_of_the_terminal() -> None:
 @pytest.mark.parametrize("size", [(120, 40), (100, 30), (200, 50), (300, 80)])
 async def test_the_panes_fill_the_body_and_never_overlap(size: tuple[int, int]) -> None:
     async with desk(CannedSource(scene("failed", nodes=16)), size=size) as one:
-        for keys in ((), ("<",) * 30, (">",) * 60, ("ctrl+down",) * 30, ("5", "H"), ("3", "H")):
+        body, nodes = one.app.screen.query_one(Body), one.pane("nodes")
+        # To the ends of what a border may be moved, and with fewer panes.
+        for move, keys in (
+            (lambda: None, ""),
+            (lambda: body.widen(nodes, -1.0), ""),
+            (lambda: body.widen(nodes, 1.0), ""),
+            (lambda: body.heighten(nodes, 1.0), ""),
+            (lambda: None, "5H"),
+            (lambda: None, "3H"),
+        ):
+            move()
             await one.press(*keys)
-            body = one.app.screen.query_one(Body)
             regions = list(body.regions.values())
             assert sum(region.area for region in regions) == body.size.area
             assert all(region.width > 8 and region.height >= 3 for region in regions)
