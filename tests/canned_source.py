@@ -195,6 +195,23 @@ def scene(moment: str, *, nodes: int = 16, gpus: int = 0) -> list[Record]:
     return records
 
 
+def lost(*, nodes: int = 16, gpus: int = 0) -> list[Record]:
+    """The records of a run in which a rank fails and a host is lost, for which another is asked for."""
+    records = scene("training", nodes=nodes, gpus=gpus)
+    at = records[-1].received
+    message = "CUDA error: an illegal memory access was encountered" if gpus else "MemoryError"
+    reason = "i-0007 is terminated: Server.SpotInstanceTermination"
+    rank = 3 * (gpus or 1) + 1
+    story: list[tuple[float, re.Event, int]] = [
+        (0.2, re.LogPrinted(text=f"RuntimeError: {message}", rank=rank, stream="stderr"), 3),
+        (0.5, re.RankFailed(rank=rank, exit_code=1, message=f"RuntimeError: {message}", t_failed=at + 0.4), 3),
+        (1.0, ce.HostUnreachable(reason="connection reset by peer", retry_s=2.0), 7),
+        (2.0, ce.HostLost(reason=reason), 7),
+        (2.2, ce.ReplacementOrdered(reason=reason), 7),
+    ]
+    return records + [_at(at + s, event, node) for s, event, node in story]
+
+
 def tick(nodes: int, gpus: int, t: float, step: int) -> list[Record]:
     """A second of a run that trains: a sample a host, a word from every rank, a step."""
     records = []
