@@ -6,7 +6,6 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.screen import Screen
 
 from console.tui.moment import Moment
 from console.tui.widgets.header import Header
@@ -14,10 +13,10 @@ from console.tui.widgets.keybar import KeyBar
 from console.tui.widgets.log import LogPane
 from console.tui.widgets.node_events import NodeEventsPane
 from console.tui.widgets.node_facts import FactsPane
-from console.tui.widgets.pane import Pane
+from console.tui.widgets.pane import Pane, Toned
 
 
-class NodeScreen(Screen[None]):
+class NodeScreen(Toned):
     """Esc goes back; left and right go to the neighbours."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

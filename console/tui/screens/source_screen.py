@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from textual.content import Content
-from textual.screen import Screen
 
 from console.source import Player, Source
 from console.tui.moment import NOTHING, Moment, moment_of
+from console.tui.widgets.pane import Toned
 
 
-class SourceScreen(Screen[None]):
+class SourceScreen(Toned):
     """Holds the source and the moment that is shown."""
 
     def __init__(self, *, read_only: bool) -> None:

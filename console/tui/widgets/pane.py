@@ -10,6 +10,7 @@ from rich.style import Style
 from textual import events
 from textual.geometry import Region, Size
 from textual.reactive import reactive
+from textual.screen import Screen
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
@@ -34,10 +35,18 @@ class _Title:
         return self if pane is None else self._textual.__get__(pane, owner)
 
 
-class Pane(ScrollView):
-    """Subclasses give `draw`. Only lines that changed are painted again."""
+class Toned(Screen[None]):
+    """A screen whose panes' tones the stylesheet colours.
+
+    It works them out once for all of them: on each pane Textual did so with each focus and class that changed, which
+    took 50 ms of the event loop when a pane was maximised.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"tone--{tone}" for tone in TONES}
+
+
+class Pane(ScrollView):
+    """Subclasses give `draw`. Only lines that changed are painted again. Stands on a `Toned` screen."""
 
     border_title = _Title("border_title")
     border_subtitle = _Title("border_subtitle")
@@ -154,8 +163,8 @@ class Pane(ScrollView):
         if style is None:
             style = self.rich_style
             if marked:
-                style += self.get_component_rich_style("tone--cursor", partial=True)
-            style += self.get_component_rich_style(f"tone--{tone}", partial=True)
+                style += self.screen.get_component_rich_style("tone--cursor", partial=True)
+            style += self.screen.get_component_rich_style(f"tone--{tone}", partial=True)
             self._styles_of_tones[tone, marked] = style
         return style
 
