@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from textual.screen import Screen
 from console.config import Config, ConfigError, Remembered, recall, remember
 from console.source import Player, Source, present_run
 from console.tui import keys, themes
+from console.tui.collector import Collector
 from console.tui.keymap import check, whole_keymap
 from console.tui.leaving import Leaving
 from console.tui.moment import Moment, moment_of, same
@@ -65,6 +65,7 @@ class ConsoleApp(Leaving, Terminal):
         self._read_only = read_only
         self._moment = Moment(starting="starting …", read_only=read_only)
         self.notices = Notices()
+        self._collector = Collector()
         self.keymap: dict[str, str] = {}
         """The keys that are not their bindings' own, by the bindings' ids."""
         self.set_keymap(check(self.config) if self.config.keys else {})
@@ -97,12 +98,15 @@ class ConsoleApp(Leaving, Terminal):
 
     def _begin(self) -> None:
         if not self.is_headless:
-            # What is there by now stays: for the collector to look through it took 50 ms of the loop each time.
-            gc.freeze()
+            self._collector.start()
         self.set_interval(self.config.tick_s, self.tick)
         self.theme_changed_signal.subscribe(self, lambda _: self.remember(theme=self.theme))
         self.heed_signals()
         self._work = self.run_worker(self._drive(), name="source", group="source", exit_on_error=False)
+
+    def on_unmount(self) -> None:
+        """The collector is the interpreter's, and outlives the app."""
+        self._collector.stop()
 
     async def _drive(self) -> None:
         try:
@@ -119,12 +123,15 @@ class ConsoleApp(Leaving, Terminal):
     def _have(self, source: Source) -> None:
         self._source = source
         self._screen.source = source
+        self._collector.made()
         if self._compared:
             self._screen.run_worker(self._screen.compare_with(self._compared), group="compare", exit_on_error=False)
         self._screen.refresh_bindings()
 
     def tick(self, *, force: bool = False) -> None:
         """Repaints if the run is another or the clock's second has changed."""
+        if len(self.screen_stack) == 1:
+            self._collector.tidy()
         moment = self._look()
         if not self.is_running or (not force and same(moment, self._moment)):
             # Not running: the timer's last beat, or the source's end, after the panes are gone.
