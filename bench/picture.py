@@ -1,35 +1,88 @@
-"""The README's picture, from a run's journal: python bench/picture.py JOURNAL SECONDS OUT.svg
+"""The README's pictures, of what a log's panes show at a moment: SVG, with the fonts of whoever looks.
 
-SECONDS is the moment of the run to show, from its first record.
+    python bench/picture.py LOG MOMENT OUT.svg [--size 140x44] [--title WORDS] [--keys 4 H]
+
+LOG is a run's journal or any other that ``fastconsole --replay`` reads; MOMENT is what ``g`` takes there: ``3:20`` from
+its first record on, ``-1:30`` from its end, ``50%``, or ``e12`` for an epoch; then the keys are pressed.
+bench/results/screen.svg is of a run of ``fastconsole local``, bench/results/replay-2018.svg of fast.ai's ``debug.log``
+of 2018, without the panes of which that log says little (``--keys 4 H 1 H``).
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import html
 import re
 import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from rich.cells import cell_len
+
 from console.replay import Replay
+from console.tui import themes
 from console.tui.app import ConsoleApp
+from console.tui.screens.questions import parse_place
+
+_COLUMN = 12.2
+"""Pixels, as Rich draws."""
 
 
-async def picture(journal: Path, seconds: float, out: Path) -> None:
-    """Opens the journal in the panes at the moment and saves what they show."""
-    source = Replay(journal)
+async def picture(log: Path, moment: str, out: Path, size: tuple[int, int], title: str, keys: list[str]) -> None:
+    """Opens the log in the panes, goes to the moment, and saves what they show."""
+    if parse_place(moment) is None:
+        sys.exit(f"{moment!r} is no moment; accepted: 3:20, -1:30, 50%, e12")
+    source = Replay(log)
     source.playing = False
-    source.seek(source.start + seconds)
     app = ConsoleApp(source)
-    async with app.run_test(size=(120, 40)) as pilot:
-        app.tick(force=True)
-        await pilot.pause()
-        await pilot.pause()
-        drawn = app.export_screenshot(title="fastconsole local")
+    app.theme = themes.DARK.name
+    async with app.run_test(size=size) as pilot:
+        await pilot.press("g")
+        await pilot.press(*moment, "enter", *keys)
+        # Where the panes stand hangs on what they say: until nothing moves any more.
+        shown, drawn = "", app.export_screenshot(title=title)
+        while shown != drawn:
+            await pilot.pause()
+            shown, drawn = drawn, app.export_screenshot(title=title)
     # Rich points to fonts on a server; a picture in a README asks nobody for anything.
-    out.write_text(re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL))
+    drawn = re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
+    # Its ids are of random letters; the same picture should be the same file.
+    drawn = re.sub(r"terminal-\d+", "terminal", drawn)
+    drawn = re.sub(
+        r'<text class="([^"]*)" x="([^"]*)" y="([^"]*)" textLength="[^"]*"([^>]*)>([^<]*)</text>', _set, drawn
+    )
+    out.write_text(re.sub(r"[ \t]*\n+", "\n", drawn))
+
+
+def _set(text: re.Match[str]) -> str:
+    """The text without the blanks about it, where its first letter is: some viewers drop those, and move the rest."""
+    style, x, y, more, words = text.groups()
+    letters = html.unescape(words)
+    inner = letters.strip("\xa0\n")
+    if not inner:
+        return ""
+    before = len(letters) - len(letters.lstrip("\xa0"))
+    columns, words = cell_len(inner), html.escape(inner, quote=False)
+    place = f'x="{float(x) + before * _COLUMN:.4g}" y="{y}" textLength="{columns * _COLUMN:.4g}"'
+    return f'<text class="{style}" {place}{more}>{words}</text>'
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("log", type=Path)
+    parser.add_argument("moment")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--size", default="140x44")
+    parser.add_argument("--title", default="fastconsole")
+    parser.add_argument("--keys", nargs="*", default=[])
+    arguments = parser.parse_args()
+    width, height = map(int, arguments.size.split("x"))
+    asyncio.run(
+        picture(arguments.log, arguments.moment, arguments.out, (width, height), arguments.title, arguments.keys)
+    )
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 4:
-        sys.exit(__doc__)
-    asyncio.run(picture(Path(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3])))
+    main()
