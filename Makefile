@@ -13,8 +13,8 @@ demo: $(READY)
 
 test: $(READY)
 	@./tests/system-packages.sh
-	@# Two files at a time: much of the suite waits for leases, notices and hosts that boot.
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@# Three files at a time: much of the suite waits for leases, notices and hosts that boot.
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 check: $(READY)
 	$(BIN)/ruff check .

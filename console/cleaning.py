@@ -38,6 +38,8 @@ _LAUNCH_S: Final = 3600.0
 """Groups are made before instances: those of a run that began so recently may be a launch elsewhere, on its way."""
 _BEGAN: Final = re.compile(r"-(\d{8}-\d{6})-[0-9a-f]{4}$")
 """The time in a run's id, UTC."""
+_PATIENCE_S: Final = 30.0
+"""Who cleans would rather wait than leave a region unasked, where a list may be shown without it."""
 _PRICES_S: Final = 5.0
 
 
@@ -64,17 +66,16 @@ def clean(*, run_id: str | None, yes: bool, region: str | None) -> int:
     or it could not be ended), 6 where AWS could not be asked everywhere.
     """
     from console.fleet.aws.cloud import Cloud
-    from console.fleet.aws.sightings import PATIENCE_S
     from console.fleet.aws.sweep import leftovers
     from console.fleet.aws.tariff import tariff
 
     now = time.time()
 
     async def ask(cloud: Cloud) -> tuple[Leftovers, Tariff]:
-        found = await leftovers(cloud, region, patience_s=PATIENCE_S)
+        found = await leftovers(cloud, region, patience_s=_PATIENCE_S)
         return found, await tariff(cloud, [run for run in found.runs if run.living], now, patience_s=_PRICES_S)
 
-    found, prices = asyncio.run(waiting(ask(Cloud(region, patience_s=PATIENCE_S)), "asking AWS what is there …"))
+    found, prices = asyncio.run(waiting(ask(Cloud(region, patience_s=_PATIENCE_S)), "asking AWS what is there …"))
     lots = sort(found, now)
     if run_id is not None:
         chosen = [_named(run_id, lots)] if any(lot.run_id.startswith(run_id) for lot in lots) else []

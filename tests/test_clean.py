@@ -202,9 +202,10 @@ def until_asked(terminal: int) -> str:
     """What the terminal shows up to the question."""
     seen = ""
     while ": type " not in seen or not seen.endswith(": "):
-        piece = os.read(terminal, 4096).decode()
-        assert piece, seen
-        seen += piece
+        try:
+            seen += os.read(terminal, 4096).decode()
+        except OSError:  # EIO: the program has ended
+            raise AssertionError(f"no question in {seen!r}") from None
     return seen
 
 

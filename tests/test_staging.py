@@ -467,7 +467,7 @@ def test_a_copy_that_is_killed_goes_on_with_what_it_has(tmp_path: Path, bucket: 
     assert holds(target, files)
     again = [key for key, _ in bucket.reads[reads:]].count("imagenet/train-160/00000.data")
     assert again == 12 - there
-    progress = [one for one in said(folder, StagingProgressed) if one.activity == "copy" and one.bytes_per_s]
+    progress = [one for one in said(folder, StagingProgressed) if one.activity == "copy"]
     assert progress
     assert all(one.total_bytes == sum(map(len, files.values())) for one in progress)
 

@@ -338,8 +338,9 @@ class Terminal:
     def __init__(self, words: list[str], env: dict[str, str]) -> None:
         self.pid, self.fd = pty.fork()
         if self.pid == 0:
+            # Before the program is there: it asks once, and hears of a change only when it listens.
+            fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
             os.execvpe(words[0], words, env)
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
         self._seen = b""
 
     def __enter__(self) -> Terminal:
