@@ -128,7 +128,8 @@ async def test_an_instance_that_ec2_takes_without_a_word_is_replaced_on_demand(
 async def test_a_host_that_ssh_cannot_reach_is_not_lost(
     cloud: FakeCloud, machines: Machines, tmp_path: Path, cache_home: Path
 ) -> None:
-    live = begun(small_rental.profile(tmp_path, cache_home, max_steps=100_000, on_loss="replace"))
+    # A lease that outlasts the way to "unreachable" on a busy machine: nobody can move it meanwhile.
+    live = begun(small_rental.profile(tmp_path, cache_home, max_steps=100_000, on_loss="replace", lease_minutes=10.0))
     driving = asyncio.create_task(live.drive())
 
     def trains(run: Run) -> bool:
