@@ -18,6 +18,7 @@ import os
 import pty
 import re
 import select
+import signal
 import statistics
 import struct
 import subprocess
@@ -87,6 +88,8 @@ class Terminal:
     def resize(self, width: int, height: int) -> None:
         """Another size, and the signal that says so."""
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
+        # The terminal is not the one that controls the process, which else would be told.
+        os.kill(self.process.pid, signal.SIGWINCH)
 
     def mib(self, field: str = "VmRSS") -> float:
         """Memory of the process."""

@@ -52,7 +52,11 @@ def long(hours: float) -> Iterator[Record]:
 def child(path: str) -> None:
     """Prints one row for a log."""
     from console.replay import Replay, fold
+    from console.tui.collector import Collector
 
+    # As the screen has it: garbage is looked for between two turns of its loop.
+    collector = Collector()
+    collector.start()
     began = time.perf_counter()
     records = fold(path).records
     folded_s = time.perf_counter() - began
@@ -70,11 +74,13 @@ def child(path: str) -> None:
         began = time.perf_counter()
         replay.seek(t)
         seeks.append((time.perf_counter() - began) * 1000)
+        collector.tidy()
     steps = []
     for _ in range(200):
         began = time.perf_counter()
         replay.step(-1)
         steps.append((time.perf_counter() - began) * 1000)
+        collector.tidy()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     seeks.sort()
     steps.sort()
@@ -94,6 +100,8 @@ def child(path: str) -> None:
         began = time.perf_counter()
         time.sleep(0.005)
         late.append((time.perf_counter() - began) * 1000 - 5)
+        if len(late) % 20 == 0:
+            collector.tidy()
     late.sort()
     print(
         f"while it is read in a thread, another thread's turn comes late by: median {statistics.median(late):.1f} ms, "

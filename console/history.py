@@ -11,16 +11,15 @@ One thread may add while another looks back.
 from __future__ import annotations
 
 import copyreg
-import gc
 import io
 import pickle
 import threading
+import time
 import zlib
 from array import array
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 from console import fold, markers
@@ -42,6 +41,9 @@ STATES_BYTES: Final = 48 << 20
 NEAR: Final = 100
 """A way back leaves a state so often behind it, for the next step back."""
 NEAR_HELD: Final = 64
+
+LONG_S: Final = 0.015
+"""Processor time of a look back beyond which it is one for a thread."""
 
 QUIET: Final = (
     re.HostSampled,
@@ -92,6 +94,8 @@ class History:
         """Where the items begin whose time the next stamp may still put in doubt."""
         self._lock = threading.Lock()
         self._walking = threading.Lock()
+        self._longest_s = 0.0
+        """Processor time of the longest look back so far."""
         self._near: OrderedDict[int, Run] = OrderedDict()
         self._unpacked: OrderedDict[int, list[Item]] = OrderedDict()
 
@@ -115,8 +119,8 @@ class History:
 
     @property
     def slow(self) -> bool:
-        """True once a look back may take longer than a screen should stand still."""
-        return self._stride > STRIDE
+        """True once a look back takes longer than a screen should stand still, or may."""
+        return self._stride > STRIDE or self._longest_s > LONG_S
 
     @property
     def busy(self) -> bool:
@@ -204,7 +208,8 @@ class History:
 
     def run(self, place: int) -> Run:
         """The run after the first `place` items."""
-        with self._walking, _uncollected():
+        with self._walking:
+            began = time.thread_time()
             at, run = self._nearest(place)
             while at < place:
                 until = min(place, at + self._near_every - at % self._near_every)
@@ -213,6 +218,7 @@ class History:
                 self._near[at] = run
                 if len(self._near) > NEAR_HELD:
                     self._near.popitem(last=False)
+            self._longest_s = max(self._longest_s, time.thread_time() - began)
             return run
 
     def _nearest(self, place: int) -> tuple[int, Run]:
@@ -240,18 +246,6 @@ class History:
                     self._unpacked.popitem(last=False)
         first = number * self._block
         return iter(items[begin - first : end - first])
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage collection meanwhile: of what is unpacked all stays, and looking through it took a third of a seek."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 class _Packed:

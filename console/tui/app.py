@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -66,6 +67,7 @@ class ConsoleApp(Leaving, Terminal):
         self._moment = Moment(starting="starting …", read_only=read_only)
         self.notices = Notices()
         self._collector = Collector()
+        self._collecting: asyncio.Task[None] | None = None
         self.keymap: dict[str, str] = {}
         """The keys that are not their bindings' own, by the bindings' ids."""
         self.set_keymap(check(self.config) if self.config.keys else {})
@@ -98,7 +100,7 @@ class ConsoleApp(Leaving, Terminal):
 
     def _begin(self) -> None:
         if not self.is_headless:
-            self._collector.start()
+            self._collecting = asyncio.create_task(self._collector.run(lambda: len(self.screen_stack) > 1))
         self.set_interval(self.config.tick_s, self.tick)
         self.theme_changed_signal.subscribe(self, lambda _: self.remember(theme=self.theme))
         self.heed_signals()
@@ -106,6 +108,8 @@ class ConsoleApp(Leaving, Terminal):
 
     def on_unmount(self) -> None:
         """The collector is the interpreter's, and outlives the app."""
+        if self._collecting is not None:
+            self._collecting.cancel()
         self._collector.stop()
 
     async def _drive(self) -> None:
@@ -130,8 +134,6 @@ class ConsoleApp(Leaving, Terminal):
 
     def tick(self, *, force: bool = False) -> None:
         """Repaints if the run is another or the clock's second has changed."""
-        if len(self.screen_stack) == 1:
-            self._collector.tidy()
         moment = self._look()
         if not self.is_running or (not force and same(moment, self._moment)):
             # Not running: the timer's last beat, or the source's end, after the panes are gone.

@@ -49,9 +49,7 @@ class Layout(SourceScreen):
         """Chooses the layout."""
         width, height = event.size
         small = width < ROOMY[0] or height < ROOMY[1]
-        self.set_class(self._kind == "one" or (self._kind == "auto" and small), "compact")
-        self.set_class(height < 16, "tiny")
-        self._arrange()
+        self._arrange(compact=self._kind == "one" or (self._kind == "auto" and small), tiny=height < 16)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """The pane with the focus is the current one, however it came by it."""
@@ -66,16 +64,16 @@ class Layout(SourceScreen):
         """The panes in the order of their keys."""
         return [self.query_one(f"#{name.lower()}", Pane) for name in NAMES]
 
-    def _arrange(self) -> None:
+    def _arrange(self, **classes: bool) -> None:
         body = self.query_one(Body)
         body.plan = self._plan
-        single = self.has_class("compact") or self._zoomed
+        single = classes.get("compact", self.has_class("compact")) or self._zoomed
         if single != self.has_class("single"):
             self.call_after_refresh(self._settle)
-        self.set_class(single, "single")
+        # At once: each change styles every widget anew.
+        self.update_classes({**classes, "single": single})
         for place, tile in enumerate(self.tiles()):
-            tile.set_class(place == self._current, "current")
-            tile.set_class(tile.id in self._hidden, "away")
+            tile.update_classes({"current": place == self._current, "away": tile.id in self._hidden})
         self.query_one(Tabs).current = self._current
 
     def _settle(self) -> None:

@@ -24,8 +24,8 @@ class Playback(SourceScreen):
 
     def __init__(self, *, read_only: bool) -> None:
         super().__init__(read_only=read_only)
-        self._wanted: Move | None = None
-        """The move that a seek which takes its time will make next."""
+        self._wanted: list[Move] = []
+        """The moves that are to be made next, where one takes its time."""
         self._moving = False
 
     @property
@@ -50,8 +50,11 @@ class Playback(SourceScreen):
             player.seek(player.start)
             player.playing = True
 
-    def move(self, move: Move) -> None:
-        """Moves the clock and shows it; in a thread where that takes its time, and then only the last of many."""
+    def move(self, move: Move, *, on: bool = False) -> None:
+        """Moves the clock and shows it; in a thread where that takes its time.
+
+        `on`: it moves on from where the clock will be; else whatever still waited to be done before it is left out.
+        """
         player = self._player
         if player is None:
             return
@@ -59,16 +62,17 @@ class Playback(SourceScreen):
             move(player)
             self.moved()
             return
-        self._wanted = move
+        if not on:
+            self._wanted.clear()
+        self._wanted.append(move)
         if not self._moving:
             self._moving = True
             self.run_worker(self._move_on(player), group="seek", exit_on_error=False)
 
     async def _move_on(self, player: Player) -> None:
         try:
-            while self._wanted is not None:
-                move, self._wanted = self._wanted, None
-                await asyncio.to_thread(move, player)
+            while self._wanted:
+                await asyncio.to_thread(self._wanted.pop(0), player)
                 self.moved()
         finally:
             self._moving = False
@@ -84,7 +88,7 @@ class Playback(SourceScreen):
 
     def action_step(self, by: int) -> None:
         """Moves by one change of the picture."""
-        self.move(lambda player: player.step(by))
+        self.move(lambda player: player.step(by), on=True)
 
     def action_marker(self, by: int) -> None:
         """To the next marker, or the one before."""
