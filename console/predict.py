@@ -44,7 +44,7 @@ from typing import Final
 from console import throughput
 from console.profile import Profile
 from console.setting import IMAGENET_IMAGES, UNKNOWN_GBIT_S, UNKNOWN_VCPUS_PER_GPU, Setting, setting_of
-from console.software import LARGE_PX, SOFTWARE_OF_2018, Software
+from console.software import LARGE_PX, SOFTWARE_OF_2018, SOFTWARE_OF_TODAY, Software
 from remote.schedule import Phase, steps_per_epoch
 
 BUCKET_BYTES: Final = 25 * 2**20
@@ -366,9 +366,13 @@ def _assumptions(setting: Setting, phases: tuple[PhasePrediction, ...], target: 
             f"Nothing is known of the hosts: {UNKNOWN_VCPUS_PER_GPU} vCPUs a GPU and {UNKNOWN_GBIT_S:.0f} Gbit/s "
             "between them are assumed."
         )
+    small, large = throughput.COPIES_PX
+    copies = f"copies of {small} and {large} px made before the run"
+    if software is SOFTWARE_OF_TODAY and profile.data.dataset != "packed":
+        copies = "the pictures' files as they are (python -m remote.prepare packs them: it loads faster)"
     yield (
-        f"Loading: {min(setting.vcpus, setting.workers)} workers a host, copies of {throughput.COPIES_PX[0]} and "
-        f"{throughput.COPIES_PX[1]} px made before the run, {software.crowd:g} times an idle core's time for a picture."
+        f"Loading: {min(setting.vcpus, setting.workers)} workers a host, {copies}, "
+        f"{software.crowd:g} times an idle core's time for a picture."
     )
     if setting.images != IMAGENET_IMAGES:
         yield f"{setting.val_images:,} validation images are assumed, ImageNet's share."

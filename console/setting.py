@@ -90,8 +90,11 @@ class Setting:
 
     def decode_s(self, phase: Phase) -> float:
         """Of one picture, on one of the host's vCPUs with all of them at work."""
-        copy = _copy_px_of_2018(phase) if self.software is SOFTWARE_OF_2018 else throughput.copy_px(phase.image_size)
-        return throughput.decode_s(copy, phase.image_size) * self.software.crowd * self.decode_cost
+        if self.software is SOFTWARE_OF_2018:
+            alone_s = throughput.decode_s(_copy_px_of_2018(phase), phase.image_size)
+        else:
+            alone_s = throughput.load_s(phase.image_size, packed=self.profile.data.dataset == "packed")
+        return alone_s * self.software.crowd * self.decode_cost
 
     def decoded_s(self, images: int, phase: Phase) -> float:
         """Of so many pictures by one host's workers."""

@@ -163,12 +163,6 @@ def test_v100_is_of_2018_where_nothing_in_the_recipe_came_later() -> None:
         assert since.total_s < 0.7 * of(plain).total_s
 
 
-def test_a_packed_set_is_predicted_as_its_folders_are() -> None:
-    profile = profile_of(phase_of())
-    packed = of(replace(profile, data=replace(profile.data, dataset="packed")))
-    assert packed == of(profile)
-
-
 def test_steps_and_batches_of_the_recipes_of_2018() -> None:
     table = {
         name: [(phase.image_size, phase.batch, phase.steps_per_epoch) for phase in of(load(name)).phases]
@@ -390,6 +384,23 @@ def test_a_larger_picture_takes_longer_to_train_and_to_decode(row: throughput.Th
     assert all(row.image_s(small) < row.image_s(large) for small, large in pairwise(sizes))
     decoding = [throughput.decode_s(throughput.copy_px(px), px) for px in sizes]
     assert all(small < large for small, large in pairwise(decoding))
+    for packed in (True, False):
+        loading = [throughput.load_s(px, packed=packed) for px in sizes]
+        assert all(small < large for small, large in pairwise(loading))
+
+
+def test_a_packed_set_is_loaded_sooner_and_where_that_decides_the_run_is_shorter() -> None:
+    assert all(throughput.load_s(px, packed=True) < throughput.load_s(px, packed=False) for px in (96, 128, 224))
+    packed = load("imagenet-g6e")
+    assert packed.data.dataset == "packed"
+    few = replace(packed, data=replace(packed.data, loader_workers=2))
+    files = replace(few, data=replace(few.data, dataset="imagefolder"))
+    by_packed, by_files = predict(few), predict(files)
+    assert by_packed is not None and by_files is not None
+    assert all(phase.bound == "loader" for phase in by_files.phases)
+    assert by_packed.total_s < by_files.total_s
+    assert any("the pictures' files as they are" in text for text in by_files.assumptions)
+    assert any("copies of 160 and 352 px" in text for text in by_packed.assumptions)
 
 
 # --- any profile -----------------------------------------------------------------------------------------------------
