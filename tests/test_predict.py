@@ -396,7 +396,8 @@ def test_a_packed_set_is_loaded_sooner_and_where_that_decides_the_run_is_shorter
     few = replace(packed, data=replace(packed.data, loader_workers=2))
     files = replace(few, data=replace(few.data, dataset="imagefolder"))
     by_packed, by_files = predict(few), predict(files)
-    assert by_packed is not None and by_files is not None
+    assert by_packed is not None
+    assert by_files is not None
     assert all(phase.bound == "loader" for phase in by_files.phases)
     assert by_packed.total_s < by_files.total_s
     assert any("the pictures' files as they are" in text for text in by_files.assumptions)
