@@ -89,5 +89,12 @@ def _pane_key(place: int, name: str) -> None:
         assert desk.app.focused is desk.pane(name)
 
 
-for place, name in enumerate(("nodes", "progress", "cost", "log", "alerts"), start=1):
+for place, name in enumerate(("nodes", "progress", "cost", "log"), start=1):
     _pane_key(place, name)
+
+
+@key("pane.alerts")
+async def _alerts(desk: Desk) -> None:
+    for name in ("5", "A"):
+        await desk.press("1", name)
+        assert desk.app.focused is desk.pane("alerts")

@@ -204,7 +204,7 @@ async def test_every_pane_at_every_size(moment: str) -> None:
                 shown = one.text().splitlines()
                 assert len(shown) == size[1]
                 assert max(map(ink.cells, shown)) <= size[0]
-        one.app.push_screen(NodeScreen(3, one.app._moment))
+        one.app.push_screen(NodeScreen(3, one.run_screen))
         await one.pilot.pause()
         assert max(map(ink.cells, one.text().splitlines())) <= SIZES[1][0]
 

@@ -21,12 +21,14 @@ for _presses in sorted(Path(__file__).parent.glob("presses_*.py")):
 
 
 def declared() -> list[Binding]:
-    """The bindings that any class of the screen declares, each once."""
+    """The bindings that any class of the screen declares, each once: two screens share the clock's."""
     found: list[Binding] = []
     for module in pkgutil.walk_packages(console.tui.__path__, "console.tui."):
         for owner in vars(importlib.import_module(module.name)).values():
             if isinstance(owner, type) and owner.__module__ == module.name and "BINDINGS" in vars(owner):
-                found += [binding for binding in owner.BINDINGS if isinstance(binding, Binding)]  # type: ignore[attr-defined]
+                for binding in owner.BINDINGS:  # type: ignore[attr-defined]
+                    if isinstance(binding, Binding) and not any(binding is one for one in found):
+                        found.append(binding)
     return found
 
 

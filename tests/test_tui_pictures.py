@@ -90,7 +90,7 @@ async def test_run(moment: str, size: tuple[int, int], picture: SnapshotAssertio
             assert drawn(await still(one.app, one.pilot), one.pane(name).region) == picture(name=name)
             if size != SIZES[0]:
                 one.run_screen.action_zoom()
-        one.app.push_screen(NodeScreen(3, one.app._moment))
+        one.app.push_screen(NodeScreen(3, one.run_screen))
         assert drawn(await still(one.app, one.pilot)) == picture(name="node")
 
 

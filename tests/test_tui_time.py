@@ -15,6 +15,7 @@ from console.journal import RunJournal
 from console.rewind import Rewind
 from console.tui.app import ConsoleApp
 from console.tui.screens.dialog import Dialog
+from console.tui.screens.node import NodeScreen
 from console.tui.widgets.timeline import Timeline
 
 __all__ = ["rare_collections"]
@@ -162,3 +163,41 @@ async def test_the_past_in_little_room(tmp_path: Path) -> None:
     async with live_desk(tmp_path, size=(40, 10)) as (one, _):
         await one.press("[")
         assert "behind live" in one.text("timeline")
+
+
+async def test_a_node_is_looked_back_at_and_stays_open(tmp_path: Path) -> None:
+    async with live_desk(tmp_path) as (one, rewind):
+        one.app.push_screen(NodeScreen(2, one.run_screen))
+        await one.pilot.pause()
+        assert "● LIVE" in one.text("timeline")
+        present = one.text("facts")
+        await one.press("g", *"0:40", "enter")
+        assert isinstance(one.app.screen, NodeScreen)
+        assert one.app.screen.has_class("past")
+        assert "at 00:40" in one.text("timeline")
+        assert one.text("facts") != present
+        await one.press("right")
+        assert isinstance(one.app.screen, NodeScreen)
+        assert one.app.screen.node == 3
+        assert "at 00:40" in one.text("timeline"), "the neighbour is shown at the same moment"
+        await one.press("escape")
+        assert one.app.screen is one.run_screen
+        await one.show()
+        assert "at 00:40" in one.text("timeline"), "the run's screen has the same clock"
+        one.app.push_screen(NodeScreen(3, one.run_screen))
+        await one.press("end")
+        await one.show()
+        assert "● LIVE" in one.text("timeline")
+        assert not one.app.screen.has_class("past")
+        assert rewind.behind_s is None
+
+
+async def test_a_log_is_played_while_a_node_is_open() -> None:
+    async with desk(CannedPlayer(scene("finished"))) as one:
+        one.app.push_screen(NodeScreen(2, one.run_screen))
+        await one.pilot.pause()
+        playing = one.source.playing  # type: ignore[attr-defined]
+        await one.press("space")
+        assert one.source.playing is not playing  # type: ignore[attr-defined]
+        await one.press("home")
+        assert one.source.now() == one.source.start  # type: ignore[attr-defined]

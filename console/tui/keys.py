@@ -94,8 +94,9 @@ PLAY: Final = [
 PANES: Final = [
     *(
         Binding(str(place), f"pane({place})", name, show=False, id=f"pane.{name.lower()}", tooltip=f"Go to {name}")
-        for place, name in enumerate(("Nodes", "Progress", "Cost", "Log", "Alerts"), start=1)
+        for place, name in enumerate(("Nodes", "Progress", "Cost", "Log"), start=1)
     ),
+    Binding("5,A,shift+a", "pane(5)", "Alerts", show=False, id="pane.alerts", tooltip="Go to Alerts; A does so too"),
     Binding("tab", "next_pane(1)", "next pane", show=False, id="pane.next", tooltip="The next pane"),
     Binding("shift+tab", "next_pane(-1)", "pane before", show=False, id="pane.previous", tooltip="The pane before"),
     Binding(

@@ -57,8 +57,12 @@ def _groups(
     first = {keys.context(one.binding) for one in found if one.focused}
     for one in found:
         groups.setdefault(keys.context(one.binding), []).append(one.binding)
+    own = {binding.id for binding in declared(type(over))}
     for screen in opens:
         for binding in declared(screen):
+            # What it shares with this screen has been told, or cannot be done now.
+            if binding.id in own:
+                continue
             groups.setdefault(keys.context(binding), []).append(mapped(binding, keymap))
     # What the focus is on comes first, what is true everywhere last.
     return dict(sorted(groups.items(), key=lambda group: (group[0] not in first, group[0] == "app")))

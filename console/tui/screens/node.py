@@ -7,28 +7,35 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from console.tui import keys
 from console.tui.moment import Moment
+from console.tui.screens import playback
+from console.tui.screens.playback import Playback
+from console.tui.screens.source_screen import SourceScreen
 from console.tui.widgets.header import Header
 from console.tui.widgets.keybar import KeyBar
 from console.tui.widgets.log import LogPane
 from console.tui.widgets.node_events import NodeEventsPane
 from console.tui.widgets.node_facts import FactsPane
-from console.tui.widgets.pane import Pane, Toned
+from console.tui.widgets.pane import Pane
+from console.tui.widgets.timeline import Timeline
 
 
-class NodeScreen(Toned):
-    """Esc goes back; left and right go to the neighbours."""
+class NodeScreen(Playback):
+    """Esc goes back; left and right go to the neighbours; the clock's keys are those of the run's screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,backspace", "app.pop_screen", "back", id="node.back", tooltip="Back to all nodes"),
         Binding("left,h", "neighbour(-1)", "node before", id="node.previous", priority=True, tooltip="The node before"),
         Binding("right,l", "neighbour(1)", "next node", id="node.next", priority=True, tooltip="The next node"),
+        *keys.PLAY,
     ]
 
-    def __init__(self, node: int, moment: Moment) -> None:
-        super().__init__()
+    def __init__(self, node: int, over: SourceScreen) -> None:
+        """`over`: the screen that it is opened from, whose source it shows."""
+        super().__init__(read_only=over.read_only)
         self._node = node
-        self._moment = moment
+        self.source, self.moment, self.compared = over.source, over.moment, over.compared
 
     @property
     def node(self) -> int:
@@ -38,6 +45,7 @@ class NodeScreen(Toned):
     def compose(self) -> ComposeResult:
         """The facts over the events and the log."""
         yield Header("header")
+        yield Timeline("timeline")
         yield FactsPane(self._node, classes="tile")
         yield NodeEventsPane(self._node, classes="tile")
         yield LogPane("log", classes="tile", node=self._node)
@@ -45,16 +53,23 @@ class NodeScreen(Toned):
 
     def on_mount(self) -> None:
         """Shows the moment in which it was opened, without waiting for the next."""
-        self.show(self._moment)
+        self.show(self.moment)
 
     def show(self, moment: Moment) -> None:
         """Draws the moment."""
-        self._moment = moment
+        self.moment = moment
+        self.query_one("#timeline").display = moment.track is not None
+        self.set_class(moment.play is not None and moment.play.behind_s is not None, "past")
         for pane in self.query(Pane):
             pane.moment = moment
+        self.loop_round(moment)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """At the present of a live run few of the clock's keys do anything."""
+        return self.may_play(action) if action in playback.ACTIONS else True
 
     def action_neighbour(self, by: int) -> None:
         """Opens another node in place of this one."""
-        count = len(self._moment.run.nodes)
+        count = len(self.moment.run.nodes)
         if count:
-            self.app.switch_screen(NodeScreen((self._node + by) % count, self._moment))
+            self.app.switch_screen(NodeScreen((self._node + by) % count, self))

@@ -109,8 +109,8 @@ class RunScreen(Layout, Controls, Playback, Comparing):
         if event.moment or alert.node is None:
             self.seek(alert.received, hold=True)
         else:
-            self.app.push_screen(NodeScreen(alert.node, self.moment))
+            self.app.push_screen(NodeScreen(alert.node, self))
 
     def on_nodes_pane_opened(self, event: NodesPane.Opened) -> None:
         """Drills into a node."""
-        self.app.push_screen(NodeScreen(event.node, self.moment))
+        self.app.push_screen(NodeScreen(event.node, self))
