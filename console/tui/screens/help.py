@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Collection, Iterable, Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,6 +15,12 @@ from textual.widgets import Label
 
 from console.tui import keys
 from console.tui.bindings import bound, declared, mapped
+
+WIDTH: Final = 112
+AROUND: Final = 8
+"""Border, padding and scroll bar."""
+INDENT: Final = 13
+MIN_ROOM: Final = 20
 
 
 class HelpScreen(ModalScreen[None]):
@@ -38,14 +45,18 @@ class HelpScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         """A list a context."""
-        with VerticalScroll(classes="box wide", can_focus=True) as box:
+        room = max(MIN_ROOM, min(WIDTH, self.app.size.width) - AROUND - INDENT)
+        with VerticalScroll(classes="box", can_focus=True) as box:
+            box.styles.width = WIDTH
             box.border_title = "Keys"
             box.border_subtitle = "Esc closes"
             for group, bindings in self._groups.items():
                 lines = [Content.styled(keys.CONTEXTS.get(group, group), "bold $accent")]
                 for binding in bindings:
-                    key = self.app.get_key_display(binding)
-                    lines.append(Content.assemble((f"  {key:>9}  ", "bold"), binding.tooltip or binding.description))
+                    key = f"  {self.app.get_key_display(binding):>9}  "
+                    first, *others = textwrap.wrap(binding.tooltip or binding.description, room)
+                    lines.append(Content.assemble((key, "bold"), first))
+                    lines += [Content(f"{'':{INDENT}}{line}") for line in others]
                 yield Label(Content("\n").join(lines), classes="keys")
 
 
