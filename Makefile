@@ -4,7 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SETUP_LOG := $(VENV)/setup.log
-BENCHES := bench/curves.py bench/replay.py bench/screen.py bench/hostile.py bench/ssh.py bench/start_up.py
+BENCHES := bench/curves.py bench/replay.py bench/seek.py bench/screen.py bench/hostile.py bench/ssh.py bench/start_up.py \
+  bench/loader.py bench/telemetry.py bench/checkpoint.py
 
 .PHONY: demo test check bench clean
 

@@ -49,6 +49,16 @@ def test_states_are_given_up_where_there_are_too_many() -> None:
     assert len(past._states) <= 3
 
 
+def test_a_look_back_that_took_long_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    past = History()
+    past.extend(long_story())
+    monkeypatch.setattr("console.history.LONG_S", 1e9)
+    past.run(700)
+    assert not past.slow
+    monkeypatch.setattr("console.history.LONG_S", 0.0)
+    assert past.slow
+
+
 def test_lost_lines_are_counted_where_they_were() -> None:
     records = long_story()[:40]
     items: list[Record | Lost] = [Lost(1, "damaged", "x"), *records[:20], Lost(22, "unknown", "y"), *records[20:]]

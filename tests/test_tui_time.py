@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -201,3 +202,44 @@ async def test_a_log_is_played_while_a_node_is_open() -> None:
         assert one.source.playing is not playing  # type: ignore[attr-defined]
         await one.press("home")
         assert one.source.now() == one.source.start  # type: ignore[attr-defined]
+
+
+class HeldPlayer(CannedPlayer):
+    """A log whose steps take until they are let through."""
+
+    def __init__(self) -> None:
+        super().__init__(scene("finished"))
+        self.slow = True
+        self.through = threading.Event()
+        self.steps = 0
+
+    def step(self, records: int) -> None:
+        assert self.through.wait(30)
+        self.steps += 1
+        super().step(records)
+
+
+async def test_of_steps_that_take_their_time_none_is_lost_and_the_screen_turns_meanwhile() -> None:
+    player = HeldPlayer()
+    async with desk(player) as one:
+        places = [player.now()]
+        other = CannedPlayer(scene("finished"))
+        for _ in range(3):
+            other.step(-1)
+            places.append(other.now())
+        await one.press("[", "[", "[", "2")
+        assert player.now() == places[0]
+        assert one.app.focused is one.pane("progress"), "other keys are heard"
+        player.through.set()
+        await one.worked("seek")
+        assert player.now() == places[3]
+
+
+async def test_a_seek_leaves_out_the_steps_that_still_wait() -> None:
+    player = HeldPlayer()
+    async with desk(player) as one:
+        await one.press("[", "[", "[", "home")
+        player.through.set()
+        await one.worked("seek")
+        assert player.now() == player.start
+        assert player.steps == 1, "the one under way"
