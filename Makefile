@@ -25,6 +25,7 @@ check: $(READY)
 	$(BIN)/lint-imports --no-logo
 
 bench: $(READY)
+	@$(BIN)/python -m pip install --disable-pip-version-check --no-input -q -c constraints.txt -e '.[bench]'
 	@for one in $(BENCHES); do echo "== $$one"; $(BIN)/python $$one || exit 1; done
 
 clean:

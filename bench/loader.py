@@ -4,7 +4,7 @@ The same photographs through each loader, in turns, in one run; pictures a secon
 by its CPU time) and with a process on every core (by the clock), and their ratio to the first row: torchvision's
 ImageFolder (Pillow) with RandomResizedCrop, a flip and ToTensor. At 288 px an evaluation: resize, middle crop.
 
-The photographs are those that come with scikit-learn and scikit-image (pip install scikit-learn scikit-image), cut and
+The photographs are those that come with scikit-learn and scikit-image (the extra `bench`), cut and
 mirrored into pictures of ImageNet's usual sizes. The files are in the page cache: disks are not what is measured.
 """
 
@@ -62,7 +62,7 @@ def photographs() -> list[Image.Image]:
         from skimage import data
         from sklearn.datasets import load_sample_images
     except ImportError as error:
-        sys.exit(f"{error.name} is not installed; the photographs are its: pip install scikit-learn scikit-image")
+        sys.exit(f"{error.name} is not installed; the photographs are its: pip install '.[bench]'")
     pixels = list(load_sample_images().images) + [getattr(data, name)() for name in PHOTOGRAPHS]
     return [Image.fromarray(one) for one in pixels]
 
