@@ -3,12 +3,13 @@
 DATASET is `shapes` or `fashion-mnist`. Real gangs over gloo with the small net of the local profiles, every run over
 the same number of epochs and so the same number of pictures:
 
-* *plain*: one rank, batch 64, SGD with momentum 0.9, weight decay 1e-4, one size of picture (the largest), no label
-  smoothing, no mean of the weights; the rate a tenth of its height after two thirds of the epochs and again after eight
-  ninths (He et al. 2015). Its rate is the best of four, so that it is nobody's straw man.
-* *today*: SGD with Nesterov momentum at a global batch of 128 for 16 ranks, growing pictures, a rate that rises and
-  falls to 0 in a line, label smoothing, a mean of the weights; on 1, 4 and 16 ranks. The trainer keeps the global
-  batch: fewer ranks take their share in pieces (`remote.global_batch`).
+* *plain*: one rank, batch 64, SGD with momentum 0.9, weight decay 1e-4, one size of picture (the profile's largest: 40
+  and 28 px), no label smoothing, no mean of the weights; the rate a tenth of its height after two thirds of the epochs
+  and again after eight ninths (He et al. 2015). Its rate is the best of four, so that it is nobody's straw man.
+* *today*: SGD with Nesterov momentum at a global batch of 128 for 16 ranks, growing pictures (on `shapes` the last two
+  epochs are at 48 px, as a recipe for ImageNet ends at 288), a rate that rises and falls to 0 in a line, label
+  smoothing, a mean of the weights; on 1, 4 and 16 ranks. The trainer keeps the global batch: fewer ranks take their
+  share in pieces (`remote.global_batch`).
 * *profile*: the recipe of `local` or `local-fashion-mnist`, at a global batch of 512: made for a demo that reaches its
   target soon, with few and cheap steps.
 
