@@ -176,7 +176,9 @@ def _stall(run: Run, now: float, eyes: Eyes) -> Iterator[Symptom]:
     if run.status != state.TRAINING or run.last_step is None or run.finished is not None or run.training is None:
         return
     trains = [node for node in run.nodes if node.status == "training"]
-    heard = trains and all((views.stale_s(node, now) or 0.0) < _FRESH_S for node in trains)
+    # The steps are rank 0's to tell, and its host may be the one that is not heard.
+    silent = any(node.status == "unreachable" for node in run.nodes)
+    heard = trains and not silent and all((views.stale_s(node, now) or 0.0) < _FRESH_S for node in trains)
     last_t = max([run.last_step, eyes.since, *run.epochs_received[-1:], *(one.since for one in run.stretches[-1:])])
     step_s = run.step.step_s if run.step else 0.0
     # Where a step takes long, a long wait is none: twenty steps' time is taken off.

@@ -102,15 +102,18 @@ def _run(job: Job, launch: dict[str, Any], folder: Path, journal: Journal) -> in
             )
             super()._restart_workers(worker_group)
 
-    journal.emit(StageProgressed(stage="rendezvous", done=0, total=1, detail=str(launch["rdzv_endpoint"])))
+    endpoint = str(launch["rdzv_endpoint"])
+    journal.emit(StageProgressed(stage="rendezvous", done=0, total=1, detail=endpoint))
     handler = get_rendezvous_handler(
         RendezvousParameters(
             backend="c10d",
-            endpoint=launch["rdzv_endpoint"],
+            endpoint=endpoint,
             run_id=launch["rdzv_id"],
             min_nodes=launch["nnodes"],
             max_nodes=launch["nnodes"],
-            local_addr=job.address,
+            # torch numbers the nodes by the order of these words. By their addresses, as is usual, rank 0 would be
+            # anywhere, and elsewhere after each start.
+            local_addr=f"node-{job.node:06}",
             is_host=str(job.node == launch["rdzv_node"]).lower(),
             join_timeout=RENDEZVOUS_TIMEOUT_S,
             timeout=RENDEZVOUS_TIMEOUT_S,
@@ -124,7 +127,8 @@ def _run(job: Job, launch: dict[str, Any], folder: Path, journal: Journal) -> in
         rdzv_handler=handler,
         max_restarts=job.max_restarts,
         monitor_interval=0.2,
-        master_addr=None,
+        # The node that holds the rendezvous is the first of the gang, and so has rank 0.
+        master_addr=endpoint.rpartition(":")[0].strip("[]"),
         local_addr=job.address,
     )
     agent = NodeAgent(

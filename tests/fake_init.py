@@ -95,6 +95,7 @@ class Boot:
         self.services = Services(self.children)
         self.addresses = list(boot["addresses"])  # type: ignore[call-overload]
         self.sshd = 0
+        self.sshd_lock = threading.Lock()
 
     # --- the disk
 
@@ -208,9 +209,10 @@ class Boot:
         """Returns once it listens on all addresses."""
         self.password = "yes" if config.get("ssh_pwauth") else "no"
         self.root = "no" if config.get("disable_root") is True else "prohibit-password"
-        self.write_sshd_config()
-        self.sshd = self.children.start(["/usr/sbin/sshd", "-D", "-e"], "/var/log/auth.log")
-        self.wait_for_sshd()
+        with self.sshd_lock:
+            self.write_sshd_config()
+            self.sshd = self.children.start(["/usr/sbin/sshd", "-D", "-e"], "/var/log/auth.log")
+            self.wait_for_sshd()
 
     def write_sshd_config(self) -> None:
         env = " ".join(f'"{name}={value}"' for name, value in {"PATH": PATH, **self.boot["env"]}.items())  # type: ignore[dict-item]
@@ -320,12 +322,14 @@ class Boot:
         if "plug" in order:
             self.plug(bool(order["plug"]))
         elif "addresses" in order:
-            self.addresses = list(order["addresses"])  # type: ignore[call-overload]
-            if self.sshd:
-                self.write_sshd_config()
-                self.reload_sshd()
-                self.wait_for_sshd()
-                say("addressed")
+            # An address may come while sshd starts: neither its configuration nor its start may be overtaken.
+            with self.sshd_lock:
+                self.addresses = list(order["addresses"])  # type: ignore[call-overload]
+                if self.sshd:
+                    self.write_sshd_config()
+                    self.reload_sshd()
+                    self.wait_for_sshd()
+                    say("addressed")
         elif "key" in order:
             user, key = order["key"]  # type: ignore[misc]
             path = f"/run/instance-connect/{user}"

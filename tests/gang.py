@@ -11,8 +11,10 @@ import os
 import resource
 import socket
 import sys
+import threading
 import time
 from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -68,6 +70,8 @@ class Gang:
 
     folders: list[Path]
     ranks: list[BaseProcess]
+    alive: Connection
+    """Open for as long as the process that started them lives."""
 
     def join(self, timeout_s: float = 90) -> list[int | None]:
         """Waits; exit codes by rank."""
@@ -104,12 +108,16 @@ def start(recipe: Recipe, root: Path, world_size: int, file_limit_bytes: int | N
     )
     folders = [root / str(rank) for rank in range(world_size)]
     ranks: list[BaseProcess] = []
+    alive, ours = forks.Pipe(duplex=False)
     for rank, folder in enumerate(folders):
         folder.mkdir(parents=True, exist_ok=True)
-        process = forks.Process(target=_rank, args=(job.to_json(), folder, rank, world_size, port, file_limit_bytes))
+        process = forks.Process(
+            target=_rank, args=(job.to_json(), folder, rank, world_size, port, file_limit_bytes, alive)
+        )
         process.start()
         ranks.append(process)
-    return Gang(folders, ranks)
+    alive.close()
+    return Gang(folders, ranks, ours)
 
 
 def run(recipe: Recipe, root: Path, world_size: int, **options: Any) -> list[int | None]:
@@ -149,9 +157,13 @@ def said(folder: Path, kind: type[Event]) -> list[Any]:
     return [event for event in events(folder) if isinstance(event, kind)]
 
 
-def _rank(job: str, folder: Path, rank: int, world_size: int, port: int, file_limit_bytes: int | None) -> None:
+def _rank(
+    job: str, folder: Path, rank: int, world_size: int, port: int, file_limit_bytes: int | None, alive: Connection
+) -> None:
     from remote import train
 
+    # The server that ranks are forked from, their parent, lives while any of them does.
+    threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
     os.environ.update(
         RANK=str(rank), LOCAL_RANK="0", WORLD_SIZE=str(world_size), MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port)
     )
@@ -160,3 +172,9 @@ def _rank(job: str, folder: Path, rank: int, world_size: int, port: int, file_li
     if file_limit_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit_bytes, resource.RLIM_INFINITY))
     sys.exit(train.main(Job.from_json(job), folder))
+
+
+def _end_with(alive: Connection) -> None:
+    """Ends this process when whoever started the gang has ended, however that came."""
+    alive.poll(None)
+    os._exit(1)

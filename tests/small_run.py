@@ -88,9 +88,18 @@ async def until(live: LiveRun, what: Callable[[Run], bool], timeout_s: float = 1
     live.observe(look)
     if what(live.run):
         return live.run
-    await asyncio.wait_for(so, timeout_s)
-    assert what(live.run) or what(so.result()), f"{live.run.status}: {live.run.reason}"
+    await asyncio.wait([so], timeout=timeout_s)
+    assert so.done(), f"not so in {timeout_s:g} s: {_so_far(live.run)}"
+    assert what(live.run) or what(so.result()), _so_far(live.run)
     return live.run
+
+
+def _so_far(run: Run) -> str:
+    nodes = ", ".join(f"{node.node} {node.status}" for node in run.nodes)
+    step = run.step.step if run.step is not None else None
+    lines = "\n".join(f"node {line.node}: {line.text}" for line in list(run.log)[-20:])
+    alerts = "\n".join(alert.text for alert in run.alerts)
+    return f"{run.status}: {run.reason}; step {step}, attempt {run.attempt}; {nodes}\n{alerts}\n{lines}"
 
 
 def losses(run: Run) -> dict[int, float | None]:

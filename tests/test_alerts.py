@@ -169,6 +169,17 @@ def test_a_stall_says_that_all_hosts_speak() -> None:
     assert not one.open
 
 
+def test_no_stall_is_told_of_a_gang_that_is_not_heard_whole() -> None:
+    one = night()
+    one.pass_by(1, lambda second: [Record(one.t, one.t, ce.HostUnreachable(reason="the connection was lost"), 0, 0)])
+
+    def steps(second: int) -> list[Record]:
+        return [record for record in one.steps(second) if record.node != 0]
+
+    one.pass_by(120, lambda second: [r for r in steps(second) if not isinstance(r.event, re.StepEnded)])
+    assert "stall" not in {alert.kind for alert in one.open}
+
+
 def test_losses() -> None:
     one = night()
 

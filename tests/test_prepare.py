@@ -365,9 +365,12 @@ def test_two_at_once_and_other_settings_are_refused(many, tmp_path):
     while not list(tmp_path.glob("out/train-*/*.part")):
         assert time.monotonic() < deadline
         time.sleep(0.002)
+    # It stands still meanwhile, or it might have ended.
+    process.send_signal(signal.SIGSTOP)
     with pytest.raises(ValueError, match="is being prepared by another process"):
         packing.prepare(many, out, sides=(48, FULL))
     process.send_signal(signal.SIGINT)
+    process.send_signal(signal.SIGCONT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "stopped; say the same again to go on" in err
