@@ -14,9 +14,9 @@ demo: $(READY)
 
 test: $(READY)
 	@./tests/system-packages.sh
-	@# Four files at a time: much of the suite waits for leases, notices and hosts that boot. In the order of their names,
+	@# Three files at a time: much of the suite waits for leases, notices and hosts that boot. In the order of their names,
 	@# which has the long ones first, and not the files with the most tests first.
-	$(BIN)/python -m pytest -q -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 check: $(READY)
 	$(BIN)/ruff check .

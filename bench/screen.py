@@ -152,7 +152,8 @@ def measure(nodes: int, size: tuple[int, int], seconds: float, folder: Path) -> 
         terminal.end()
     for turn in (ticked, toured):
         if turn["cpu_ms"] > 50:
-            print(f"over 50 ms of the event loop: {turn['cpu_ms']:.0f} ms, {turn['what']}", file=sys.stderr)
+            took = f"{turn['cpu_ms']:.0f} ms, {turn['collecting_ms']:.0f} of them collecting garbage"
+            print(f"over 50 ms of the event loop: {took}, {turn['what']}", file=sys.stderr)
     alone = float(
         subprocess.run(
             [sys.executable, __file__, "--child", str(nodes), "--alone"],

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from fake_cloud import FakeCloud
     from fake_instances import Machines
 
+# A shell that starts the tests in the background has Ctrl-C ignored, also by the programs that they interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 @pytest.fixture(scope="session")
 def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Path:

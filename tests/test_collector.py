@@ -20,7 +20,9 @@ def make() -> Iterator[Make]:
     made: list[Collector] = []
 
     def one(**settings: Any) -> Collector:
-        made.append(Collector(**{"many": 5_000, "long_s": NEVER_S, "too_long_s": NEVER_S, **settings}))
+        made.append(
+            Collector(**{"many": 5_000, "wait_s": NEVER_S, "long_s": NEVER_S, "too_long_s": NEVER_S, **settings})
+        )
         return made[-1]
 
     try:
@@ -72,6 +74,16 @@ def test_a_cycle_goes_once_there_is_much_that_is_new(make: Make) -> None:
     collector.tidy()
     assert Ring.gone == gone + 1
     del held
+
+
+def test_a_cycle_goes_after_a_while_too(make: Make) -> None:
+    collector = make(wait_s=0.0)
+    gc.collect()
+    collector.start()
+    gone = Ring.gone
+    Ring()
+    collector.tidy()
+    assert Ring.gone == gone + 1
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ async def test_a_silent_region_keeps_nobody_waiting(cloud: FakeCloud) -> None:
     tagged.launch(cloud, "imagenet-a")
     fault = cloud.misbehave("DescribeInstances", region="eu-west-1", hold=True, times=None)
     try:
-        seen = await look(Cloud(patience_s=3.0), patience_s=3.0)
+        seen = await look(Cloud(patience_s=10.0), patience_s=10.0)
     finally:
         fault.release()
     assert [run.run_id for run in seen.runs] == ["imagenet-a"]

@@ -21,7 +21,7 @@ MANY: Final = 15_000
 """New objects, less those that went, that make it worth while to look: some 10 ms of work."""
 OFTEN_S: Final = 0.1
 """How often that is asked: a key may make 50,000 objects."""
-SELDOM_S: Final = 10.0
+SELDOM_S: Final = 2.0
 AIM_S: Final = 0.01
 """
 Where old objects go while new ones come, as in a replay, their number says nothing. So it is looked between `OFTEN_S`
@@ -40,11 +40,13 @@ class Collector:
     right after a collection, and best while no screen is open that will go.
     """
 
-    def __init__(self, *, many: int = MANY, long_s: float = LONG_S, too_long_s: float = TOO_LONG_S) -> None:
+    def __init__(
+        self, *, many: int = MANY, wait_s: float = OFTEN_S, long_s: float = LONG_S, too_long_s: float = TOO_LONG_S
+    ) -> None:
         self._many, self._long_s, self._too_long_s = many, long_s, too_long_s
         self._works = False
         self._made = False
-        self._wait_s, self._looked = SELDOM_S, 0.0
+        self._wait_s, self._looked = wait_s, 0.0
 
     async def run(self, passing: Callable[[], bool]) -> None:
         """Starts, and tidies until cancelled. `passing`: is a screen open that will go?"""
