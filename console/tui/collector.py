@@ -17,19 +17,19 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-MANY: Final = 15_000
-"""New objects, less those that went, that make it worth while to look: some 10 ms of work."""
-OFTEN_S: Final = 0.1
+MANY: Final = 10_000
+"""New objects, less those that went, that make it worth while to look: some 7 ms of work."""
+OFTEN_S: Final = 0.05
 """How often that is asked: a key may make 50,000 objects."""
 SELDOM_S: Final = 2.0
-AIM_S: Final = 0.01
+AIM_S: Final = 0.006
 """
 Where old objects go while new ones come, as in a replay, their number says nothing. So it is looked between `OFTEN_S`
 and `SELDOM_S` after the last time, so soon that looking takes about so much processor time.
 """
-LONG_S: Final = 0.01
+LONG_S: Final = 0.006
 """Looking took more processor time: everything that there is is set aside."""
-TOO_LONG_S: Final = 0.025
+TOO_LONG_S: Final = 0.015
 """… also while a screen is open that will go."""
 
 

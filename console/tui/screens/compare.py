@@ -9,15 +9,16 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Label, SelectionList
 from textual.widgets.selection_list import Selection
+
+from console.tui.screens.over import Over
 
 if TYPE_CHECKING:
     from console.past_runs import Found
 
 
-class CompareScreen(ModalScreen[tuple[str, ...]]):
+class CompareScreen(Over[tuple[str, ...]]):
     """Returns the paths of what was chosen; None for Esc."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -11,8 +11,9 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button, Label
+
+from console.tui.screens.over import Over
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Answer:
     danger: bool = False
 
 
-class Dialog(ModalScreen[str]):
+class Dialog(Over[str]):
     """Returns the chosen answer's value, None for Esc. The last answer has the focus and should be the harmless one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

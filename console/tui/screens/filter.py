@@ -9,11 +9,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Label
 
+from console.tui.screens.over import Over
 
-class FilterPrompt(ModalScreen[str]):
+
+class FilterPrompt(Over[str]):
     """Returns what was typed; None for Esc, with which all is as it was before."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

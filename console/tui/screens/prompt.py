@@ -9,11 +9,12 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Label
 
+from console.tui.screens.over import Over
 
-class Prompt(ModalScreen[str]):
+
+class Prompt(Over[str]):
     """Returns what was typed once `wrong` finds nothing against it; None for Esc."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
