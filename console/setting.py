@@ -105,8 +105,7 @@ def setting_of(profile: Profile) -> Setting | None:
     """What is known; None where it is too little of the hosts, the model or the data."""
     fleet, run = profile.fleet, profile.run
     images = profile.train_images
-    of_ones_own = profile.data.dataset in ("imagefolder", "packed")
-    if fleet.provider == "local" or run.model != throughput.MODEL or not of_ones_own:
+    if fleet.provider == "local" or run.model != throughput.MODEL or profile.data.dataset not in PICTURES:
         return None
     instance = instance_types.find(fleet.instance_type) if fleet.instance_type and fleet.provider == "aws" else None
     gpu = throughput.find(instance.gpu if run.accelerator == "cpu" and instance is not None else run.accelerator)

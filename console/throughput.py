@@ -183,17 +183,26 @@ def decode_s(copy: int | None, image_size: int) -> float:
     return fixed + per_pixel * image_size**2
 
 
+PACKED_ROOM: Final = 1.14
+"""The same of a packed set: `remote.packed.ENOUGH`."""
+
+
+def packed_copy_px(image_size: int) -> int | None:
+    """Which copy of a packed set `remote.packed.side_for` takes for a crop of this side; None: the full size."""
+    return next((px for px in COPIES_PX if PACKED_ROOM * image_size - 1 <= px), None)
+
+
 _LOADER_S: Final[Mapping[int | None, tuple[float, float]]] = MappingProxyType(
     {160: (0.31e-3, 5.4e-9), 352: (0.68e-3, 7.3e-9), None: (0.72e-3, 8.8e-9)}
 )
-"""The same for `remote.loader`, by the copy of a packed set, or None: the JPEG files of some 500 x 375 px.
+"""As `_DECODE_S`, for `remote.loader`: by the copy of a packed set; None: files of some 500 x 375 px, packed or not.
 
 Fitted within 10 % to ``bench/loader.py`` (2026-11-25, one AMD EPYC core): packed 0.36 ms at 96 px, 0.39 at 128, 0.86 at
-160, 0.99 at 224; the files 0.91 ms at 128 px, 1.19 at 224, 1.45 at 288.
+160, 0.99 at 224, 1.28 at 288; the files 0.91 ms at 128 px, 1.19 at 224, 1.45 at 288.
 """
 
 
 def load_s(image_size: int, *, packed: bool) -> float:
     """Seconds of one core to make a training crop with `remote.loader`, from a packed set or from the files."""
-    fixed, per_pixel = _LOADER_S[copy_px(image_size) if packed else None]
+    fixed, per_pixel = _LOADER_S[packed_copy_px(image_size) if packed else None]
     return fixed + per_pixel * image_size**2

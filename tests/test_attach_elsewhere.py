@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import asyncssh
+import fake_init
 import pytest
 import small_rental
 import small_run
@@ -105,7 +106,7 @@ def profile(tmp_path: Path, cache_home: Path, **more: object) -> str:
 def charter_of(machines: Machines, cloud: FakeCloud, run_id: str, node: int = 0) -> str:
     """The charter as a node's host holds it."""
     instance = sorted(one.instance_id for one in cloud.instances("running"))[node]
-    return machines.path(instance, f"/root/{host_folder(run_id, node)}/charter.jsonl").read_text()
+    return machines.path(instance, f"{fake_init.HOME}/{host_folder(run_id, node)}/charter.jsonl").read_text()
 
 
 def test_the_run_of_a_lost_laptop_is_come_to_watched_and_stopped(
@@ -277,7 +278,7 @@ async def test_whoever_cannot_be_told_from_an_impostor_is_not_connected_to(
     kept = tag(CHARTER_TAG, "0" * 64)
     assert f"hold another first record than the tag {CHARTER_TAG} names" in await refusal()
     client.create_tags(Resources=[instance], Tags=[{"Key": CHARTER_TAG, "Value": kept}])
-    path = machines.path(instance, f"/root/{host_folder(run_id, 0)}/charter.jsonl")
+    path = machines.path(instance, f"{fake_init.HOME}/{host_folder(run_id, 0)}/charter.jsonl")
     words = path.read_text()
     path.write_text(words.replace('"nnodes":1', '"nnodes":9'))
     assert "somebody has changed it there" in await refusal()

@@ -9,11 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-if not hasattr(os, "pidfd_open"):
-    pytest.skip("needs Linux: pidfd_open", allow_module_level=True)
-
 HERE = Path(__file__).parent
 STARTER = """
 import sys

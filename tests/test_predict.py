@@ -20,6 +20,7 @@ from console.profile import Profile, ProfileError, builtin_names, load, parse
 from console.replay import fold, open_log
 from console.software import SOFTWARE_OF_2018, SOFTWARE_OF_TODAY
 from remote.events import StepEnded
+from remote.packed import FULL, side_for
 from remote.schedule import total_epochs
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"
@@ -389,8 +390,13 @@ def test_a_larger_picture_takes_longer_to_train_and_to_decode(row: throughput.Th
         assert all(small < large for small, large in pairwise(loading))
 
 
+def test_plan_knows_which_copy_of_a_packed_set_is_read() -> None:
+    for px in range(8, 600):
+        assert (throughput.packed_copy_px(px) or FULL) == side_for((*throughput.COPIES_PX, FULL), px)
+
+
 def test_a_packed_set_is_loaded_sooner_and_where_that_decides_the_run_is_shorter() -> None:
-    assert all(throughput.load_s(px, packed=True) < throughput.load_s(px, packed=False) for px in (96, 128, 224))
+    assert all(throughput.load_s(px, packed=True) < throughput.load_s(px, packed=False) for px in (96, 128, 224, 288))
     packed = load("imagenet-g6e")
     assert packed.data.dataset == "packed"
     few = replace(packed, data=replace(packed.data, loader_workers=2))

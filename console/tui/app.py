@@ -110,7 +110,6 @@ class ConsoleApp(Leaving, Terminal):
         """The collector is the interpreter's, and outlives the app."""
         if self._collecting is not None:
             self._collecting.cancel()
-        self._collector.stop()
 
     async def _drive(self) -> None:
         try:

@@ -58,11 +58,9 @@ class NodeScreen(Playback):
     def show(self, moment: Moment) -> None:
         """Draws the moment."""
         self.moment = moment
-        self.query_one("#timeline").display = moment.track is not None
-        self.set_class(moment.play is not None and moment.play.behind_s is not None, "past")
         for pane in self.query(Pane):
             pane.moment = moment
-        self.loop_round(moment)
+        self.show_clock(moment)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """At the present of a live run few of the clock's keys do anything."""

@@ -43,12 +43,18 @@ class Playback(SourceScreen):
             return False
         return action in ("step", "marker", "go_to") or player.behind_s is not None
 
-    def loop_round(self, moment: Moment) -> None:
+    def _loop_round(self, moment: Moment) -> None:
         """Begins again where the clock has come to the end and that is wanted."""
         player = self._player
         if player is not None and player.loop and player.reading is None and moment.now >= player.end:
             player.seek(player.start)
             player.playing = True
+
+    def show_clock(self, moment: Moment) -> None:
+        """Shows where the clock is and marks the past as such; begins again where the log is at its end."""
+        self.query_one(Timeline).display = moment.track is not None
+        self.set_class(moment.play is not None and moment.play.behind_s is not None, "past")
+        self._loop_round(moment)
 
     def move(self, move: Move, *, on: bool = False) -> None:
         """Moves the clock and shows it; in a thread where that takes its time.

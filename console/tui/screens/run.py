@@ -77,13 +77,11 @@ class RunScreen(Layout, Controls, Playback, Comparing):
         self.query_one("#closing").display = closing
         # The closing panel tells the first failure itself.
         self.query_one("#strip").display = strip_alert(moment) is not None and not closing
-        self.query_one("#timeline").display = moment.track is not None
-        self.set_class(moment.play is not None and moment.play.behind_s is not None, "past")
         if (before.play is None) != (moment.play is None) or before.controls != moment.controls:
             self.refresh_bindings()
         for pane in self.query(Pane):
             pane.moment = moment
-        self.loop_round(moment)
+        self.show_clock(moment)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """A log has no run keys beyond an explanation, a live run few of a log's, a read-only console no run keys."""
