@@ -18,6 +18,8 @@ from console.source import Source
 from console.state import Run
 
 TICK_S: Final = 0.05
+NOW_S: Final = 0.25
+"""So little ago is the present."""
 READ_EVERY_S: Final = 1.0
 """How often the journal's new lines are read, in a thread: 20 records a second take a hundredth of that."""
 
@@ -102,7 +104,8 @@ class Rewind:
 
     def seek(self, t: float) -> None:
         """Looks at the run as it was at `t`; at the end and after it, at the present."""
-        if t >= self.end or not len(self._history):
+        # The end moves on while one asks for it.
+        if t >= self.end - NOW_S or not len(self._history):
             self._return()
             return
         clock = max(t, self.start)

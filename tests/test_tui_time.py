@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from canned_source import T0, CannedPlayer, CannedSource, scene, tick
 from desk import Desk, desk, rare_collections
 from textual.widgets import Input
@@ -164,6 +166,19 @@ async def test_the_past_in_little_room(tmp_path: Path) -> None:
     async with live_desk(tmp_path, size=(40, 10)) as (one, _):
         await one.press("[")
         assert "behind live" in one.text("timeline")
+
+
+async def test_the_end_is_the_present_though_the_clock_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with live_desk(tmp_path) as (one, rewind):
+        ticks = itertools.count(1)
+        now = one.source.now()
+        monkeypatch.setattr(one.source, "now", lambda: now + next(ticks) * 1e-6)
+        for keys in (["end"], ["g", *"100%", "enter"], ["g", *"-0", "enter"]):
+            await one.press("[")
+            assert "behind live" in one.text("timeline")
+            await one.press(*keys)
+            assert rewind.behind_s is None, keys
+            assert "● LIVE" in one.text("timeline")
 
 
 async def test_a_node_is_looked_back_at_and_stays_open(tmp_path: Path) -> None:
