@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 import small_run
+from canned_source import scene
 
 from console import replay
+from console.events import record_line
 from console.rundir import RunDirectory, all_runs
 from console.state import Run
 
@@ -36,12 +38,13 @@ def long_profile(tmp_path: Path) -> Path:
 class Terminal:
     """A console in a pseudo-terminal of 120x40."""
 
-    def __init__(self, *words: str) -> None:
+    def __init__(self, *words: str, first: tuple[str, ...] = ()) -> None:
+        """`first`: the terminal's first program, which starts the console; by default it is the console itself."""
         self.master, slave = pty.openpty()
         ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
         env = {**os.environ, "TERM": "xterm-256color"}
         self.process = subprocess.Popen(
-            [*FASTCONSOLE, *words],
+            [*first, *FASTCONSOLE, *words],
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -105,6 +108,21 @@ async def test_a_closed_terminal_leaves_the_run_going_and_stop_ends_it(tmp_path:
     assert [point.step for point in run.points] == list(range(1, run.step.step + 1))
     assert any(one.fetched for one in run.checkpoints)
     assert small_run.none_left(tmp_path / "state", 20) == {}
+
+
+def test_a_terminal_that_goes_without_a_word_ends_the_console(tmp_path: Path) -> None:
+    """As `make demo` in a window: the hang-up is told to make, which waits for the console to end."""
+    log = tmp_path / "run.jsonl"
+    log.write_text("".join(f"{record_line(record)}\n" for record in scene("training", nodes=2)))
+    waits = ("sh", "-c", 'trap : HUP; "$@"; exit 7', "sh")
+    terminal = Terminal("--replay", str(log), "--tui", first=waits)
+    terminal.until("TRAINING")
+    os.close(terminal.master)
+    try:
+        assert terminal.process.wait(60) == 7
+    finally:
+        if terminal.process.poll() is None:
+            os.killpg(terminal.process.pid, signal.SIGKILL)
 
 
 async def test_stop_from_another_terminal_reaches_the_console_on_the_screen(tmp_path: Path, long_profile: Path) -> None:

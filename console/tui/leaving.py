@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 from typing import Final
 
@@ -18,6 +19,9 @@ from console.tui.screens.run import RunScreen
 
 CLOSE_S = 15.0
 """How long the source may take to end in order once the screen is left."""
+
+LOOK_S: Final = 0.5
+"""So often, since Textual's writer takes 30 pieces after the first that fails."""
 
 SIGNALS: Final = {signal.SIGINT: "stop", signal.SIGTERM: "terminate"}
 """What a signal from outside means, where the run takes the command; else the console leaves. They are how
@@ -43,6 +47,15 @@ class Leaving(App[int]):
         for number, answer in SIGNALS.items():
             loop.add_signal_handler(number, self._signalled, answer)
         loop.add_signal_handler(signal.SIGHUP, self._hung_up)
+        if not self.is_headless and os.isatty(0):
+            self.set_interval(LOOK_S, self._look_for_terminal)
+
+    def _look_for_terminal(self) -> None:
+        """Notices that the terminal is gone where nobody says so: a hang-up is told to its first program alone."""
+        looked = select.poll()
+        looked.register(0, 0)
+        if not self._leaving and looked.poll(0):
+            self._hung_up()
 
     def action_leave(self) -> None:
         """Leaves; asks first while a run is going on that this console drives."""
