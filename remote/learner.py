@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from inspect import signature
 from typing import Any
 
 import torch
@@ -22,6 +23,16 @@ from remote.place import Place
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """Of ImageNet's training pictures, channels scaled to 0..1 (torchvision's figures)."""
+
+
+UNSYNCED_BUFFERS: dict[str, Any] = (
+    {"forward_sync_buffers": False}
+    if "forward_sync_buffers" in signature(DistributedDataParallel.__init__).parameters
+    else {"broadcast_buffers": False}
+)
+"""For DDP, by the name that this torch has for it: `forward_sync_buffers` since 2.13. A broadcast of the running
+statistics at each step costs a collective and keeps rank 0's share only; they are averaged before they are used instead
+(`Learner.average_statistics`)."""
 
 
 class Learner:
@@ -45,9 +56,7 @@ class Learner:
         self.ddp = DistributedDataParallel(
             self.model,
             device_ids=[place.local_rank] if cuda else None,
-            # Per-step broadcast of the running statistics costs a collective and keeps rank 0's share only; they are
-            # averaged before they are used instead (average_statistics).
-            forward_sync_buffers=False,
+            **UNSYNCED_BUFFERS,
             gradient_as_bucket_view=True,
             # Every step uses every parameter. A compiled DDP is cut at its buckets, which a static graph forbids.
             static_graph=not compiled,
