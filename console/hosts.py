@@ -9,11 +9,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import re
 import secrets
 import shlex
 import weakref
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +69,17 @@ async def connect(address: HostAddress) -> asyncssh.SSHClientConnection:
     """An authenticated connection to the host that holds the pinned key.
 
     Where the address names a jump host, the connection goes through that one's, which all share; the host key is
-    proved end to end all the same.
+    proved end to end all the same. Where the user's SSH configuration puts jump hosts before it (ProxyJump), they are
+    gone through in the same way.
 
     Raises:
         HostRefused, HostUnreachable
     """
+    known_hosts: list[str] = []
+    if address.host_key is None:
+        address, known_hosts = await _configured(address)
     if address.jump is None:
-        return await _open(address, None)
+        return await _open(address, None, known_hosts)
     jumps = _jumps.setdefault(asyncio.get_running_loop(), Jumps(connect))
     try:
         passage = await jumps.through(address.jump)
@@ -82,7 +88,7 @@ async def connect(address: HostAddress) -> asyncssh.SSHClientConnection:
     except HostUnreachable as error:
         raise HostUnreachable(f"the jump host: {error}") from None
     try:
-        connection = await _open(address, passage)
+        connection = await _open(address, passage, known_hosts)
     except BaseException:
         passage.end()
         raise
@@ -101,7 +107,61 @@ class _Traveller(asyncssh.SSHClient):
         self._passage.end()
 
 
-async def _open(address: HostAddress, passage: Passage | None) -> asyncssh.SSHClientConnection:
+USERS_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
+SYSTEMS_KNOWN_HOSTS = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
+
+_JUMP = re.compile(r"(?:ssh://)?(?:(?P<user>[^@]+)@)?(?:\[(?P<v6>[^\]]+)\]|(?P<name>[^:@\[\]]+))(?::(?P<port>\d+))?/?")
+
+
+async def _configured(address: HostAddress, after: tuple[str, ...] = ()) -> tuple[HostAddress, list[str]]:
+    """The address with the jump hosts of the user's SSH configuration, and the files that hold the keys of hosts.
+
+    ``UserKnownHostsFile none`` means to asyncssh that any key will do. Here keys hold whatever a configuration says:
+    those in ~/.ssh/known_hosts do then. So it is for each jump host too, which is why they are not left to asyncssh.
+    Files that are not there are passed over, as by OpenSSH. `after`: the hosts that are reached through this one.
+    """
+    options: dict[str, Any] = {"tunnel": (), "config": ()}  # not given, so that the configuration decides
+    if address.port is not None:
+        options["port"] = address.port
+    if address.username is not None:
+        options["username"] = address.username
+    if address.ssh_config is not None:
+        options["config"] = [str(Path(address.ssh_config).expanduser())]
+    with _in_sentences(address, str(address)):
+        async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            told = await asyncssh.SSHClientConnectionOptions.construct(host=address.host, **options)
+    if address.known_hosts is not None:
+        known_hosts = [str(Path(address.known_hosts).expanduser())]
+    else:
+        files = told.known_hosts if isinstance(told.known_hosts, list) else []
+        known_hosts = [
+            str(Path(str(file)).expanduser()) for file in (*(files or USERS_KNOWN_HOSTS), *SYSTEMS_KNOWN_HOSTS)
+        ]
+        known_hosts = [file for file in dict.fromkeys(known_hosts) if Path(file).is_file()]
+    if address.jump is not None:
+        return address, known_hosts
+    jump: HostAddress | None = None
+    after = (*after, address.host)
+    for word in filter(None, (told.tunnel or "").split(",")):
+        match = _JUMP.fullmatch(word.strip())
+        if match is None:
+            raise HostRefused(f"{address}: ProxyJump in the SSH configuration names {word!r:.80}, which is not a host")
+        name = match["v6"] or match["name"]
+        if name == address.host:  # what is meant for all others, as `Host *` with a ProxyJump
+            continue
+        port = int(match["port"]) if match["port"] else None
+        one = HostAddress(
+            node=address.node, host=name, port=port, username=match["user"], ssh_config=address.ssh_config, jump=jump
+        )
+        if jump is None:
+            if name in after:
+                raise HostRefused(f"ProxyJump in the SSH configuration goes in a circle: {', '.join((*after, name))}")
+            one, _ = await _configured(one, after)
+        jump = one
+    return replace(address, jump=jump), known_hosts
+
+
+async def _open(address: HostAddress, passage: Passage | None, known_hosts: list[str]) -> asyncssh.SSHClientConnection:
     options: dict[str, Any] = {
         "keepalive_interval": KEEPALIVE_S,
         "keepalive_count_max": 3,
@@ -133,13 +193,21 @@ async def _open(address: HostAddress, passage: Passage | None) -> asyncssh.SSHCl
         options["config"] = None
         options["agent_path"] = None
     else:
-        if address.known_hosts is not None:
-            options["known_hosts"] = str(Path(address.known_hosts).expanduser())
+        # Of none at all: every host is refused.
+        options["known_hosts"] = known_hosts or b""
+        options.setdefault("tunnel", None)  # the configuration's own jump hosts stand in the address by now
         if address.ssh_config is not None:
             options["config"] = [str(Path(address.ssh_config).expanduser())]
-    try:
+    with _in_sentences(address, name):
         async with asyncio.timeout(CONNECT_TIMEOUT_S):
             return await asyncssh.connect(address.host, **options)
+
+
+@contextmanager
+def _in_sentences(address: HostAddress, name: str) -> Iterator[None]:
+    """What asyncssh and the operating system raise comes out as `HostRefused` or `HostUnreachable`."""
+    try:
+        yield
     except asyncssh.HostKeyNotVerifiable as error:
         raise WrongHostKey(f"{name} presented another host key than the one pinned for it ({error.reason})") from None
     except asyncssh.PermissionDenied:

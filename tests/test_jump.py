@@ -225,6 +225,95 @@ async def test_a_bastion_that_known_hosts_and_ssh_config_know(site: Site) -> Non
         await connect(replace(site.behind(), jump=jump))
 
 
+class Configured:
+    """A user's SSH set-up: a home with a configuration, and the site's servers by the names that it gives them."""
+
+    def __init__(self, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.site = site
+        self.home = site.folder / "user"
+        self.home.joinpath(".ssh").mkdir(parents=True)
+        monkeypatch.setenv("HOME", str(self.home))
+        monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+
+    def write(self, lines: str, pinned: dict[OpenSSHServer, str]) -> None:
+        """The configuration, before which stands who is who, and the keys in ~/.ssh/known_hosts by their servers."""
+        assert self.site.bastion is not None
+        names = {"bastion": self.site.bastion, "inner": self.site.hosts[0]}
+        who = "".join(f"Host {name}\n  HostName 127.0.0.1\n  Port {one.port}\n" for name, one in names.items())
+        all_ = f"Host *\n  User {getpass.getuser()}\n  IdentityFile {self.site.cluster.identity}\n"
+        self.home.joinpath(".ssh/config").write_text(f"{lines}\n{who}{all_}")
+        known = "".join(server.known_hosts_line(key) for server, key in pinned.items())
+        self.home.joinpath(".ssh/known_hosts").write_text(known)
+
+
+INNER = HostAddress(node=0, host="inner")
+NO_KEYS = ["UserKnownHostsFile none", "UserKnownHostsFile /dev/null", "StrictHostKeyChecking no"]
+
+
+@pytest.mark.parametrize("line", [*NO_KEYS, "UserKnownHostsFile none\n  ProxyJump bastion"])
+async def test_another_key_than_the_pinned_one_is_refused_whatever_the_configuration_says(
+    site: Site, monkeypatch: pytest.MonkeyPatch, line: str
+) -> None:
+    site.start(1)
+    assert site.bastion is not None
+    user = Configured(site, monkeypatch)
+    other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
+    user.write(f"Host *\n  {line}", {site.bastion: site.bastion.host_key, site.hosts[0]: other})
+    with pytest.raises(HostRefused, match=r"^inner( \(through bastion\))? presented another host key"):
+        await connect(INNER)
+
+
+async def test_where_the_configuration_names_no_file_the_pinned_key_still_lets_in(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.start(1)
+    user = Configured(site, monkeypatch)
+    user.write("Host *\n  UserKnownHostsFile none", {site.hosts[0]: site.hosts[0].host_key})
+    there = await connect(INNER)
+    assert await says(there) == str(site.hosts[0].home)
+    there.abort()
+
+
+async def test_the_configurations_jump_host_is_held_to_its_pinned_key_too(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.start(1)
+    assert site.bastion is not None
+    user = Configured(site, monkeypatch)
+    lines = "Host *\n  UserKnownHostsFile none\n  ProxyJump bastion"
+    right = {site.bastion: site.bastion.host_key, site.hosts[0]: site.hosts[0].host_key}
+    user.write(lines, right)
+    there = await connect(INNER)
+    assert await says(there) == str(site.hosts[0].home)
+    assert there.get_extra_info("peername") == ("inner", 22)
+    there.abort()
+    await until(lambda: site.bastion is not None and not site.bastion.connections(), "the way is still open")
+    other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
+    user.write(lines, {**right, site.bastion: other})
+    with pytest.raises(HostRefused, match=r"^the jump host: bastion presented another host key"):
+        await connect(INNER)
+
+
+async def test_jump_hosts_that_lead_to_each_other_are_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.start(1)
+    user = Configured(site, monkeypatch)
+    user.write("Host inner\n  ProxyJump bastion\nHost bastion\n  ProxyJump inner", {})
+    with pytest.raises(HostRefused, match=r"goes in a circle: inner, bastion, inner"):
+        await connect(INNER)
+
+
+async def test_a_second_file_of_keys_that_is_not_there_is_passed_over(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.start(1)
+    user = Configured(site, monkeypatch)
+    files = "~/.ssh/known_hosts ~/.ssh/known_hosts_of_work"
+    user.write(f"Host *\n  UserKnownHostsFile {files}", {site.hosts[0]: site.hosts[0].host_key})
+    there = await connect(INNER)
+    assert await says(there) == str(site.hosts[0].home)
+    there.abort()
+
+
 async def test_a_bastion_behind_a_bastion(site: Site) -> None:
     site.start(2)
     middle = site.behind(0)
