@@ -28,8 +28,18 @@ def newest(run: Run) -> Checkpoint | None:
 
 def newest_kept(run: Run, directory: RunDirectory) -> Checkpoint | None:
     """The one of the highest step among those that are in the run directory."""
-    kept = [one for one in run.checkpoints if one.fetched and (directory.path / one.fetched).is_file()]
+    kept = [one for one in run.checkpoints if _kept(one, directory) is not None]
     return max(kept, key=lambda one: one.step, default=None)
+
+
+def _kept(checkpoint: Checkpoint, directory: RunDirectory) -> Path | None:
+    """Its file in the run directory's folder of checkpoints; None where it is not there, or its name leads elsewhere.
+
+    The key, the journal and what else the run directory holds is no checkpoint, whatever a record says."""
+    path = directory.inside(checkpoint.fetched) if checkpoint.fetched else None
+    if path is None or path.parent != directory.checkpoints.resolve() or not path.is_file():
+        return None
+    return None if path.with_suffix(".json").is_symlink() else path
 
 
 class Keeper:
@@ -75,6 +85,8 @@ class Keeper:
                 size = await fetch(connection, there, local, checkpoint.sha256)
                 fetch_s = round(time.monotonic() - began, 3)
             elif disk is not None:
+                if not (disk / there).resolve().is_relative_to(disk.resolve()):
+                    raise ValueError(f"{checkpoint.path!r:.80} is no name of a file in the run's folder")
                 await asyncio.to_thread(shutil.copyfile, disk / there, local)
                 size = local.stat().st_size
             else:
@@ -92,17 +104,19 @@ class Keeper:
         path = str(local.relative_to(self._directory.path))
         self._book.witness(CheckpointFetched(step=checkpoint.step, path=path, size_bytes=size, fetch_s=fetch_s))
         for old in self._book.run.checkpoints:
-            if old.fetched and old.fetched != path and old.step < checkpoint.step:
-                (self._directory.path / old.fetched).unlink(missing_ok=True)
-                (self._directory.path / old.fetched).with_suffix(".json").unlink(missing_ok=True)
+            file = _kept(old, self._directory)
+            if file is not None and old.fetched != path and old.step < checkpoint.step:
+                file.unlink(missing_ok=True)
+                file.with_suffix(".json").unlink(missing_ok=True)
 
 
 async def hand_over(
     connection: asyncssh.SSHClientConnection, checkpoint: Checkpoint, directory: RunDirectory, node: int
 ) -> None:
     """Puts a checkpoint on a host, where the gang finds it by itself. Raises HostUnreachable."""
-    assert checkpoint.fetched is not None
-    local = directory.path / checkpoint.fetched
+    local = _kept(checkpoint, directory)
+    if local is None:
+        raise HostUnreachable(f"the checkpoint of step {checkpoint.step} is not in the run directory")
     there = Path(host_folder(directory.run_id, node)) / checkpoint.path
     # The sum comes last: to the trainer a checkpoint with a sum is a whole one.
     await upload(connection, local, str(there))

@@ -292,30 +292,35 @@ def record_line(record: Record) -> str:
 def unread_line(line: bytes, *, received: float, node: int, offset: int) -> str:
     """A host's line that could not be read, as a line of the run's journal that cannot be read either.
 
-    So that a replay counts what the live run counted; of a damaged line the first 200 characters are kept.
+    So that a replay counts what the live run counted; of a damaged line the first 200 characters are kept. A host
+    that names ``received``, ``node`` or ``offset`` itself does not replace what the laptop says of its line.
     """
     head = f'{{"received":{received:.4f},"node":{node},"offset":{offset},'
     text = line.decode("utf-8", "replace").strip()
     try:
-        if isinstance(_object(text).get("event"), str):
-            return head + text[1:]
-    except Damaged:
+        values = _object(text)
+        if isinstance(values.get("event"), str):
+            if _OURS.isdisjoint(values):
+                return head + text[1:]
+            rest = {key: value for key, value in values.items() if key not in _OURS}
+            return head + json.dumps(rest, separators=(",", ":"))[1:]
+    except (Damaged, ValueError, RecursionError):
         pass
     return head + f'"unread":{json.dumps(text[:200])}}}'
 
 
 def parse_host_line(line: bytes | str, *, received: float, node: int, offset: int) -> Record:
-    """The record in a line of a host's journal.
+    """The record in a line of a host's journal. Of what only the laptop witnesses a host knows no word.
 
     Raises:
         Damaged, Unknown: see `remote.events.decode`.
     """
     values = _object(line)
-    return Record(received, _time(values, "t"), decode(values, KNOWN), node, offset)
+    return Record(received, _time(values, "t"), decode(values, REMOTE), node, offset)
 
 
 def parse_run_line(line: bytes | str) -> Record:
-    """The record in a line of a run's journal.
+    """The record in a line of a run's journal: with an offset a host's, in the hosts' vocabulary, else the laptop's.
 
     Raises:
         Damaged, Unknown: see `remote.events.decode`.
@@ -326,7 +331,12 @@ def parse_run_line(line: bytes | str) -> Record:
         raise Damaged(f"node is {node!r:.80}")
     if not (offset is None or (offset.__class__ is int and 0 <= offset < 1 << 60)):
         raise Damaged(f"offset is {offset!r:.80}")
-    return Record(_time(values, "received"), _time(values, "t"), decode(values, KNOWN), node, offset)
+    known = KNOWN if offset is None else REMOTE
+    return Record(_time(values, "received"), _time(values, "t"), decode(values, known), node, offset)
+
+
+_OURS = frozenset({"received", "node", "offset"})
+"""What the laptop puts before a host's line in the run's journal."""
 
 
 def _no_constant(name: str) -> None:

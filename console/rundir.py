@@ -77,6 +77,17 @@ class RunDirectory:
         """Where embedded hosts have their home folders."""
         return self.path / "hosts"
 
+    def inside(self, name: str) -> Path | None:
+        """The file of this name below the run directory; None where the name leads out of it, also by a link.
+
+        For every name that a record holds: a journal may be somebody else's.
+        """
+        try:
+            path = (self.path / name).resolve()
+        except (OSError, ValueError, RuntimeError):
+            return None
+        return path if path.is_relative_to(self.path.resolve()) and path != self.path.resolve() else None
+
     @property
     def key(self) -> Path:
         return self.path / "key"

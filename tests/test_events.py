@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import MISSING, fields
 from typing import Any, get_type_hints
 
@@ -12,7 +13,7 @@ import run_story
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from console.events import KNOWN, Damaged, Record, Unknown, parse_host_line, parse_run_line, record_line
+from console.events import KNOWN, Damaged, Record, Unknown, parse_host_line, parse_run_line, record_line, unread_line
 from remote.events import BOUND, REMOTE, Event, HostSampled, StepEnded, decode, encode
 
 # The machine may be busy with sixteen hosts; how long an example takes says nothing.
@@ -38,17 +39,31 @@ def _values(hint: Any) -> st.SearchStrategy[Any]:
     }[hint]
 
 
-EVENTS = st.sampled_from(sorted(KNOWN)).flatmap(
-    lambda name: st.builds(KNOWN[name], **{field: _values(hint) for field, hint in get_type_hints(KNOWN[name]).items()})
-)
-RECORDS = st.builds(
-    Record,
-    received=st.integers(0, 10**13).map(lambda n: n / 1000),
-    t=st.integers(0, 10**13).map(lambda n: n / 1000),
-    event=EVENTS,
-    node=st.none() | st.integers(0, 99_999),
-    offset=st.none() | st.integers(0, 10**15),
-)
+def _events(names: Iterable[str]) -> st.SearchStrategy[Event]:
+    return st.sampled_from(sorted(names)).flatmap(
+        lambda name: st.builds(
+            KNOWN[name], **{field: _values(hint) for field, hint in get_type_hints(KNOWN[name]).items()}
+        )
+    )
+
+
+HOSTS_EVENTS = _events(REMOTE)
+LAPTOPS_EVENTS = _events(KNOWN.keys() - REMOTE.keys())
+
+
+def _records(events: st.SearchStrategy[Event], offsets: st.SearchStrategy[int | None]) -> st.SearchStrategy[Record]:
+    return st.builds(
+        Record,
+        received=st.integers(0, 10**13).map(lambda n: n / 1000),
+        t=st.integers(0, 10**13).map(lambda n: n / 1000),
+        event=events,
+        node=st.none() | st.integers(0, 99_999),
+        offset=offsets,
+    )
+
+
+# What has an offset stood in a host's journal.
+RECORDS = _records(HOSTS_EVENTS, st.none() | st.integers(0, 10**15)) | _records(LAPTOPS_EVENTS, st.none())
 
 
 @PATIENT
@@ -60,12 +75,25 @@ def test_every_record_comes_back_from_its_line(record: Record) -> None:
 
 
 @PATIENT
-@given(EVENTS, st.integers(0, 10**12))
+@given(HOSTS_EVENTS, st.integers(0, 10**12))
 def test_a_hosts_line_and_the_runs_line_say_the_same(event: Event, t: int) -> None:
     line = encode(event, t / 100).encode("utf-8", "backslashreplace")
     record = parse_host_line(line, received=5.0, node=3, offset=70)
     again = parse_run_line(record_line(record).encode("utf-8", "backslashreplace"))
     assert again == record
+
+
+@PATIENT
+@given(LAPTOPS_EVENTS, st.sampled_from([b"", b'"offset":null,"node":0,"received":1,', b'"offset":null,']))
+def test_a_host_does_not_speak_with_the_laptops_voice(event: Event, claim: bytes) -> None:
+    line = b"{" + claim + encode(event, 1.0).encode("utf-8", "backslashreplace")[1:]
+    with pytest.raises(Unknown, match=type(event).__name__):
+        parse_host_line(line, received=5.0, node=3, offset=70)
+    # Nor in a replay of what was kept of it, whatever it says of where it came from.
+    kept = unread_line(line, received=5.0, node=3, offset=70)
+    with pytest.raises(Unknown, match=type(event).__name__):
+        parse_run_line(kept)
+    assert json.loads(kept)["offset"] == 70
 
 
 def test_every_event_is_in_one_of_the_two_vocabularies() -> None:
