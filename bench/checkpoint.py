@@ -3,8 +3,8 @@
 The net takes steps, and in the middle of each turn a checkpoint is made in one of four ways:
 
     none         for comparison
-    in the rank  `remote.checkpoint.save`, as a trainer does that waits
-    beside       `remote.restoring.Restorer.save`: a copy, and a thread
+    in the rank  `remote.train.checkpoint.save`, as a trainer does that waits
+    beside       `remote.train.restore.Restorer.save`: a copy, and a thread
     torch's      `torch.distributed.checkpoint.async_save` of the same state, without a sum
 
 "stood still" is what the call takes, "whole" the time until the file is there. "turn" is the seconds of a turn's steps
@@ -32,13 +32,14 @@ import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
 import torch.distributed.checkpoint as dcp  # noqa: E402
 
-from remote import checkpoint  # noqa: E402
-from remote.job import Recipe  # noqa: E402
-from remote.journal import JOURNAL, Journal  # noqa: E402
-from remote.learner import Learner  # noqa: E402
-from remote.place import Place  # noqa: E402
-from remote.restoring import Position, Restorer  # noqa: E402
-from remote.schedule import Phase  # noqa: E402
+from remote.model.learner import Learner  # noqa: E402
+from remote.rank_env import Place  # noqa: E402
+from remote.train import checkpoint  # noqa: E402
+from remote.train.restore import Position, Restorer  # noqa: E402
+from remote.wire.job import Recipe  # noqa: E402
+from remote.wire.journal import Journal  # noqa: E402
+from remote.wire.layout import JOURNAL  # noqa: E402
+from remote.wire.schedule import Phase  # noqa: E402
 
 STEPS, TURNS = 8, 4
 

@@ -9,7 +9,7 @@ the same number of epochs and so the same number of pictures:
 * *today*: SGD with Nesterov momentum at a global batch of 128 for 16 ranks, growing pictures (on `shapes` the last two
   epochs are at 48 px, as a recipe for ImageNet ends at 288), a rate that rises and falls to 0 in a line, label
   smoothing, a mean of the weights; on 1, 4 and 16 ranks. The trainer keeps the global batch: fewer ranks take their
-  share in pieces (`remote.global_batch`).
+  share in pieces (`remote.train.global_batch`).
 * *profile*: the recipe of `local` or `local-fashion-mnist`, at a global batch of 512: made for a demo that reaches its
   target soon, with few and cheap steps.
 
@@ -32,10 +32,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import gang  # noqa: E402
 
-from console import profile  # noqa: E402
-from remote.events import EpochEnded  # noqa: E402
-from remote.job import Recipe  # noqa: E402
-from remote.schedule import Phase  # noqa: E402
+from console.profile import load  # noqa: E402
+from remote.wire.events import EpochEnded  # noqa: E402
+from remote.wire.job import Recipe  # noqa: E402
+from remote.wire.schedule import Phase  # noqa: E402
 
 PROFILES = {"shapes": "local", "fashion-mnist": "local-fashion-mnist"}
 RANKS = 16
@@ -82,7 +82,7 @@ def today(dataset: str, data_dir: Path) -> Recipe:
 
 def of_profile(dataset: str, data_dir: Path) -> Recipe:
     """The local profile's recipe."""
-    return replace(profile.load(PROFILES[dataset]).recipe(str(data_dir)), target_metric=None)
+    return replace(load.load(PROFILES[dataset]).recipe(str(data_dir)), target_metric=None)
 
 
 def plain(dataset: str, rate: float, data_dir: Path) -> Recipe:

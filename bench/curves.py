@@ -15,15 +15,15 @@ import statistics
 import time
 from dataclasses import replace
 
-from console import curves, ghost
-from console import events as ce
-from console.comparison import Comparison, Past
-from console.series import Series
-from console.state import TRAINING, Point, Run
-from console.tui import figures, plots
-from console.tui.moment import Moment
-from console.tui.plots import Look
-from remote import events as re
+from console.compare import curves, race
+from console.compare.comparison import Comparison, Past
+from console.state import events as ce
+from console.state.run import TRAINING, Point, Run
+from console.state.series import Series
+from console.tui.draw import figures, plots
+from console.tui.draw.moment import Moment
+from console.tui.draw.plots import Look
+from remote.wire import events as re
 
 DRAWS = 20
 EACH = 1000
@@ -59,7 +59,7 @@ def run_of(steps: int) -> Run:
         model="resnet50",
         parameters=25_557_032,
         classes=1000,
-        train_images=ghost.IMAGENET,
+        train_images=race.IMAGENET,
         val_images=50_000,
         total_epochs=2 * steps // EACH,
         total_steps=2 * steps,
@@ -113,7 +113,7 @@ def main() -> None:
         first_ms = draw(run, alone, Look(), width, height)
         alone_ms, over_ms, zoomed_ms = [], [], []
         pasts = tuple(
-            Past(name, curves.trace(past, name), ghost.of_run(past, name))
+            Past(name, curves.trace(past, name), race.of_run(past, name))
             for name, past in (("one", run_of(steps)), ("other", run_of(steps)))
         )
         over = Comparison(pasts)

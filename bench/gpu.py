@@ -42,9 +42,10 @@ import trainer_step  # noqa: E402
 from PIL import Image  # noqa: E402
 from torch.profiler import ProfilerActivity, profile  # noqa: E402
 
-from console import throughput  # noqa: E402
-from remote import peak, precision, resnet  # noqa: E402
-from remote.gpu import GpuMeter  # noqa: E402
+from console.catalog import throughput  # noqa: E402
+from remote.agent.gpu import GpuMeter  # noqa: E402
+from remote.model import precision, resnet  # noqa: E402
+from remote.model.flops import flops_per_image, peak_flops  # noqa: E402
 
 RESULTS = ROOT / "bench" / "results"
 SIZES = {96: 256, 128: 256, 160: 256, 224: 256, 288: 128}
@@ -185,13 +186,13 @@ def machine(setting: Setting) -> Iterator[str]:
 def rates(setting: Setting) -> Iterator[str]:
     """Pictures a second, ours beside the reference."""
     dtype = precision.of("auto", setting.device)
-    most = peak.peak_flops(setting.name, dtype)
+    most = peak_flops(setting.name, dtype)
     words = setting.name.replace("-", " ").split()
     best = next((row.best_img_per_s for gpu, row in throughput.GPUS.items() if gpu in words), None)
     yield from _table("px", "batch", "", "reference", "ours", "ratio", "of the peak", "of the best published at 224 px")
     for px, size in setting.sizes.items():
         found = trainer_step.compare(setting.model, setting.device, "auto", px, size, setting.rounds, setting.round_s)
-        flops = peak.flops_per_image(resnet.build(setting.model, trainer_step.CLASSES), px)
+        flops = flops_per_image(resnet.build(setting.model, trainer_step.CLASSES), px)
         for way, by_name in found.items():
             mine, theirs = by_name["ours"], by_name["reference"]
             work = (flops or 0) * (1 if way == "train" else 1 / 3)
@@ -201,7 +202,7 @@ def rates(setting: Setting) -> Iterator[str]:
                 _share(mine, published),
             )  # fmt: skip
     yield ""
-    yield "Shares of the peak count the model's own operations against the data sheet's (`remote.peak`)."
+    yield "Shares of the peak count the model's own operations against the data sheet's (`remote.model.flops`)."
 
 
 def channels_last(setting: Setting) -> Iterator[str]:

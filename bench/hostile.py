@@ -52,8 +52,8 @@ print(sent, file=sys.stderr)
 
 def agent(folder: Path, seconds: float, a_second: int) -> None:
     """The flood and the agent's reader of it."""
-    from remote.journal import Journal
-    from remote.output import OutputReader
+    from remote.agent.rank_output import OutputReader
+    from remote.wire.journal import Journal
 
     words = [sys.executable, "-c", FLOOD, str(seconds), str(a_second)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -69,7 +69,7 @@ def child(folder: Path) -> None:
     """The screen over a book that follows the host's journal."""
     from canned_source import CannedSource, scene
 
-    from console.book import Book
+    from console.journal.store import Book
     from console.tui.app import ConsoleApp
 
     records = scene("training", nodes=16, gpus=8)

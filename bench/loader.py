@@ -34,13 +34,14 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from remote import crop, decode, packing
-from remote.batch_plan import Request
-from remote.job import Recipe
-from remote.loader import TRAINING, Loader, Room
-from remote.packed import side_for
-from remote.reader import Reader
-from remote.sources import Source, open_sources
+from remote.data import crop, decode
+from remote.data.batch_plan import Request
+from remote.data.batch_reader import Reader
+from remote.data.datasets import Source, open_sources
+from remote.data.loader import TRAINING, Loader, Room
+from remote.data.packed import side_for
+from remote.prepare import pack
+from remote.wire.job import Recipe
 
 TRAIN_PX = (96, 128, 160, 224)
 EVALUATION_PX = 288
@@ -378,7 +379,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-loader-") as work:
         folder, packed = Path(work, "folder"), Path(work, "packed")
         mean_bytes = make_folder(folder, options.pictures)
-        packing.prepare(folder, packed, workers=cores)
+        pack.prepare(folder, packed, workers=cores)
         who = contenders(folder, packed)
         root = folder / "train"
         print(

@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from rich.cells import cell_len
 
-from console.replay import Replay
+from console.playback.replay import Replay
 from console.tui import themes
 from console.tui.app import ConsoleApp
-from console.tui.screens.questions import parse_place
+from console.tui.dialogs.questions import parse_place
 
 _COLUMN = 12.2
 """Pixels, as Rich draws."""

@@ -1,4 +1,4 @@
-"""What `console.predict` says beside what happened: python bench/predict.py DATA
+"""What `console.planning.predict` says beside what happened: python bench/predict.py DATA
 
 DATA holds the logs of 2018: ``fastai-2018/debug.log`` (8 machines) and DAWNBench's tables in ``dawnbench/``.
 
@@ -25,10 +25,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from console import profile, replay, throughput  # noqa: E402
-from console.events import Record  # noqa: E402
-from console.predict import PhasePrediction, Prediction, predict  # noqa: E402
-from remote.events import EpochEnded, StepEnded  # noqa: E402
+from console.catalog import throughput  # noqa: E402
+from console.journal import open_log  # noqa: E402
+from console.planning.predict import predict  # noqa: E402
+from console.planning.prediction import PhasePrediction, Prediction  # noqa: E402
+from console.profile import load  # noqa: E402
+from console.state.events import Record  # noqa: E402
+from remote.wire.events import EpochEnded, StepEnded  # noqa: E402
 
 LINES_STEPS = 5
 RUNS = {
@@ -68,7 +71,7 @@ def main(data: Path) -> None:
         print(line)
     print("\npublished since, minutes            predicted: all   warm  computing   published")
     for what, gpu, instance, nodes, rows, minutes in PUBLISHED:
-        found = predict(profile.parse(toml(gpu, instance, nodes, rows), path=Path("published.toml")))
+        found = predict(load.parse(toml(gpu, instance, nodes, rows), path=Path("published.toml")))
         assert found is not None
         train_s = sum(phase.steps * phase.step_s for phase in found.phases)
         compute_s = sum(phase.steps * phase.batch_per_gpu * image_s(gpu, phase) for phase in found.phases)
@@ -96,7 +99,7 @@ def image_s(gpu: str, phase: PhasePrediction) -> float:
 
 def predicted(name: str) -> Prediction:
     """Of a built-in profile."""
-    found = predict(profile.load(name))
+    found = predict(load.load(name))
     assert found is not None
     return found
 
@@ -104,7 +107,7 @@ def predicted(name: str) -> Prediction:
 def compared(prediction: Prediction, name: str, log: Path) -> Iterator[str]:
     """A line a phase, and one to the target."""
     clock_s = prediction.startup_s if RUNS[name][1] else 0.0
-    ends = [epoch.elapsed_s for epoch in replay.fold(log).epochs]
+    ends = [epoch.elapsed_s for epoch in open_log.fold(log).epochs]
     yield " phase  epochs    px  batch  bound    img/s a GPU  step   predicted   real      off"
     before_s = 0.0
     for phase in prediction.phases:
@@ -126,7 +129,7 @@ def compared(prediction: Prediction, name: str, log: Path) -> Iterator[str]:
 
 def parts(prediction: Prediction, log: Path) -> Iterator[str]:
     """The log's epochs with the model's beside them."""
-    items = [item for item in replay.open_log(log).items() if isinstance(item, Record)]
+    items = [item for item in open_log.open_log(log).items() if isinstance(item, Record)]
     clock = [(item.t, item.event) for item in items if isinstance(item.event, StepEnded | EpochEnded)]
     yield " px   batch   step real  model   an epoch's start    its end   evaluation real  model   switch real  model"
     for phase in merged(prediction.phases):

@@ -23,11 +23,11 @@ from random import Random
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from console.events import Record, RunCreated, RunEnded, record_line  # noqa: E402
-from remote.events import (  # noqa: E402
+from console.state.events import Record, RunCreated, RunEnded, record_line  # noqa: E402
+from remote.wire.codec import Event  # noqa: E402
+from remote.wire.events import (  # noqa: E402
     AgentStarted,
     EpochEnded,
-    Event,
     HostSampled,
     RankStarted,
     StepEnded,
@@ -121,7 +121,8 @@ def synthetic() -> Iterator[Record]:
 
 
 OURS = (
-    "import sys; from pathlib import Path; from console.export import write; from console.replay import open_log; "
+    "import sys; from pathlib import Path; from console.reports.export import write; "
+    "from console.journal.open_log import open_log; "
     "write(open_log(Path(sys.argv[1])), 'json', sys.stdout)"
 )
 FLOOR = "import json, sys\nfor line in open(sys.argv[1], 'rb'): json.loads(line)"

@@ -8,7 +8,7 @@ What it can show: what a gang costs beside its computing. The ranks share the ma
 pictures a second of the whole gang can grow up to C ranks and should then stay: each rank is slower by as much as there
 are more of them. What the total loses beyond C ranks is the gang's own cost: the all-reduce's copies and sums, the
 waiting for the slowest, the agents and the console. What it cannot show: how hosts with their own processors scale over
-a network; that is `console.predict`'s model, held to runs on 4, 8 and 16 machines (bench/predict.py).
+a network; that is `console.planning.predict`'s model, held to runs on 4, 8 and 16 machines (bench/predict.py).
 """
 
 from __future__ import annotations

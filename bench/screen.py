@@ -181,7 +181,7 @@ def hour(size: tuple[int, int], folder: Path) -> None:
     """Replays an hour's log on the screen and prints what that took."""
     from seek import long
 
-    from console.events import record_line
+    from console.state.events import record_line
 
     path, turns = folder / "hour.jsonl", folder / "turns.jsonl"
     turns.unlink(missing_ok=True)
@@ -250,7 +250,7 @@ def child(nodes: int, *, alone: bool) -> None:
 
 def replay(path: str) -> None:
     """The screen over a log, as ``fastconsole --replay LOG --tui`` opens it."""
-    from console.replay import Replay
+    from console.playback.replay import Replay
     from console.tui.app import ConsoleApp
 
     ConsoleApp(lambda: asyncio.to_thread(Replay, path, at_once_s=2.0)).run()

@@ -27,8 +27,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
 from replay import RECORDS, SECONDS, synthetic  # noqa: E402
 
-from console.events import Record, RunEnded, record_line  # noqa: E402
-from remote.events import EpochEnded, StepEnded, TargetReached  # noqa: E402
+from console.state.events import Record, RunEnded, record_line  # noqa: E402
+from remote.wire.events import EpochEnded, StepEnded, TargetReached  # noqa: E402
 
 
 def long(hours: float) -> Iterator[Record]:
@@ -51,8 +51,9 @@ def long(hours: float) -> Iterator[Record]:
 
 def child(path: str) -> None:
     """Prints one row for a log."""
-    from console.replay import Replay, fold
-    from console.tui.collector import Collector
+    from console.journal.open_log import fold
+    from console.playback.replay import Replay
+    from console.tui.gc_pacing import Collector
 
     # As the screen has it: garbage is looked for between two turns of its loop.
     collector = Collector()

@@ -16,8 +16,8 @@ STARTS = {
     "numpy and Pillow": "import numpy, PIL.Image",
     "torch": "import torch",
     "torch, collector off": "import gc; gc.disable(); import torch",
-    "remote.train": "import remote.train",
-    "remote.train and preload": "from remote import train; train.preload()",
+    "remote.train.trainer": "import remote.train.trainer",
+    "remote.train.trainer and preload": "from remote import train; train.preload()",
     "the same, collector off": "import gc; gc.disable(); from remote import train; train.preload()",
 }
 TAIL = """

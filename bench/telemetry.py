@@ -25,13 +25,14 @@ sys.path.insert(0, str(ROOT))
 import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
 
-from remote.events import StepEnded  # noqa: E402
-from remote.job import Recipe  # noqa: E402
-from remote.journal import JOURNAL, Journal  # noqa: E402
-from remote.learner import Learner, at_the_end  # noqa: E402
-from remote.meter import Meter  # noqa: E402
-from remote.place import Place  # noqa: E402
-from remote.schedule import Phase  # noqa: E402
+from remote.model.learner import Learner, at_the_end  # noqa: E402
+from remote.rank_env import Place  # noqa: E402
+from remote.train.step_timer import Meter  # noqa: E402
+from remote.wire.events import StepEnded  # noqa: E402
+from remote.wire.job import Recipe  # noqa: E402
+from remote.wire.journal import Journal  # noqa: E402
+from remote.wire.layout import JOURNAL  # noqa: E402
+from remote.wire.schedule import Phase  # noqa: E402
 
 TURN = 10
 H100_STEP_S = 256 / 2500

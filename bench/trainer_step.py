@@ -3,7 +3,7 @@
 Both train the same net on the same pictures in the same precision, in one process with a process group of one rank, in
 turns. What differs is what torchvision's ``references/classification/train.py`` does in a step, written anew here
 (`Reference`): pictures come as normalised floats in NCHW, DDP as it is by default, torch's SGD as it is by default,
-and loss and accuracies are read back every step. Ours (`remote.learner`) gets bytes, normalises on the device in
+and loss and accuracies are read back every step. Ours (`remote.model.learner`) gets bytes, normalises on the device in
 channels_last, has a fused optimiser and reads nothing back.
 
 Pictures are random and there already: no loader, no network. On a CPU this is a smoke test of both, with a ratio for
@@ -30,11 +30,11 @@ import torch.distributed as dist  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn.parallel import DistributedDataParallel  # noqa: E402
 
-from remote import precision, resnet  # noqa: E402
-from remote.job import Recipe  # noqa: E402
-from remote.learner import MEAN, STD, Learner  # noqa: E402
-from remote.place import Place  # noqa: E402
-from remote.schedule import Phase  # noqa: E402
+from remote.model import precision, resnet  # noqa: E402
+from remote.model.learner import MEAN, STD, Learner  # noqa: E402
+from remote.rank_env import Place  # noqa: E402
+from remote.wire.job import Recipe  # noqa: E402
+from remote.wire.schedule import Phase  # noqa: E402
 
 CLASSES = 1000
 ROUNDS = 5
@@ -110,7 +110,7 @@ class Batch:
 
 
 def ours(model: str, device: torch.device, wanted: str, px: int, batch: int, **changes: Any) -> Learner:
-    """Our learner for pictures of one size. `wanted` is a precision of `remote.job.PRECISIONS`."""
+    """Our learner for pictures of one size. `wanted` is a precision of `remote.wire.job.PRECISIONS`."""
     phase = Phase(start_epoch=0, end_epoch=1, image_size=px, batch_size_per_gpu=batch, lr_start=0.1, lr_end=0.1)
     recipe = Recipe(
         model=model, dataset="", data_dir="", phases=(phase,), label_smoothing=0.1, precision=wanted, **changes
@@ -131,7 +131,7 @@ def train_step(learner: Learner, batch: Batch) -> Step:
 
 
 def evaluation_step(learner: Learner, batch: Batch) -> Step:
-    """One batch's evaluation by ours, as in `remote.evaluation`: the counts stay on the device."""
+    """One batch's evaluation by ours, as in `remote.train.evaluation`: the counts stay on the device."""
 
     @torch.inference_mode()
     def step() -> None:

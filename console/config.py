@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from console.rundir import state_home
+from console.atomic_file import write_private
+from console.paths import state_home
 
 LAYOUTS: Final = ("auto", "columns", "one")
 """``auto``: by the size of the terminal; ``columns``: always all panes; ``one``: always one pane at a time."""
@@ -208,9 +209,7 @@ def remember(what: Remembered) -> None:
     lines += [f"{name} = {share:.3f}" for name, share in what.heights.items()]
     path = remembered_path()
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    beside = path.with_suffix(f".{os.getpid()}.part")
-    beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    beside.replace(path)
+    write_private(path, ("\n".join(lines) + "\n").encode())
 
 
 def _quoted(text: str) -> str:

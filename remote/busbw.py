@@ -7,8 +7,8 @@ One command on every host (one of them holds the rendezvous), from a checkout or
 
 Bus bandwidth is ``bytes / seconds * 2 (n - 1) / n``: what each link of a ring carries, whatever the number of ranks, to
 be held against the network's rate (nccl-tests, doc/PERFORMANCE.md). A size's seconds are the median of the slowest
-rank's over the repetitions, which begin together; the sum is checked before it is timed. `console.predict` takes the
-ring's bandwidth and the seconds of a hop from such a table.
+rank's over the repetitions, which begin together; the sum is checked before it is timed. `console.planning.predict`
+takes the ring's bandwidth and the seconds of a hop from such a table.
 """
 
 from __future__ import annotations

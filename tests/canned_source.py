@@ -11,13 +11,14 @@ import math
 from collections.abc import Iterator, Sequence
 from functools import reduce
 
-from console import events as ce
-from console import markers
-from console.events import Record
-from console.fold import apply
-from console.markers import Marker
-from console.state import Run
-from remote import events as re
+from console.fold.apply import apply
+from console.playback import markers
+from console.playback.markers import Marker
+from console.state import events as ce
+from console.state.events import Record
+from console.state.run import Run
+from remote.wire import codec
+from remote.wire import events as re
 
 T0 = 1_790_000_000.0
 """When every canned run begins."""
@@ -202,7 +203,7 @@ def lost(*, nodes: int = 16, gpus: int = 0) -> list[Record]:
     message = "CUDA error: an illegal memory access was encountered" if gpus else "MemoryError"
     reason = "i-0007 is terminated: Server.SpotInstanceTermination"
     rank = 3 * (gpus or 1) + 1
-    story: list[tuple[float, re.Event, int]] = [
+    story: list[tuple[float, codec.Event, int]] = [
         (0.2, re.LogPrinted(text=f"RuntimeError: {message}", rank=rank, stream="stderr"), 3),
         (0.5, re.RankFailed(rank=rank, exit_code=1, message=f"RuntimeError: {message}", t_failed=at + 0.4), 3),
         (1.0, ce.HostUnreachable(reason="connection reset by peer", retry_s=2.0), 7),
@@ -233,7 +234,7 @@ def tick(nodes: int, gpus: int, t: float, step: int) -> list[Record]:
     return records
 
 
-def _at(t: float, event: re.Event, node: int | None = None) -> Record:
+def _at(t: float, event: codec.Event, node: int | None = None) -> Record:
     return Record(t, t, event, node, 0 if type(event).__module__ == re.__name__ and node is not None else None)
 
 

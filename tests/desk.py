@@ -10,12 +10,12 @@ import pytest
 from canned_source import T0, CannedPlayer, CannedSource, scene
 from textual.pilot import Pilot
 
-from console.events import Record
+from console.state.events import Record
 from console.tui.app import ConsoleApp
 from console.tui.screens.run import RunScreen
 from console.tui.widgets.nodes import NodesPane
 from console.tui.widgets.pane import Pane
-from remote import events as re
+from remote.wire import events as re
 
 
 @pytest.fixture(autouse=True, scope="module")

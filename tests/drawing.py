@@ -14,7 +14,7 @@ from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from textual.app import App
 from textual.geometry import Region
 
-from console.tui.ink import TONES
+from console.tui.draw.ink import TONES
 from console.tui.widgets.pane import Pane
 
 Look = tuple[object, ...]

@@ -22,14 +22,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from remote.control import Wish, write_wish
-from remote.events import REMOTE, Event, decode
-from remote.job import Job, Recipe
-from remote.journal import JOURNAL
-from remote.schedule import Phase
+from remote.wire.codec import Event, decode
+from remote.wire.control import Wish, write_wish
+from remote.wire.events import REMOTE
+from remote.wire.job import Job, Recipe
+from remote.wire.layout import JOURNAL
+from remote.wire.schedule import Phase
 
 forks = multiprocessing.get_context("forkserver")
-forks.set_forkserver_preload(["remote.train", "torch._dynamo"])
+forks.set_forkserver_preload(["remote.train.trainer", "torch._dynamo"])
 
 CLASSES = 7
 
@@ -160,7 +161,7 @@ def said(folder: Path, kind: type[Event]) -> list[Any]:
 def _rank(
     job: str, folder: Path, rank: int, world_size: int, port: int, file_limit_bytes: int | None, alive: Connection
 ) -> None:
-    from remote import train
+    from remote.train import run_rank
 
     # The server that ranks are forked from, their parent, lives while any of them does.
     threading.Thread(target=_end_with, args=(alive,), daemon=True).start()
@@ -171,7 +172,7 @@ def _rank(
     os.dup2(out, 2)
     if file_limit_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit_bytes, resource.RLIM_INFINITY))
-    sys.exit(train.main(Job.from_json(job), folder))
+    sys.exit(run_rank.main(Job.from_json(job), folder))
 
 
 def _end_with(alive: Connection) -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from console import replay
-from console.events import Record
-from console.fold import apply
-from console.state import Run
-from remote import events as re
+from console.fold.apply import apply
+from console.journal import open_log
+from console.state.events import Record
+from console.state.run import Run
+from remote.wire import events as re
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 LOG_8 = "fastai-2018/debug.log"
@@ -26,7 +26,7 @@ def items(name: str) -> list[Record]:
     path = DATA / name
     if not path.exists():
         pytest.skip("the logs of 2018 are not in this checkout")
-    return [item for item in replay.open_log(path).items() if isinstance(item, Record)]
+    return [item for item in open_log.open_log(path).items() if isinstance(item, Record)]
 
 
 @cache

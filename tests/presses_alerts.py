@@ -5,8 +5,8 @@ from __future__ import annotations
 from canned_source import T0, CannedPlayer
 from desk import Desk, key
 
-from console import events as ce
-from console.events import Record
+from console.state import events as ce
+from console.state.events import Record
 from console.tui.screens.node import NodeScreen
 from console.tui.widgets.alerts import AlertsPane
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from canned_source import scene
 from desk import Desk, key
 
-from console.tui.screens.dialog import Dialog
-from console.tui.screens.help import HelpScreen
+from console.tui.dialogs.choice import Dialog
+from console.tui.dialogs.help import HelpScreen
 from console.tui.screens.run import RunScreen
 
 

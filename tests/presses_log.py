@@ -5,10 +5,10 @@ from __future__ import annotations
 from canned_source import T0, scene
 from desk import Desk, key, printed
 
-from console.events import Record
+from console.state.events import Record
 from console.tui.screens.run import RunScreen
 from console.tui.widgets.log import LogPane
-from remote import events as re
+from remote.wire import events as re
 
 
 def log_pane(desk: Desk) -> LogPane:

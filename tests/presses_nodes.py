@@ -5,7 +5,7 @@ from __future__ import annotations
 from desk import Desk, key, nodes_pane
 from textual.widgets import Input
 
-from console.tui.screens.filter import FilterPrompt
+from console.tui.dialogs.filter import FilterPrompt
 from console.tui.screens.node import NodeScreen
 from console.tui.screens.run import RunScreen
 from console.tui.widgets.nodes import NodesPane

@@ -5,7 +5,7 @@ from __future__ import annotations
 from canned_source import T0
 from desk import Desk, key, player_of
 
-from console.tui.screens.prompt import Prompt
+from console.tui.dialogs.prompt import Prompt
 
 
 @key("play.toggle", "log")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from desk import Desk, key
 from textual.widgets import Input
 
-from console.tui.screens.compare import CompareScreen
+from console.tui.dialogs.past_runs import CompareScreen
 from console.tui.screens.run import RunScreen
 from console.tui.widgets.progress import ProgressPane
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from desk import Desk, key
 from textual.widgets import Input
 
-from console.tui.screens.dialog import Dialog
-from console.tui.screens.prompt import Prompt
+from console.tui.dialogs.choice import Dialog
+from console.tui.dialogs.prompt import Prompt
 from console.tui.screens.run import RunScreen
 
 

@@ -9,8 +9,8 @@ from desk import Desk, key
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from console.start_list import Choice
-from console.tui.screens.dialog import Dialog
+from console.tui.choices import Choice
+from console.tui.dialogs.choice import Dialog
 from console.tui.start import Chosen, StartApp
 
 RUN = "20260901-120000"

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import small_run
 
-from console.address import HostAddress
-from console.events import AlertRaised, InstanceStarted, InstanceStopped
-from console.fleet.aws.provider import AwsProvider
-from console.fleet.aws.rental import Patience
-from console.profile import Profile
-from console.rundir import RunDirectory
-from remote.events import Event, StageProgressed
+from console.fleet.rental.context import Patience
+from console.fleet.rental.provider import AwsProvider
+from console.journal.directory import RunDirectory
+from console.profile.schema import Profile
+from console.ssh.address import HostAddress
+from console.state.events import AlertRaised, InstanceStarted, InstanceStopped
+from remote.wire.codec import Event
+from remote.wire.events import StageProgressed
 
 PATIENCE = Patience(
     visible_s=1.5,

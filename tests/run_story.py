@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from itertools import count
 
-from console import events as ce
-from console.events import Record
-from console.fold import apply
-from console.series import Series
-from console.state import Run
-from remote import events as re
+from console.fold.apply import apply
+from console.state import events as ce
+from console.state.events import Record
+from console.state.run import Run
+from console.state.series import Series
+from remote.wire import codec
+from remote.wire import events as re
 
 START_T = 1_790_000_000.0
 PROFILE = """\
@@ -53,13 +54,13 @@ class Story:
         self.t = START_T
         self._offsets = count(0, 100)
 
-    def says(self, event: re.Event, node: int | None = None, *, after_s: float = 0.0) -> Story:
+    def says(self, event: codec.Event, node: int | None = None, *, after_s: float = 0.0) -> Story:
         """The laptop witnesses `event`, `after_s` seconds after the one before."""
         self.t = round(self.t + after_s, 4)
         self.records.append(Record(self.t, self.t, event, node))
         return self
 
-    def hears(self, node: int, event: re.Event, *, after_s: float = 0.0) -> Story:
+    def hears(self, node: int, event: codec.Event, *, after_s: float = 0.0) -> Story:
         """`event` comes from the journal of `node`."""
         self.t = round(self.t + after_s, 4)
         self.records.append(Record(self.t, round(self.t - 0.01, 4), event, node, next(self._offsets)))

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from console.fleet import provider_of
-from console.live import LiveRun
-from console.profile import Profile, parse
-from console.rundir import RunDirectory
-from console.series import Series
-from console.state import Run
+from console.fleet.choose import provider_of
+from console.journal.directory import RunDirectory
+from console.live.live_run import LiveRun
+from console.profile.load import parse
+from console.profile.schema import Profile
+from console.state.run import Run
+from console.state.series import Series
 
 PROFILE = """\
 # A few steps on shapes.

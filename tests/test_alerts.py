@@ -10,17 +10,17 @@ from pathlib import Path
 import pytest
 from canned_source import T0, scene, tick
 
-from console import events as ce
-from console import state
-from console.alert_keys import LIMITS, AlertKeys, parse
-from console.alerts import Cleared, Raised, Watch, look
-from console.events import Record
-from console.fold import apply
-from console.profile import ProfileError
-from console.profile import parse as parse_profile
-from console.redaction import REDACTED
-from console.state import Alert, Run
-from remote import events as re
+from console.fold.apply import apply
+from console.health.alerts import Cleared, Raised, Watch, look
+from console.profile.alerts import LIMITS, AlertKeys, parse
+from console.profile.load import parse as parse_profile
+from console.profile.redaction import REDACTED
+from console.profile.schema import ProfileError
+from console.state import events as ce
+from console.state.events import Record
+from console.state.run import ALERTS, LINE_CHARS, LOG_CHARS, LOG_LINES, Alert, Run, alerts_since
+from remote.wire import codec
+from remote.wire import events as re
 
 Make = Callable[[int], Iterable[Record]]
 """The records of a second, by its number."""
@@ -48,7 +48,9 @@ class Night:
             for change in seen.changes:
                 match change:
                     case Raised(one):
-                        event: re.Event = ce.AlertRaised(kind=one.kind, text=one.text, severity=one.severity, id=one.id)
+                        event: codec.Event = ce.AlertRaised(
+                            kind=one.kind, text=one.text, severity=one.severity, id=one.id
+                        )
                         self.run = apply(self.run, Record(self.t, self.t, event, one.node))
                     case Cleared(one, node):
                         self.run = apply(self.run, Record(self.t, self.t, ce.AlertCleared(id=one), node))
@@ -365,9 +367,9 @@ def test_open_ones_are_kept_before_all_others() -> None:
     run = reduce(apply, scene("training", nodes=2), Run())
     run = apply(run, Record(T0, T0, ce.AlertRaised(kind="disk", text="full", id="disk:0"), 0))
     run = apply(run, Record(T0, T0, ce.AlertRaised(kind="disk", text="again", id="disk:0"), 0))
-    for number in range(state.ALERTS + 50):
+    for number in range(ALERTS + 50):
         run = apply(run, Record(T0 + 1, T0 + 1, ce.AlertRaised(kind="x", text=str(number))))
-    assert len(run.alerts) == state.ALERTS
+    assert len(run.alerts) == ALERTS
     assert [alert.text for alert in run.alerts if alert.open] == ["full"]
     assert run.alerts[0].open
     run = apply(run, Record(T0 + 9, T0 + 9, ce.AlertCleared(id="disk:0"), 0))
@@ -392,13 +394,13 @@ def test_facts_open_and_close_by_themselves() -> None:
 def test_what_was_raised_between_two_states() -> None:
     before = reduce(apply, scene("training", nodes=2), Run())
     after = before
-    for number in range(state.ALERTS + 3):
+    for number in range(ALERTS + 3):
         after = apply(after, Record(T0, T0, ce.AlertRaised(kind="x", text=str(number), id=f"x{number}")))
         if number == 1:
-            assert [alert.text for alert in state.alerts_since(before, after)] == ["0", "1"]
-    assert state.alerts_since(before, before) == ()
+            assert [alert.text for alert in alerts_since(before, after)] == ["0", "1"]
+    assert alerts_since(before, before) == ()
     cleared = apply(after, Record(T0, T0, ce.AlertCleared(id=f"x{number}")))
-    assert state.alerts_since(after, cleared) == ()
+    assert alerts_since(after, cleared) == ()
 
 
 def test_a_line_and_the_log_are_bounded() -> None:
@@ -408,12 +410,12 @@ def test_a_line_and_the_log_are_bounded() -> None:
         printed = re.LogPrinted(text=f"{number} " + "x" * 10_000)
         run = apply(run, Record(T0, T0, printed, 0, 0))
     assert run.log_lines == lines + 3000
-    assert sum(len(line.text) for line in run.log) == run.log_chars <= state.LOG_CHARS
-    assert max(len(line.text) for line in run.log) == state.LINE_CHARS
+    assert sum(len(line.text) for line in run.log) == run.log_chars <= LOG_CHARS
+    assert max(len(line.text) for line in run.log) == LINE_CHARS
     assert run.log[-1].text.startswith("2999 ")
     for number in range(1500):
         run = apply(run, Record(T0, T0, re.LogPrinted(text=str(number)), 0, 0))
-    assert len(run.log) == state.LOG_LINES
+    assert len(run.log) == LOG_LINES
     assert sum(len(line.text) for line in run.log) == run.log_chars
 
 

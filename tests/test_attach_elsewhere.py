@@ -22,15 +22,16 @@ from fake_cloud import FakeCloud
 from fake_instances import Machines
 from small_rental import console
 
-from console import replay, state
-from console.fleet import ProviderError
-from console.fleet.aws.adoption import adopt, named
+from console.discovery.adopt import adopt, named
+from console.discovery.find import look
 from console.fleet.aws.cloud import Cloud
-from console.fleet.aws.passport import CHARTER_TAG, HOST_KEY_TAG
-from console.fleet.aws.sightings import look
-from console.rundir import RunDirectory, all_runs, runs_home
-from console.state import Run
-from remote.job import host_folder
+from console.fleet.aws.tags import CHARTER_TAG, HOST_KEY_TAG
+from console.fleet.provider import ProviderError
+from console.journal import open_log
+from console.journal.directory import RunDirectory, all_runs
+from console.paths import runs_home
+from console.state.run import STOPPED, Run
+from remote.wire.layout import host_folder
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -121,7 +122,7 @@ def test_the_run_of_a_lost_laptop_is_come_to_watched_and_stopped(
     wait_for(lambda: "BudgetMoved" in charter_of(machines, cloud, run_id))
     launching.send_signal(signal.SIGKILL)
     launching.wait()
-    before = replay.fold(first.run().journal)
+    before = open_log.fold(first.run().journal)
 
     listed = second.types("ps")
     assert f"{run_id}\telsewhere" in listed.stdout
@@ -136,8 +137,8 @@ def test_the_run_of_a_lost_laptop_is_come_to_watched_and_stopped(
     assert coming.returncode == 130, "".join(said) + rest
     assert cloud.left_over() == []
 
-    run = replay.fold(here.journal)
-    assert run.status == state.STOPPED
+    run = open_log.fold(here.journal)
+    assert run.status == STOPPED
     assert any(one.fetched for one in run.checkpoints)
     same_story(before, run)
     assert run.budget_usd == 55
@@ -182,7 +183,7 @@ def test_stop_and_terminate_from_another_laptop(
     launching.communicate(timeout=120)
     assert launching.returncode != 0
     assert cloud.left_over() == []
-    run = replay.fold(second.run().journal)
+    run = open_log.fold(second.run().journal)
     assert any(one.fetched for one in run.checkpoints)
 
     launching = first.starts(profile(tmp_path, cache_home), "--headless")
@@ -229,8 +230,8 @@ def test_laptops_that_take_turns(
     stopped = first.types("stop", run_id)
     assert stopped.returncode == 0, stopped.stderr
     assert "a console on another laptop has driven it since; coming to it anew" in stopped.stderr
-    run = replay.fold(first.run().journal)
-    assert (run.status, run.budget_usd) == (state.STOPPED, 77)
+    run = open_log.fold(first.run().journal)
+    assert (run.status, run.budget_usd) == (STOPPED, 77)
     assert len(list(first.run().path.glob("run-until-*.jsonl"))) == 1
     assert cloud.left_over() == []
 

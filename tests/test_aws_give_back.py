@@ -13,10 +13,10 @@ import renting
 from fake_cloud import FakeCloud
 from fake_instances import Machines
 
-from console.events import HostLost, PriceQuoted
-from console.fleet import ProviderError
-from console.fleet.aws.provider import AwsProvider
-from console.rundir import RunDirectory
+from console.fleet.provider import ProviderError
+from console.fleet.rental.provider import AwsProvider
+from console.journal.directory import RunDirectory
+from console.state.events import HostLost, PriceQuoted
 
 
 async def rent(directory: RunDirectory | None = None, **fleet: Any) -> tuple[AwsProvider, list[Any]]:

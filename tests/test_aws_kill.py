@@ -6,8 +6,8 @@ import pytest
 import renting
 from fake_cloud import FakeCloud
 
-from console.fleet.aws.provider import AwsProvider
-from console.rundir import RunDirectory
+from console.fleet.rental.provider import AwsProvider
+from console.journal.directory import RunDirectory
 
 READS = (
     "GetCallerIdentity",

@@ -13,13 +13,14 @@ import renting
 from fake_cloud import FakeCloud
 from fake_instances import Machines
 
-from console.fleet import ProviderError, provider_of
-from console.fleet.aws.machine import Machine, machine_of
-from console.fleet.aws.network import interfaces, readmit
-from console.fleet.aws.rental import Rental
-from console.hosts import connect
-from console.profile import Profile
-from console.rundir import RunDirectory
+from console.fleet.aws.type_facts import Machine, machine_of
+from console.fleet.choose import provider_of
+from console.fleet.provider import ProviderError
+from console.fleet.rental.context import Rental
+from console.fleet.rental.network import interfaces, readmit
+from console.journal.directory import RunDirectory
+from console.profile.schema import Profile
+from console.ssh.connect import connect
 
 ZONES = [f"us-east-1{letter}" for letter in "abcdf"]
 

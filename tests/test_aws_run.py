@@ -17,14 +17,14 @@ from fake_cloud import FakeCloud
 from fake_instances import Machines
 from small_rental import console
 
-from console import replay, state
-from console.events import Record
-from console.fleet import provider_of
-from console.live import LiveRun
-from console.profile import load
-from console.rundir import RunDirectory, all_runs
-from console.state import Run
-from remote.events import LeaseMoved
+from console.fleet.choose import provider_of
+from console.journal import open_log
+from console.journal.directory import RunDirectory, all_runs
+from console.live.live_run import LiveRun
+from console.profile.load import load
+from console.state.events import Record
+from console.state.run import FINISHED, STOPPED, Run
+from remote.wire.events import LeaseMoved
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -57,8 +57,8 @@ def test_sixteen_hosts_from_the_plan_to_the_receipt(
 
     ran = console(profile, "--headless")
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    run = replay.fold(last_run().journal)
-    assert run.status == state.FINISHED
+    run = open_log.fold(last_run().journal)
+    assert run.status == FINISHED
     assert [point.step for point in run.points] == list(range(1, 13))
     assert run.training is not None
     assert run.training.world_size == 16
@@ -101,9 +101,9 @@ async def test_a_spot_notice_moves_the_run_to_another_instance(
     assert [one.instance_id == old for one in run.nodes[1].billing] == [True, False]
     await asyncio.to_thread(cloud.interrupt, old)
     await asyncio.wait_for(driving, 200)
-    assert live.run.status == state.FINISHED, live.run.reason
+    assert live.run.status == FINISHED, live.run.reason
     assert [point.step for point in live.run.points] == list(range(1, 2501))
-    assert small_run.differences(live.run, replay.fold(live.directory.journal)) == []
+    assert small_run.differences(live.run, open_log.fold(live.directory.journal)) == []
     assert all(one.stopped_t is not None for node in live.run.nodes for one in node.billing)
     assert cloud.left_over() == []
 
@@ -118,7 +118,7 @@ async def test_an_instance_that_ec2_takes_without_a_word_is_replaced_on_demand(
     run = await small_run.until(live, lambda run: any(one.fetched for one in run.checkpoints))
     await asyncio.to_thread(cloud.interrupt, run.nodes[0].billing[-1].instance_id)
     await asyncio.wait_for(driving, 200)
-    assert live.run.status == state.FINISHED, live.run.reason
+    assert live.run.status == FINISHED, live.run.reason
     assert [point.step for point in live.run.points] == list(range(1, 601))
     assert [one.market for one in live.run.nodes[0].billing] == ["spot", "on-demand"]
     assert "EC2: " in " ".join(alert.text for alert in live.run.alerts)
@@ -146,7 +146,7 @@ async def test_a_host_that_ssh_cannot_reach_is_not_lost(
     assert live.run.attempt == 1
     await live.command("stop")
     await asyncio.wait_for(driving, 120)
-    assert live.run.status == state.STOPPED, live.run.reason
+    assert live.run.status == STOPPED, live.run.reason
     assert cloud.left_over() == []
 
 
@@ -189,7 +189,7 @@ def test_a_lease_that_nobody_moves_powers_the_instances_off(
     assert cloud.instances("pending", "running") == []
     told = console("attach")
     assert "its console was gone and its hosts ended with their lease" in told.stderr, told.stderr
-    run = replay.fold(last_run().journal)
+    run = open_log.fold(last_run().journal)
     assert not run.live
     assert all(one.stopped_t is not None for node in run.nodes for one in node.billing)
     assert cloud.left_over() == []

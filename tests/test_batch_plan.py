@@ -8,8 +8,8 @@ import gang
 import numpy as np
 import pytest
 
-from remote.batch_plan import Request, training_plan, validation_plan
-from remote.schedule import Phase, steps_per_epoch
+from remote.data.batch_plan import Request, training_plan, validation_plan
+from remote.wire.schedule import Phase, steps_per_epoch
 
 
 def shown(plan: list[Request]) -> list[tuple[int, int, int, int, float]]:

@@ -17,10 +17,11 @@ import pytest
 import yaml
 from machine import Machine, public
 
-from console.address import HostAddress, address_of
-from console.fleet.aws.bootstrap import pin
-from console.fleet.aws.user_data import LIMIT_BYTES, user_data
-from console.hosts import HostRefused, HostUnreachable, WrongHostKey, connect
+from console.fleet.rental.bootstrap import pin
+from console.fleet.rental.user_data import LIMIT_BYTES, user_data
+from console.ssh.address import HostAddress, address_of
+from console.ssh.connect import connect
+from console.ssh.errors import HostRefused, HostUnreachable, WrongHostKey
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -196,8 +197,8 @@ async def test_an_instance_that_answers_in_place_of_another_says_so_itself(launc
 CONSOLE = """\
 import asyncio, json, os, signal, sys
 from pathlib import Path
-from console.address import address_of
-from console.fleet.aws.bootstrap import pin
+from console.ssh.address import address_of
+from console.fleet.rental.bootstrap import pin
 
 given = json.loads(sys.argv[1])
 

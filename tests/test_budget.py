@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from run_story import START_T, Story, created, trained
 
-from console import budget
-from console import events as ce
-from remote import events as re
+from console.billing import budget
+from console.state import events as ce
+from remote.wire import events as re
 
 # Two instances at 7.20 dollars an hour: a dollar in 250 s.
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from remote import checkpoint
-from remote.snapshot import Snapshot
+from remote.train import checkpoint
+from remote.train.snapshot import Snapshot
 
 
 def no_damage(path: str, reason: str) -> None:

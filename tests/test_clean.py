@@ -17,8 +17,9 @@ import tagged
 from fake_cloud import FakeCloud
 from run_story import told, trained
 
-from console.events import Record, record_line
-from console.rundir import RunDirectory, runs_home
+from console.journal.directory import RunDirectory
+from console.paths import runs_home
+from console.state.events import Record, record_line
 
 OLD = "imagenet-20260101-120000-ab12"
 

@@ -15,11 +15,13 @@ from typing import IO
 import pytest
 from run_story import told, trained
 
-from console import VERSION, export
+from console import VERSION
 from console import __main__ as entry
-from console import events as ce
-from console.events import Record, record_line
-from console.profile import builtin_names
+from console.commands import clean, listing, options, plan, replay
+from console.profile.load import builtin_names
+from console.reports import export
+from console.state import events as ce
+from console.state.events import Record, record_line
 
 ROOT = Path(__file__).parent.parent
 PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\1\0\0\0\1\x08\2\0\0\0\x90wS\xde"
@@ -174,8 +176,8 @@ def test_the_help_is_whole(fastconsole: Fastconsole) -> None:
     assert fastconsole("-h").stdout == done.stdout
     for command in entry._COMMANDS:
         assert f"  fastconsole {command}" in done.stdout, f"--help does not tell of {command}"
-    runs = (entry.run_parser("profile"), entry.run_parser("run"))
-    for parser in (entry.replay_parser(), entry.plan_parser(), entry.ps_parser(), entry.clean_parser(), *runs):
+    runs = (options.run_parser("profile"), options.run_parser("run"))
+    for parser in (replay.replay_parser(), plan.plan_parser(), listing.ps_parser(), clean.clean_parser(), *runs):
         for action in parser._actions:
             for option in action.option_strings:
                 assert option in done.stdout, f"--help does not tell of {option}"
@@ -185,7 +187,7 @@ def test_the_help_is_whole(fastconsole: Fastconsole) -> None:
 
 
 def test_the_formats_of_the_command_line_are_those_of_the_export() -> None:
-    assert sorted(entry.FORMATS) == sorted(export.FORMATS)
+    assert sorted(options.FORMATS) == sorted(export.FORMATS)
 
 
 def test_the_profiles(fastconsole: Fastconsole) -> None:
@@ -388,12 +390,16 @@ def test_the_screen_is_there_before_what_it_will_need(environment: dict[str, str
 
 
 def test_the_laptop_needs_nothing_of_the_training(environment: dict[str, str]) -> None:
-    modules = "console.live, console.tui.app, console.commands, console.fleet.local, console.fleet.static"
+    modules = "console.live.live_run, console.tui.app, console.commands.run, console.fleet.local, console.fleet.static"
     loaded = modules_after(f"import {modules}", environment)
     assert loaded & {"torch", "torchvision", "numpy", "PIL", "pynvml"} == set()
 
 
-@pytest.mark.parametrize("module", ["agent", "attach", "gang", "events", "schedule", "job", "journal", "output", "gpu"])
+HOSTS_MODULES = ["agent.attach", "agent.daemon", "agent.gpu", "agent.rank_output", "train.launcher", "staging.process"]
+HOSTS_MODULES += ["wire.events", "wire.job", "wire.journal", "wire.rank_pipes", "wire.schedule"]
+
+
+@pytest.mark.parametrize("module", HOSTS_MODULES)
 def test_a_host_needs_the_standard_library_until_it_trains(module: str, environment: dict[str, str]) -> None:
     loaded = modules_after(f"import remote.{module}", environment)
     assert loaded - set(sys.stdlib_module_names) - {"remote"} == set()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from console.tui.collector import Collector
+from console.tui.gc_pacing import Collector
 
 Make = Callable[..., Collector]
 NEVER_S = 1e9

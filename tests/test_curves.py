@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_ghost import epoch
 
-from console import curves
-from console.curves import EPOCH, LOSS, STEP, TIME, TOP5, Trace, thinned, value_at
-from console.levels import Levels, levels_of
-from console.series import Series
-from console.state import Point
+from console.compare import curves
+from console.compare.curves import EPOCH, LOSS, STEP, TIME, TOP5, Trace, thinned, value_at
+from console.compare.downsample import Levels, levels_of
+from console.state.run import Point
+from console.state.series import Series
+from console.tui.draw import ticks
 
 
 def points(count: int, loss: float | None = None) -> Series[Point]:
@@ -118,20 +119,20 @@ def test_what_a_run_has_is_what_is_offered() -> None:
 
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(1, 12))
 def test_ticks_are_few_round_and_inside(low: float, width: float, wanted: int) -> None:
-    for made in (curves.ticks(low, low + width, wanted), curves.clock_ticks(low, low + width, wanted)):
+    for made in (ticks.ticks(low, low + width, wanted), ticks.clock_ticks(low, low + width, wanted)):
         assert len(made) <= 2 * wanted + 2
         assert all(low - width * 1e-3 <= tick <= low + width * 1.001 for tick in made)
 
 
 def test_round_numbers() -> None:
-    assert curves.ticks(0, 100, 5) == [0, 20, 40, 60, 80, 100]
-    assert curves.ticks(1, 10, 20, whole=True) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
-    assert curves.ticks(3, 3, 5) == []
-    assert curves.clock_ticks(0, 1100, 5) == [0, 300, 600, 900]
-    assert curves.log_ticks(0.5, 8, 5) == [0.5, 1, 2, 5]
-    assert curves.log_ticks(0.001, 1000, 4) == [0.001, 0.1, 10, 1000]
-    assert curves.log_ticks(0, 1, 4) == []
-    low, high = curves.round_bounds(1.13, 6.88)
+    assert ticks.ticks(0, 100, 5) == [0, 20, 40, 60, 80, 100]
+    assert ticks.ticks(1, 10, 20, whole=True) == [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]
+    assert ticks.ticks(3, 3, 5) == []
+    assert ticks.clock_ticks(0, 1100, 5) == [0, 300, 600, 900]
+    assert ticks.log_ticks(0.5, 8, 5) == [0.5, 1, 2, 5]
+    assert ticks.log_ticks(0.001, 1000, 4) == [0.001, 0.1, 10, 1000]
+    assert ticks.log_ticks(0, 1, 4) == []
+    low, high = ticks.round_bounds(1.13, 6.88)
     assert (low, high) == (1.0, 7.0)
-    assert curves.round_bounds(0.3, 0.3)[0] < 0.3 < curves.round_bounds(0.3, 0.3)[1]
-    assert all(map(math.isfinite, curves.round_bounds(0.0, 0.0)))
+    assert ticks.round_bounds(0.3, 0.3)[0] < 0.3 < ticks.round_bounds(0.3, 0.3)[1]
+    assert all(map(math.isfinite, ticks.round_bounds(0.0, 0.0)))

@@ -7,11 +7,13 @@ from long_ago import ALIBABA, LOG_8, TABLE_8, TABLE_16, items, until_epoch
 from run_story import Story, created, launched
 from test_ghost import epoch, step
 
-from console import ghost
-from console.eta import eta, legs, schedule_s
-from console.fold import apply
-from console.state import Run
-from remote import events as re
+from console.compare import race
+from console.compare.eta import eta, schedule_s
+from console.fold.apply import apply
+from console.profile.recorded import legs
+from console.state.run import Run
+from remote.wire import codec
+from remote.wire import events as re
 
 PHASES = """
 [[phase]]
@@ -35,7 +37,7 @@ def reached_s(name: str) -> float:
 @pytest.mark.parametrize("by_ghost", [True, False])
 def test_the_8_machines_of_2018_reached_it_within_the_range(number: int, by_ghost: bool) -> None:
     run, now = until_epoch(LOG_8, number)
-    said = eta(run, now, ghost.record_2018() if by_ghost else None)
+    said = eta(run, now, race.record_2018() if by_ghost else None)
     assert said is not None
     assert said.basis == ("the ghost's pace" if by_ghost else "its own curve")
     true_s = reached_s(LOG_8) - run.epochs[-1].elapsed_s
@@ -47,7 +49,7 @@ def test_the_8_machines_of_2018_reached_it_within_the_range(number: int, by_ghos
 
 @pytest.mark.parametrize("name", [LOG_8, TABLE_8, TABLE_16, ALIBABA])
 def test_no_range_that_was_ever_said_of_a_run_of_old_was_wrong(name: str) -> None:
-    for theirs in (ghost.record_2018(), None):
+    for theirs in (race.record_2018(), None):
         run, said = Run(), 0
         for record in items(name):
             run = apply(run, record)
@@ -115,7 +117,7 @@ def test_epochs_of_a_size_that_was_not_seen_take_as_long_as_pixels_allow() -> No
 
 
 def test_a_recipes_own_record_says_the_epoch() -> None:
-    theirs = ghost.Ghost("r", "", (ghost.GhostMark(1.0, None, 0.9, None),), False, epochs_to_target=6)
+    theirs = race.Ghost("r", "", (race.GhostMark(1.0, None, 0.9, None),), False, epochs_to_target=6)
     said = eta(ended(training(), 0.3, 0.5, 0.6).run, 0.0, theirs)
     assert said is not None
     assert said.basis == "the recipe's record"
@@ -124,7 +126,7 @@ def test_a_recipes_own_record_says_the_epoch() -> None:
 
 
 def test_nothing_is_said_that_is_not_known() -> None:
-    theirs = ghost.record_2018()
+    theirs = race.record_2018()
     assert eta(launched().run, 0.0, theirs) is None
     assert eta(training().run, 0.0, theirs) is None
     reached = ended(training(), 0.3, 0.5, 0.95)
@@ -136,8 +138,8 @@ def test_nothing_is_said_that_is_not_known() -> None:
     assert eta(over.run, over.t) is None
 
 
-def _stopped() -> re.Event:
-    from console import events as ce
+def _stopped() -> codec.Event:
+    from console.state import events as ce
 
     return ce.RunEnded(status="stopped", exit_code=5, reason="")
 
@@ -146,7 +148,7 @@ def test_before_there_is_a_pace_the_schedule_alone_bounds_it() -> None:
     # One evaluation has no pace of its own, and a ghost that was there a hundred times later is no guide; one that fell
     # all the time has none either.
     for values in ((0.3,), (0.5, 0.4, 0.3)):
-        said = eta(ended(training(), *values).run, 0.0, ghost.record_2018())
+        said = eta(ended(training(), *values).run, 0.0, race.record_2018())
         end = schedule_s(ended(training(), *values).run, 0.0)
         assert said is not None
         assert end is not None

@@ -13,13 +13,15 @@ import torch
 from run_story import trained
 from test_predict import of, phase_of, profile_of
 
-from console import export, report, views
-from console.profile import ProfileError
-from remote import checkpoint, learner, resnet
-from remote.batch_plan import Request
-from remote.events import EpochEnded, EvaluationProgressed, LogPrinted, TargetReached, TrainingEnded
-from remote.reader import Reader
-from remote.sources import open_sources
+from console.profile.schema import ProfileError
+from console.reports import export, story
+from console.views import progress
+from remote.data.batch_plan import Request
+from remote.data.batch_reader import Reader
+from remote.data.datasets import open_sources
+from remote.model import learner, resnet
+from remote.train import checkpoint
+from remote.wire.events import EpochEnded, EvaluationProgressed, LogPrinted, TargetReached, TrainingEnded
 
 TRAIN, VAL = 21, 15
 
@@ -84,10 +86,10 @@ def by_hand(pictures: Path, folder: Path) -> list[tuple[float, float, float]]:
 def test_an_epoch_that_was_not_evaluated_is_drawn_as_unknown():
     run = trained(epochs=3).run
     first, *rest = run.epochs
-    best = views.best(run, "top5")
+    best = progress.best(run, "top5")
     run = replace(run, epochs=(replace(first, top1=None, top5=None, val_loss=None, val_images=None), *rest))
-    assert views.best(run, "top5") == best
-    [row] = [line for line in report.story(run).splitlines() if line.startswith("    0 ")]
+    assert progress.best(run, "top5") == best
+    [row] = [line for line in story.story(run).splitlines() if line.startswith("    0 ")]
     assert row.count("—") == 2
     out = io.StringIO()
     export.write_tsv(run, out)

@@ -13,8 +13,18 @@ import run_story
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from console.events import KNOWN, Damaged, Record, Unknown, parse_host_line, parse_run_line, record_line, unread_line
-from remote.events import BOUND, REMOTE, Event, HostSampled, StepEnded, decode, encode
+from console.state.events import (
+    KNOWN,
+    Damaged,
+    Record,
+    Unknown,
+    parse_host_line,
+    parse_run_line,
+    record_line,
+    unread_line,
+)
+from remote.wire.codec import BOUND, Event, decode, encode
+from remote.wire.events import REMOTE, HostSampled, StepEnded
 
 # The machine may be busy with sixteen hosts; how long an example takes says nothing.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -14,10 +14,10 @@ import pytest
 from run_story import differences, folded, told, trained
 from test_replay import DEBUG_LOG, TABLE, journal_of, needs_debug_log
 
-from console.events import Record, record_line
-from console.export import FORMATS, summary, write, write_json, write_tsv
-from console.replay import fold, open_log
-from console.state import Run
+from console.journal.open_log import fold, open_log
+from console.reports.export import FORMATS, summary, write, write_json, write_tsv
+from console.state.events import Record, record_line
+from console.state.run import Run
 
 ROOT = Path(__file__).parent.parent
 
@@ -152,11 +152,11 @@ def test_accuracy_that_is_not_known_stays_empty() -> None:
 
 def test_reading_a_log_loads_nothing_heavy(log: Path) -> None:
     code = (
-        "import sys, pathlib, console.export, console.replay, console.exits\n"
-        "for form in console.export.FORMATS:\n"
-        "    run = console.export.write(console.replay.open_log(sys.argv[1]), form, sys.stdout)\n"
+        "import sys, pathlib, console.reports.export, console.playback.replay, console.state.outcome\n"
+        "for form in console.reports.export.FORMATS:\n"
+        "    run = console.reports.export.write(console.journal.open_log.open_log(sys.argv[1]), form, sys.stdout)\n"
         "heavy = {'textual', 'boto3', 'botocore', 'asyncssh', 'torch', 'rich'} & set(sys.modules)\n"
-        "sys.exit(f'loaded {heavy}' if heavy else int(console.exits.exit_of(run)))"
+        "sys.exit(f'loaded {heavy}' if heavy else int(console.state.outcome.exit_of(run)))"
     )
     done = subprocess.run([sys.executable, "-c", code, str(log)], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 import small_run
 
-from console import replay, state
-from console.fleet import provider_of
-from console.live import LiveRun
-from console.rundir import all_runs
-from console.state import Run
+from console.fleet.choose import provider_of
+from console.journal import open_log
+from console.journal.directory import all_runs
+from console.live.live_run import LiveRun
+from console.state.run import FAILED, FINISHED, STOPPED, UNREACHABLE, Run
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -41,11 +41,11 @@ async def test_a_killed_rank_is_restarted_with_the_gang(tmp_path: Path) -> None:
     assert live.run.first_error.node == 1
     assert "SIGKILL" in live.run.first_error.text
     await driving
-    assert live.run.status == state.FINISHED, live.run.reason
+    assert live.run.status == FINISHED, live.run.reason
     # The gang went on from the checkpoint; each step stands once.
     assert [point.step for point in live.run.points] == list(range(1, 151))
     assert all(node.restarts == 1 for node in live.run.nodes)
-    assert small_run.differences(live.run, replay.fold(live.directory.journal)) == []
+    assert small_run.differences(live.run, open_log.fold(live.directory.journal)) == []
     assert small_run.none_left(tmp_path, 10) == {}
 
 
@@ -55,7 +55,7 @@ async def test_a_killed_rank_without_a_restart_left_ends_the_run(tmp_path: Path)
     run = await small_run.until(live, stepped)
     os.kill(run.nodes[1].ranks[0].pid, signal.SIGKILL)
     await asyncio.wait_for(driving, 60)
-    assert (live.run.status, live.run.exit_code) == (state.FAILED, 3)
+    assert (live.run.status, live.run.exit_code) == (FAILED, 3)
     assert "node 1" in live.run.reason
     assert "SIGKILL" in live.run.reason
     assert small_run.none_left(tmp_path, 10) == {}
@@ -71,19 +71,19 @@ async def test_a_killed_host_ends_the_run_and_it_can_go_on(tmp_path: Path) -> No
     pid = live.directory.read_fleet()[1]["pids"]["1"][0]
     os.kill(pid, signal.SIGKILL)
     await asyncio.wait_for(driving, 60)
-    assert (live.run.status, live.run.exit_code) == (state.FAILED, 3)
+    assert (live.run.status, live.run.exit_code) == (FAILED, 3)
     assert "node 1: lost" in live.run.reason
     assert str(pid) in live.run.reason
     assert small_run.none_left(tmp_path, 10) == {}
 
-    again = LiveRun(given, live.directory, provider_of(given, live.directory), replay.fold(live.directory.journal))
+    again = LiveRun(given, live.directory, provider_of(given, live.directory), open_log.fold(live.directory.journal))
     kept = max(one.step for one in again.run.checkpoints if one.fetched)
     again.resume()
     driving = asyncio.create_task(again.drive())
     await small_run.until(again, lambda run: run.training is not None and run.training.start_step == kept)
     await again.command("stop")
     await driving
-    assert again.run.status == state.STOPPED
+    assert again.run.status == STOPPED
     assert small_run.none_left(tmp_path, 10) == {}
 
 
@@ -95,7 +95,7 @@ async def test_a_killed_agent_ends_the_run(tmp_path: Path) -> None:
     assert agent is not None
     os.kill(agent.pid, signal.SIGKILL)
     await asyncio.wait_for(driving, 60)
-    assert live.run.status == state.FAILED
+    assert live.run.status == FAILED
     assert "node 0" in live.run.reason
     assert f"the agent (pid {agent.pid}) died" in live.run.reason
     assert small_run.none_left(tmp_path, 10) == {}
@@ -124,7 +124,7 @@ def test_a_killed_console_leaves_nothing_and_the_next_start_tells(tmp_path: Path
     assert "Traceback" not in told.stderr
     assert "its console was gone and its hosts ended with their lease" in told.stderr
     assert "checkpoint of step" in told.stderr
-    run = replay.fold(directory.journal)
+    run = open_log.fold(directory.journal)
     assert not run.live
     assert any(one.fetched for one in run.checkpoints)
     assert all(billing.stopped_t for node in run.nodes for billing in node.billing)
@@ -137,7 +137,7 @@ async def test_a_port_in_use_is_a_sentence(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         live = small_run.start(small_run.profile(fleet=f'provider = "local"\nnodes = 2\nbase_port = {port}\n'))
         await live.drive()
-    assert (live.run.status, live.run.exit_code) == (state.UNREACHABLE, 6)
+    assert (live.run.status, live.run.exit_code) == (UNREACHABLE, 6)
     assert str(port) in live.run.reason
     assert "use" in live.run.reason
     assert small_run.none_left(tmp_path, 30) == {}
@@ -150,6 +150,6 @@ async def test_a_rendezvous_port_in_use_is_a_sentence(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         live = small_run.start(small_run.profile(run=f"rdzv_port = {port}"))
         await live.drive()
-    assert (live.run.status, live.run.exit_code) == (state.UNREACHABLE, 6)
+    assert (live.run.status, live.run.exit_code) == (UNREACHABLE, 6)
     assert f"node 0: port {port}, for the rendezvous, cannot be used" in live.run.reason
     assert small_run.none_left(tmp_path, 30) == {}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console.filter import LONGEST, Fields, Wrong, parse
+from console.views.filter import LONGEST, Fields, Wrong, parse
 
 Thing = dict[str, object]
 

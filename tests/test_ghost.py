@@ -8,11 +8,11 @@ import pytest
 from long_ago import ALIBABA, LOG_8, TABLE_8, TABLE_16, until_epoch
 from run_story import Story, created, launched
 
-from console import ghost
-from console.ghost import Ghost, GhostMark
-from console.profile import Mark, RaceRecord
-from console.report import story
-from remote import events as re
+from console.compare import race as ghost
+from console.compare.race import Ghost, GhostMark
+from console.profile.schema import Mark, RaceRecord
+from console.reports.story import story
+from remote.wire import events as re
 
 RECORD = RaceRecord(
     name="a record",

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from remote.global_batch import fitted, pieces
-from remote.schedule import Phase
+from remote.train.global_batch import fitted, pieces
+from remote.wire.schedule import Phase
 
 PHASE = Phase(start_epoch=0, end_epoch=2, image_size=16, batch_size_per_gpu=12, lr_start=0.1, lr_end=0.2)
 LATER = replace(PHASE, start_epoch=2, end_epoch=3, batch_size_per_gpu=6)

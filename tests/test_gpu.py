@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from small_nvml import Card, Driver, GpuIsLost
 
-from remote import events as re
-from remote.gpu import GpuMeter, Xid, clock_reasons
+from remote.agent.gpu import GpuMeter, Xid, clock_reasons
+from remote.wire import codec
+from remote.wire import events as re
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -41,7 +42,7 @@ def test_everything_that_a_card_says() -> None:
 
 def test_what_it_says_is_an_event_that_comes_back_from_its_line() -> None:
     event = re.HostSampled(cpu_util_pct=1.0, mem_used_mib=2.0, mem_total_mib=3.0, **GpuMeter(Driver()).read())
-    assert re.decode(json.loads(re.encode(event, 1.0)), re.REMOTE) == event
+    assert codec.decode(json.loads(codec.encode(event, 1.0)), re.REMOTE) == event
 
 
 def test_what_a_card_does_not_say_is_not_asked_again_and_takes_no_room() -> None:
@@ -152,7 +153,7 @@ def gpus_of(program: str) -> list[str]:
         [
             sys.executable,
             "-c",
-            f"{program}\nfrom remote.gpu import GpuMeter; m = GpuMeter(); "
+            f"{program}\nfrom remote.agent.gpu import GpuMeter; m = GpuMeter(); "
             "print(m.why, m.names, m.read(), m.xids(), sep='|')",
         ],
         cwd=ROOT,

@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import small_run
 
-from console import events as ce
-from console import journal, replay, state
-from console.fleet import provider_of
-from console.live import LiveRun
-from console.profile import Profile
-from console.state import Run
-from remote import events as re
+from console.fleet.choose import provider_of
+from console.journal import open_log, reader
+from console.live.live_run import LiveRun
+from console.profile.schema import Profile
+from console.state import events as ce
+from console.state.run import OVER_BUDGET, STOPPED, Run
+from remote.wire import events as re
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -90,13 +90,13 @@ async def test_another_budget_moves_the_leases_of_the_hosts_at_once(tmp_path: Pa
     assert "is too little" in said
     await live.command("stop")
     await driving
-    assert live.run.status == state.STOPPED, live.run.reason
+    assert live.run.status == STOPPED, live.run.reason
     paper = json.loads((live.directory.path / "receipt.json").read_text())
     assert paper["budget"]["max_usd"] == 30.0
     assert len(paper["budget"]["moves"]) == 3
     assert paper["still_running"] == []
     assert paper["idle_usd"]["launch"] > 0
-    assert small_run.differences(live.run, replay.fold(live.directory.journal)) == []
+    assert small_run.differences(live.run, open_log.fold(live.directory.journal)) == []
     code, said = await fastconsole("budget", run.run_id, "60")
     assert code == 2
     assert f"has ended; fastconsole resume {run.run_id} --budget 60 goes on with it" in said
@@ -134,7 +134,7 @@ async def test_a_run_without_a_console_gets_its_budget_by_a_visit(tmp_path: Path
     assert code == 0, said
     assert "the budget is now $40.00" in said
     assert "not reached" not in said
-    run = replay.fold(live.directory.journal)
+    run = open_log.fold(live.directory.journal)
     assert run.live
     assert not run.attached
     assert [(move.max_usd, move.by) for move in run.budget_moves] == [(40.0, "another terminal")]
@@ -163,7 +163,7 @@ async def test_a_run_that_its_budget_ended_needs_a_larger_one_to_go_on(tmp_path:
     live = small_run.start(budgeted(110 * USD_PER_S))
     working = asyncio.create_task(live.work())
     run = await small_run.until(live, lambda run: not run.live)
-    assert (run.status, run.exit_code) == (state.OVER_BUDGET, 4), run.reason
+    assert (run.status, run.exit_code) == (OVER_BUDGET, 4), run.reason
     assert live.directory.ended()
     with pytest.raises(ValueError, match="to go on, set one of more than"):
         await live.command("start")
@@ -174,23 +174,23 @@ async def test_a_run_that_its_budget_ended_needs_a_larger_one_to_go_on(tmp_path:
     await small_run.until(live, lambda run: run.training is not None)
     await live.command("stop")
     run = await small_run.until(live, lambda run: not run.live)
-    assert (run.status, run.attempt) == (state.STOPPED, 2), run.reason
+    assert (run.status, run.attempt) == (STOPPED, 2), run.reason
     working.cancel()
     await asyncio.gather(working, return_exceptions=True)
-    assert small_run.differences(live.run, replay.fold(live.directory.journal)) == []
+    assert small_run.differences(live.run, open_log.fold(live.directory.journal)) == []
     assert small_run.none_left(tmp_path, 10) == {}
 
 
 async def test_resume_rents_nothing_for_a_budget_that_is_spent(tmp_path: Path) -> None:
     live = small_run.start(budgeted(110 * USD_PER_S))
     await live.drive()
-    assert live.run.status == state.OVER_BUDGET, live.run.reason
+    assert live.run.status == OVER_BUDGET, live.run.reason
     live.directory.leave()
-    records = len(list(journal.read(live.directory.journal)))
+    records = len(list(reader.read(live.directory.journal)))
     for words in ([], ["--budget", "0.05"]):
         code, said = await fastconsole("resume", live.run.run_id, *words)
         assert (code, said.count("\n")) == (2, 1), said
-    assert len(list(journal.read(live.directory.journal))) == records
+    assert len(list(reader.read(live.directory.journal))) == records
     assert small_run.none_left(tmp_path, 10) == {}
 
 
@@ -198,6 +198,6 @@ def leases(path: Path) -> list[tuple[int | None, str, float]]:
     """What the hosts said of their leases: node, why, and until when."""
     return [
         (record.node, record.event.reason, record.event.deadline_t)
-        for record in journal.read(path)
+        for record in reader.read(path)
         if isinstance(record, ce.Record) and isinstance(record.event, re.LeaseMoved)
     ]

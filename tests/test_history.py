@@ -11,16 +11,18 @@ import pytest
 from canned_source import T0, CannedSource, scene, tick
 from run_story import differences, folded, told, trained
 
-from console import markers
-from console.events import Record
-from console.history import History, fold_items
-from console.journal import LINE_BYTES, Growing, Lost, RunJournal
-from console.rewind import Rewind
-from console.series import Series
-from console.source import Player
-from console.state import Run
-from console.watching import Watched
-from remote import events as re
+from console.journal.fold_log import fold_items
+from console.journal.reader import LINE_BYTES, Growing, Lost
+from console.journal.writer import RunJournal
+from console.playback import markers
+from console.playback.follow import Watched
+from console.playback.history import History
+from console.playback.rewind import Rewind
+from console.playback.source import Player
+from console.state.events import Record
+from console.state.run import Run
+from console.state.series import Series
+from remote.wire import events as re
 
 
 def long_story() -> list[Record]:
@@ -52,10 +54,10 @@ def test_states_are_given_up_where_there_are_too_many() -> None:
 def test_a_look_back_that_took_long_is_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     past = History()
     past.extend(long_story())
-    monkeypatch.setattr("console.history.LONG_S", 1e9)
+    monkeypatch.setattr("console.playback.history.LONG_S", 1e9)
     past.run(700)
     assert not past.slow
-    monkeypatch.setattr("console.history.LONG_S", 0.0)
+    monkeypatch.setattr("console.playback.history.LONG_S", 0.0)
     assert past.slow
 
 

@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 from canned_source import scene
 
-from console import events as ce
-from console import hooks
-from console.alert_keys import AlertKeys
-from console.book import Book
-from console.hooks import Hooks, Notice
-from console.state import Run
-from console.watchman import Watchman
-from remote import events as re
+from console.health import notify
+from console.health.monitor import Watchman
+from console.health.notify import Hooks, Notice
+from console.journal.store import Book
+from console.profile.alerts import AlertKeys
+from console.state import events as ce
+from console.state.run import Run
+from remote.wire import events as re
 
 NASTY = "$(touch /tmp/never) `id`; \x1b[31m'\"\n--help"
 NOTICE = Notice("run-1", "local", "raised", "rank", "critical", 3, 12.5, f"rank 3 failed: {NASTY}")
@@ -136,7 +136,7 @@ async def test_a_program_that_is_not_there() -> None:
 
 
 async def test_a_command_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hooks, "COMMAND_S", 0.3)
+    monkeypatch.setattr(notify, "COMMAND_S", 0.3)
     program = script(tmp_path, f"echo $$ >{tmp_path}/pid; exec sleep 60")
     (said,) = await sent(AlertKeys(command=(program,)), NOTICE)
     assert "had not ended after 0 s and was ended" in said
@@ -172,13 +172,13 @@ async def test_the_loop_goes_on_while_a_webhook_takes_its_time(server: Server) -
     one = Hooks(AlertKeys(webhook=server.address), print)
     one.send(NOTICE)
     assert await asyncio.to_thread(server.asked.wait, 20)
-    for _ in range(hooks.WAITING + 20):
+    for _ in range(notify.WAITING + 20):
         one.send(NOTICE)
     said: list[str] = []
     one._tell = said.append
     server.gate.set()
     await one.finish(20)
-    assert len(server.got) == hooks.WAITING + 1
+    assert len(server.got) == notify.WAITING + 1
     assert said == ["20 alerts more were not passed on: they came faster than the hooks take them"]
 
 

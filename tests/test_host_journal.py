@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from console.events import parse_host_line
-from remote.events import Damaged, Event, LogPrinted, RecordsDropped
-from remote.journal import Journal, Silent
+from console.state.events import parse_host_line
+from remote.wire.codec import Damaged, Event
+from remote.wire.events import LogPrinted, RecordsDropped
+from remote.wire.journal import Journal, Silent
 
 ROOT = Path(__file__).parent.parent
 
@@ -43,9 +44,9 @@ def test_processes_that_append_at_once_never_mix_lines(tmp_path: Path) -> None:
     program = f"""
 import sys
 from pathlib import Path
-from console.events import parse_host_line
-from remote.events import LogPrinted
-from remote.journal import Journal
+from console.state.events import parse_host_line
+from remote.wire.events import LogPrinted
+from remote.wire.journal import Journal
 journal = Journal(Path(sys.argv[1]))
 sys.stdin.readline()
 for number in range({each}):
@@ -83,9 +84,9 @@ def test_a_journal_that_cannot_be_opened_is_an_error_of_the_system(tmp_path: Pat
 FILLING = """
 import resource, sys
 from pathlib import Path
-from console.events import parse_host_line
-from remote.events import LogPrinted
-from remote.journal import Journal
+from console.state.events import parse_host_line
+from remote.wire.events import LogPrinted
+from remote.wire.journal import Journal
 
 def room(size):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))

@@ -14,28 +14,21 @@ from pathlib import Path
 import pytest
 from canned_source import T0, created
 
-from console import state
-from console.events import Record, parse_host_line
-from console.fold import apply
-from console.state import Run
-from remote import events as re
-from remote import output
-from remote.events import LogPrinted
-from remote.journal import Journal
-from remote.output import (
-    BURST_BYTES,
-    BYTES_PER_S,
-    LAST_LINES,
-    LINE_BYTES,
-    LINES_PER_S,
-    OUTPUTS,
-    OutputReader,
-    RankPipes,
-)
+from console.fold.apply import apply
+from console.state.events import Record, parse_host_line
+from console.state.run import LOG_CHARS, Run
+from remote.agent import rank_output
+from remote.agent.rank_output import BURST_BYTES, BYTES_PER_S, LAST_LINES, LINE_BYTES, LINES_PER_S, OutputReader
+from remote.wire import events as re
+from remote.wire.events import LogPrinted
+from remote.wire.journal import Journal
+from remote.wire.layout import OUTPUTS
+from remote.wire.rank_pipes import RankPipes
 
 ROOT = Path(__file__).parent.parent
 SPEAK = (
-    "import os, sys; from remote.output import speak_through_pipes; rank = int(sys.argv[1]); speak_through_pipes(rank);"
+    "import os, sys; from remote.wire.rank_pipes import speak_through_pipes; "
+    "rank = int(sys.argv[1]); speak_through_pipes(rank);"
 )
 
 
@@ -116,7 +109,7 @@ def test_the_journal_grows_by_bytes_too_and_a_long_line_is_cut(tmp_path: Path) -
     assert sum(len(text) for text in told.of(0)) <= most + 200
     assert told.journal_bytes < 2 * most + 10_000
     assert told.last == "end"
-    assert sum(path.stat().st_size for path in told.folder.iterdir()) <= 2 * output.FILE_BYTES + (1 << 17)
+    assert sum(path.stat().st_size for path in told.folder.iterdir()) <= 2 * rank_output.FILE_BYTES + (1 << 17)
 
 
 NASTY = [
@@ -142,14 +135,14 @@ def test_nothing_of_it_can_move_a_cursor(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_ends_the_files_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "FREE_BYTES", 1 << 60)
+    monkeypatch.setattr(rank_output, "FREE_BYTES", 1 << 60)
     told = Told(tmp_path, ["print('one', flush=True); print('two')"])
     assert told.of(0)[1:] == ["one", "two"] or "one" in told.of(0)
     assert any("logs/ keeps no more of stdout of local rank 0: less than" in text for text in told.of(0))
 
 
 def test_a_full_file_is_kept_as_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output, "FILE_BYTES", 100_000)
+    monkeypatch.setattr(rank_output, "FILE_BYTES", 100_000)
     told = Told(tmp_path, ["\nfor i in range(40_000): sys.stdout.write(f'line {i}\\n')"])
     now, before = told.folder / "local-rank-0.stdout.log", told.folder / "local-rank-0.stdout.log.1"
     assert now.stat().st_size <= 100_000
@@ -161,7 +154,7 @@ def test_a_full_file_is_kept_as_the_one_before(tmp_path: Path, monkeypatch: pyte
 
 def test_a_rank_that_falls_by_a_bug_leaves_its_traceback(tmp_path: Path) -> None:
     """torch keeps a rank's exception in a file of its launcher's; here it is in the log, as the rank's own words."""
-    program = "os.environ['LOCAL_RANK'] = '0'; from remote.gang import _rank; _rank('no job', '/nowhere')"
+    program = "os.environ['LOCAL_RANK'] = '0'; from remote.train.launcher import _rank; _rank('no job', '/nowhere')"
     told = Told(tmp_path, [program])
     assert told.of(0)[0] == "Traceback (most recent call last):"
     assert any("json.decoder.JSONDecodeError" in text for text in told.of(0))
@@ -180,7 +173,7 @@ def flooded(make: Callable[[int], str]) -> Run:
 def test_the_state_of_a_flood_is_bounded_in_bytes(make: Callable[[int], str]) -> None:
     run = flooded(make)
     assert run.log_lines == 4000
-    assert sum(sys.getsizeof(line.text) for line in run.log) < 4 * state.LOG_CHARS + 200_000
+    assert sum(sys.getsizeof(line.text) for line in run.log) < 4 * LOG_CHARS + 200_000
 
 
 def test_the_console_knows_the_rank_by_its_local_one() -> None:

@@ -14,7 +14,7 @@ import botocore.session
 import pytest
 
 from console.fleet.aws.instances import NODE_TAG, RUN_TAG
-from console.fleet.aws.passport import CHARTER_TAG, HOST_KEY_TAG, LOGIN_TAG, MARK_TAG
+from console.fleet.aws.tags import CHARTER_TAG, HOST_KEY_TAG, LOGIN_TAG, MARK_TAG
 
 ROOT = Path(__file__).parent.parent
 POLICY = ROOT / "profiles" / "aws-iam-policy.json"
@@ -62,9 +62,9 @@ def texts() -> Iterator[str]:
     """Texts in the source that asks AWS; of one that is put together, its beginning with a star."""
     files = [
         *(ROOT / "console" / "fleet" / "aws").glob("*.py"),
-        ROOT / "console/prices.py",
-        ROOT / "console/preflight.py",
-        ROOT / "console/staging.py",
+        ROOT / "console/catalog/prices.py",
+        ROOT / "console/fleet/aws/offers.py",
+        ROOT / "console/live/presigned.py",
     ]
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):

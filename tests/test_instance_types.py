@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from console import instance_types
-from console.instance_types import InstanceType, alike, find, from_ec2, is_name, nearest, quota
+from console.catalog import instance_types
+from console.catalog.instance_types import InstanceType, alike, find, from_ec2, is_name, nearest, quota
 
 
 def known(name: str) -> InstanceType:

@@ -17,10 +17,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run_story import differences, told
 
-from console.events import Record, record_line
-from console.journal import DAMAGED, LINE_BYTES, UNKNOWN, Lost, RunJournal, read
-from console.replay import fold_items
-from console.state import Run
+from console.journal.reader import DAMAGED, LINE_BYTES, UNKNOWN, Lost, read
+from console.journal.writer import RunJournal
+from console.playback.replay import fold_items
+from console.state.events import Record, record_line
+from console.state.run import Run
 
 RECORDS = told().records
 LINES = [record_line(record).encode() + b"\n" for record in RECORDS]

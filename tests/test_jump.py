@@ -16,14 +16,14 @@ import small_run
 from machine import free_port
 from openssh import Cluster, OpenSSHServer
 
-from console import state
-from console.address import HostAddress
 from console.fleet.static import StaticProvider
-from console.hosts import HostRefused, HostUnreachable, WrongHostKey, connect
-from console.jumps import Jumps
-from console.live import LiveRun
-from console.rundir import RunDirectory
-from console.state import Run
+from console.journal.directory import RunDirectory
+from console.live.live_run import LiveRun
+from console.ssh.address import HostAddress
+from console.ssh.connect import connect
+from console.ssh.errors import HostRefused, HostUnreachable, WrongHostKey
+from console.ssh.jumps import Jumps
+from console.state.run import FINISHED, Run
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -361,7 +361,7 @@ async def test_a_run_goes_on_after_its_bastion_died(site: Site, cache_home: Path
     await small_run.until(live, back)
     assert len(site.bastion.connections()) == 1
     await driving
-    assert live.run.status == state.FINISHED, live.run.reason
+    assert live.run.status == FINISHED, live.run.reason
     # What the hosts wrote in the meantime came, and each step once.
     assert [point.step for point in live.run.points] == list(range(1, 151))
     await until(lambda: site.bastion is not None and site.bastion.connections() == [], "the bastion is still connected")

@@ -8,15 +8,15 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from console import fold
-from console.book import Book
-from console.checkpoints import Keeper, hand_over, newest_kept
-from console.events import CheckpointFetched, Record, RunCreated
-from console.hosts import HostUnreachable
-from console.rundir import RunDirectory
-from console.state import Run
-from remote.events import CheckpointSaved
-from remote.job import host_folder
+from console.fold import apply
+from console.journal.directory import RunDirectory
+from console.journal.store import Book
+from console.live.checkpoints import Keeper, hand_over, newest_kept
+from console.ssh.errors import HostUnreachable
+from console.state.events import CheckpointFetched, Record, RunCreated
+from console.state.run import Run
+from remote.wire.events import CheckpointSaved
+from remote.wire.layout import host_folder
 
 BYTES = b"weights"
 
@@ -45,7 +45,7 @@ def run_with(fetched: str) -> Run:
         (CheckpointFetched(step=1, path=fetched, size_bytes=7), None),
         (saved(2), 0),
     ):
-        run = fold.apply(run, Record(1.0, 1.0, event, node, 1 if node == 0 else None))
+        run = apply.apply(run, Record(1.0, 1.0, event, node, 1 if node == 0 else None))
     return run
 
 

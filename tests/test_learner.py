@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from remote import blurpool, checkpoint, optimizer, precision, resnet
-from remote.ema import Ema
-from remote.events import EpochEnded, LogPrinted, StepEnded, TrainingStarted
-from remote.optimizer import Lars
+from remote.model import blurpool, optimizer, precision, resnet
+from remote.model.ema import Ema
+from remote.model.optimizer import Lars
+from remote.train import checkpoint
+from remote.wire.events import EpochEnded, LogPrinted, StepEnded, TrainingStarted
 
 
 def small_net() -> nn.Module:

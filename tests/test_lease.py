@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from machine import uptime
 
-from console.fleet.aws import user_data
-from remote.lease import GRACE_S, Lease
+from console.fleet.rental import user_data
+from remote.agent.lease import GRACE_S, Lease
 
 HOST = Path(user_data.__file__).with_name("host")
 

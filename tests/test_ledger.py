@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from run_story import START_T, Story, created, trained
 from test_events import PATIENT
 
-from console import events as ce
-from console import ledger, spending, views
-from console.fold import apply
-from console.ledger import cents
-from console.receipt import receipt
-from console.state import Run
-from remote import events as re
+from console.billing import breakdown, cost, ledger
+from console.fold.apply import apply
+from console.format import cents, money
+from console.reports.receipt import receipt
+from console.state import events as ce
+from console.state.run import Run
+from remote.wire import codec
+from remote.wire import events as re
 
 ZONE = "us-east-1b"
 
@@ -66,7 +67,7 @@ class Row:
     """A history, and what it comes to at a moment."""
 
     name: str
-    history: tuple[tuple[int | None, re.Event], ...]
+    history: tuple[tuple[int | None, codec.Event], ...]
     until: str
     billed_cents: int | None
     on_demand_cents: int | None
@@ -80,9 +81,11 @@ class Row:
         return story.run
 
 
-def fleet(nodes: int, start: ce.InstanceStarted, stop: ce.InstanceStopped | None) -> tuple[tuple[int, re.Event], ...]:
+def fleet(
+    nodes: int, start: ce.InstanceStarted, stop: ce.InstanceStopped | None
+) -> tuple[tuple[int, codec.Event], ...]:
     """The same history for each node."""
-    events: list[tuple[int, re.Event]] = []
+    events: list[tuple[int, codec.Event]] = []
     for node in range(nodes):
         events.append((node, replace(start, instance_id=f"i-{node}")))
         if stop is not None:
@@ -223,11 +226,11 @@ def test_the_ledger_agrees_with_the_table_to_the_cent(row: Row) -> None:
     assert to_cents(bill.billed(until)[0]) == row.billed_cents
     assert to_cents(bill.on_demand(until)[0]) == row.on_demand_cents
     # The sum of the lines is the bill, and so is the sum of the nodes, but for the last digit of a float.
-    by_line = spending.total(line.billed_usd for line in bill.lines(until))
-    by_node = spending.total(one.on_demand_usd for one in spending.per_node(row.run, until))
+    by_line = breakdown.total(line.billed_usd for line in bill.lines(until))
+    by_node = breakdown.total(one.on_demand_usd for one in breakdown.per_node(row.run, until))
     assert by_line == (None if row.billed_cents is None else pytest.approx(bill.billed(until)[0], abs=1e-9))
     assert by_node == (None if row.on_demand_cents is None else pytest.approx(bill.on_demand(until)[0], abs=1e-9))
-    spent = views.cost(row.run, until)
+    spent = cost.cost(row.run, until)
     assert (to_cents(spent.billed_usd), to_cents(spent.on_demand_usd)) == (row.billed_cents, row.on_demand_cents)
 
 
@@ -300,8 +303,8 @@ def test_cents_are_rounded_half_up() -> None:
         100,
         1235,
     ]
-    assert views.money(1.005) == "$1.01"
-    assert views.money(-1.5) == "-$1.50"
+    assert money(1.005) == "$1.01"
+    assert money(-1.5) == "-$1.50"
 
 
 # --- against an independent sum ---------------------------------------------------------------------------------------
@@ -394,8 +397,8 @@ def test_an_epoch_costs_what_passed_since_the_one_before() -> None:
     story = stepped(priced(), 1, after_s=100)
     for epoch, seconds in enumerate((200, 50, 75)):
         ended_epoch(story, epoch, after_s=seconds)
-    assert [cents(one.billed_usd or 0) for one in spending.per_epoch(story.run)] == [200, 50, 75]
-    assert [cents(one.on_demand_usd or 0) for one in spending.per_epoch(story.run)] == [400, 100, 150]
+    assert [cents(one.billed_usd or 0) for one in breakdown.per_epoch(story.run)] == [200, 50, 75]
+    assert [cents(one.on_demand_usd or 0) for one in breakdown.per_epoch(story.run)] == [400, 100, 150]
 
 
 def test_a_run_of_less_than_a_minute_is_spread_over_its_parts_and_the_rest_is_its_end() -> None:
@@ -403,10 +406,10 @@ def test_a_run_of_less_than_a_minute_is_spread_over_its_parts_and_the_rest_is_it
     story.hears(0, re.TrainingEnded(step=1, epoch=0, reason="finished", elapsed_s=1.0), after_s=1)
     story.says(replace(stopped("i-0", "0:00:00"), stopped_t=story.t + 9), 0, after_s=9)
     story.says(ce.RunEnded(status="finished", exit_code=0, reason="x"))
-    assert views.cost(story.run, story.t).billed_usd == 0.60
-    assert [cents(one.billed_usd or 0) for one in spending.per_epoch(story.run)] == [15, 5]
+    assert cost.cost(story.run, story.t).billed_usd == 0.60
+    assert [cents(one.billed_usd or 0) for one in breakdown.per_epoch(story.run)] == [15, 5]
     # 40 s were used; 20 more are paid.
-    assert spending.idle(story.run, story.t) == pytest.approx({"launch": 0.10, "after the end": 0.09 + 0.20})
+    assert breakdown.idle(story.run, story.t) == pytest.approx({"launch": 0.10, "after the end": 0.09 + 0.20})
 
 
 @PATIENT
@@ -425,7 +428,7 @@ def test_an_epoch_that_nobody_saw_end_ended_when_its_host_says() -> None:
     story = ended_epoch(stepped(priced(), 1, after_s=100), 0, after_s=100)
     away = ended_epoch(story, 1, after_s=5000).records.pop()
     story.records.append(replace(away, t=START_T + 250))
-    assert [cents(one.billed_usd or 0) for one in spending.per_epoch(story.run)] == [100, 50]
+    assert [cents(one.billed_usd or 0) for one in breakdown.per_epoch(story.run)] == [100, 50]
 
 
 def test_idle_dollars_by_cause() -> None:
@@ -442,7 +445,7 @@ def test_idle_dollars_by_cause() -> None:
     assert isinstance(ended.event, ce.InstanceStopped)
     story.records.append(replace(ended, event=replace(ended.event, stopped_t=story.t)))
     story.says(ce.RunEnded(status="stopped", exit_code=130, reason="x"), after_s=9)
-    idle = spending.idle(story.run, story.t + 3600)
+    idle = breakdown.idle(story.run, story.t + 3600)
     assert idle is not None
     assert {cause: cents(usd) for cause, usd in idle.items()} == {
         "launch": 100, "pause": 40, "restart": 67, "after the end": 12,
@@ -452,21 +455,21 @@ def test_idle_dollars_by_cause() -> None:
 def test_a_gang_that_left_its_loop_to_be_started_again_was_restarted() -> None:
     story = stepped(priced(), 1, after_s=100)
     story.hears(0, re.TrainingEnded(step=1, epoch=0, reason="stopped", elapsed_s=1.0), after_s=1)
-    assert spending.idle(story.run, story.t + 10) == pytest.approx({"launch": 1.0, "after the end": 0.1})
+    assert breakdown.idle(story.run, story.t + 10) == pytest.approx({"launch": 1.0, "after the end": 0.1})
     story.says(ce.GangRestarting(reason="node 0: EC2 takes its spot instance back"), after_s=30)
     stepped(story, 2, after_s=70)
-    assert spending.idle(story.run, story.t) == pytest.approx({"launch": 1.0, "restart": 1.0})
+    assert breakdown.idle(story.run, story.t) == pytest.approx({"launch": 1.0, "restart": 1.0})
 
 
 def test_a_run_that_fails_was_idle_since_its_last_step() -> None:
     story = stepped(priced(), 1, after_s=100)
     story.says(ce.RunEnded(status="failed", exit_code=3, reason="x"), after_s=25)
-    assert spending.idle(story.run, story.t) == pytest.approx({"launch": 1.0, "after the end": 0.25})
+    assert breakdown.idle(story.run, story.t) == pytest.approx({"launch": 1.0, "after the end": 0.25})
 
 
 def test_idle_dollars_of_a_log_without_steps_are_unknown() -> None:
-    assert spending.idle(ended_epoch(priced(), 0, after_s=50).run, START_T + 60) is None
-    assert spending.idle(Run(), START_T) == {}
+    assert breakdown.idle(ended_epoch(priced(), 0, after_s=50).run, START_T + 60) is None
+    assert breakdown.idle(Run(), START_T) == {}
 
 
 # --- the receipt ------------------------------------------------------------------------------------------------------

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import small_run
 
-from console import replay, state
-from console.fleet import provider_of
-from console.live import LiveRun
+from console.fleet.choose import provider_of
+from console.journal import open_log
+from console.live.live_run import LiveRun
+from console.state.run import FINISHED, PAUSED, STOPPED
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -20,7 +21,7 @@ async def test_sixteen_hosts_train_and_leave_nothing(tmp_path: Path) -> None:
     live = small_run.start(small_run.profile(nodes=16, max_steps=5))
     await live.drive()
     run = live.run
-    assert (run.status, run.exit_code) == (state.FINISHED, 0), run.reason
+    assert (run.status, run.exit_code) == (FINISHED, 0), run.reason
     assert run.training is not None
     assert run.training.world_size == 16
     assert [point.step for point in run.points] == [1, 2, 3, 4, 5]
@@ -28,7 +29,7 @@ async def test_sixteen_hosts_train_and_leave_nothing(tmp_path: Path) -> None:
     assert len({node.fingerprint for node in run.nodes}) == 16
     assert all(node.util_count > 0 for node in run.nodes)
     # The same state from the file as from the wire, field by field.
-    assert small_run.differences(run, replay.fold(live.directory.journal)) == []
+    assert small_run.differences(run, open_log.fold(live.directory.journal)) == []
     # Given back: no process, no home folder, a bill that ended.
     assert small_run.none_left(tmp_path, 10) == {}
     assert not live.directory.homes.exists()
@@ -41,7 +42,7 @@ async def test_pause_stop_and_going_on_lose_no_step(tmp_path: Path) -> None:
     given = small_run.profile(max_steps=300)
     straight = small_run.start(given)
     await straight.drive()
-    assert straight.run.status == state.FINISHED, straight.run.reason
+    assert straight.run.status == FINISHED, straight.run.reason
 
     live = small_run.start(given)
     driving = asyncio.create_task(live.drive())
@@ -49,7 +50,7 @@ async def test_pause_stop_and_going_on_lose_no_step(tmp_path: Path) -> None:
     await live.command("pause")
     await small_run.until(live, lambda run: all(node.status == "paused" for node in run.nodes))
     paused_at = live.run.step
-    assert live.run.status == state.PAUSED
+    assert live.run.status == PAUSED
     # Nothing but a look at the processors comes while it is paused.
     await small_run.until(live, lambda run: run.last_received is not None and run.last_received > run.paused_since + 10)  # type: ignore[operator]
     assert live.run.step is paused_at
@@ -60,21 +61,21 @@ async def test_pause_stop_and_going_on_lose_no_step(tmp_path: Path) -> None:
     await live.command("stop")
     await driving
     stopped = live.run
-    assert (stopped.status, stopped.exit_code) == (state.STOPPED, 130), stopped.reason
+    assert (stopped.status, stopped.exit_code) == (STOPPED, 130), stopped.reason
     assert stopped.step is not None
     assert stopped.step.step < 300
     assert small_run.none_left(tmp_path, 10) == {}
 
     # In a new process one would begin with the journal alone; so here.
-    past = replay.fold(live.directory.journal)
+    past = open_log.fold(live.directory.journal)
     again = LiveRun(given, live.directory, provider_of(given, live.directory), past)
     again.resume()
     await again.drive()
-    assert again.run.status == state.FINISHED, again.run.reason
+    assert again.run.status == FINISHED, again.run.reason
     # No step lost, none repeated, and each loss bit for bit as if nothing had happened.
     assert [point.step for point in again.run.points] == list(range(1, 301))
     assert small_run.losses(again.run) == small_run.losses(straight.run)
-    assert small_run.differences(again.run, replay.fold(live.directory.journal)) == []
+    assert small_run.differences(again.run, open_log.fold(live.directory.journal)) == []
 
 
 async def test_a_console_leaves_and_another_comes_back(tmp_path: Path) -> None:
@@ -89,7 +90,7 @@ async def test_a_console_leaves_and_another_comes_back(tmp_path: Path) -> None:
     assert live.run.live
     assert small_run.processes(tmp_path) != {}
 
-    past = replay.fold(live.directory.journal)
+    past = open_log.fold(live.directory.journal)
     assert not past.attached
     back = LiveRun(given, live.directory, provider_of(given, live.directory), past)
     assert await back.salvage() is True
@@ -98,8 +99,8 @@ async def test_a_console_leaves_and_another_comes_back(tmp_path: Path) -> None:
     await small_run.until(back, lambda run: run.step is not None and run.step.step > left_at.step + 5)
     await back.command("stop")
     await driving
-    assert back.run.status == state.STOPPED, back.run.reason
+    assert back.run.status == STOPPED, back.run.reason
     # What happened while nobody was there is there too, once.
     assert [point.step for point in back.run.points] == list(range(1, len(back.run.points) + 1))
-    assert small_run.differences(back.run, replay.fold(live.directory.journal)) == []
+    assert small_run.differences(back.run, open_log.fold(live.directory.journal)) == []
     assert small_run.none_left(tmp_path, 10) == {}

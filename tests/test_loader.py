@@ -15,10 +15,10 @@ import pytest
 import torch
 from PIL import Image
 
-from remote import sources
-from remote.batch_plan import Request, training_plan, validation_plan
-from remote.loader import NAMED, TRAINING, VALIDATION, Loader, Room
-from remote.reader import Reader
+from remote.data import datasets
+from remote.data.batch_plan import Request, training_plan, validation_plan
+from remote.data.batch_reader import Reader
+from remote.data.loader import NAMED, TRAINING, VALIDATION, Loader, Room
 
 CPU = torch.device("cpu")
 
@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
 
 
 def readers(root: Path, seed: int = 0) -> list[Reader]:
-    both = sources.open_sources(gang.recipe(root, batch=2), lambda done, total: None)
+    both = datasets.open_sources(gang.recipe(root, batch=2), lambda done, total: None)
     return [Reader(source, seed) for source in both]
 
 

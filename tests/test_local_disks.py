@@ -12,7 +12,7 @@ import machine
 import pytest
 from machine import Machine, public
 
-from console.fleet.aws.user_data import DATA_DIR, user_data
+from console.fleet.rental.user_data import DATA_DIR, user_data
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 

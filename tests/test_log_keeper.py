@@ -9,10 +9,10 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from console import log_keeper
-from console.log_keeper import LogKeeper
-from console.rundir import RunDirectory
-from remote.job import host_folder
+from console.journal.directory import RunDirectory
+from console.live import rank_logs
+from console.live.rank_logs import LogKeeper
+from remote.wire.layout import host_folder
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
 
@@ -51,7 +51,7 @@ def logs_of(home: Path, node: int) -> Path:
 async def test_bit_by_bit_and_whole_at_the_end(
     tmp_path: Path, directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_keeper, "PIECE_BYTES", 1000)
+    monkeypatch.setattr(rank_logs, "PIECE_BYTES", 1000)
     logs = logs_of(tmp_path / "home", 3)
     (logs / "local-rank-0.stdout.log").write_bytes(b"a" * 2500)
     (logs / "../../escape.log").write_text("x")
@@ -98,8 +98,8 @@ async def test_from_the_disk_that_a_host_left(tmp_path: Path, directory: RunDire
 async def test_a_laptop_that_is_full_of_logs_takes_no_more(
     tmp_path: Path, directory: RunDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_keeper, "MOST_BYTES", 1000)
-    monkeypatch.setattr(log_keeper, "PIECE_BYTES", 600)
+    monkeypatch.setattr(rank_logs, "MOST_BYTES", 1000)
+    monkeypatch.setattr(rank_logs, "PIECE_BYTES", 600)
     logs = logs_of(tmp_path / "home", 0)
     for number in range(4):
         (logs / f"local-rank-{number}.stdout.log").write_bytes(b"z" * 5000)

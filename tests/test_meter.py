@@ -13,10 +13,12 @@ import pytest
 import torch
 from torch import nn
 
-from remote import meter, peak, resnet
-from remote.events import PhaseStarted, RankProgressed, TrainingStarted
-from remote.journal import JOURNAL, Journal
-from remote.place import Place
+from remote.model import flops, resnet
+from remote.rank_env import Place
+from remote.train import step_timer
+from remote.wire.events import PhaseStarted, RankProgressed, TrainingStarted
+from remote.wire.journal import Journal
+from remote.wire.layout import JOURNAL
 
 CPU = Place(rank=0, local_rank=0, world_size=1, device=torch.device("cpu"))
 
@@ -25,7 +27,7 @@ def test_a_step_in_parts_is_said_once_a_second(tmp_path, monkeypatch):
     now = 100.0
     monkeypatch.setattr(time, "perf_counter", lambda: now)
     journal = Journal(tmp_path / JOURNAL)
-    one = meter.Meter(CPU, journal)
+    one = step_timer.Meter(CPU, journal)
     for step in range(1, 5):
         began = now
         now += 0.05  # waits for its pictures
@@ -47,7 +49,7 @@ def test_a_step_in_parts_is_said_once_a_second(tmp_path, monkeypatch):
 def test_what_was_measured_before_a_pause_is_forgotten(tmp_path, monkeypatch):
     now = 0.0
     monkeypatch.setattr(time, "perf_counter", lambda: now)
-    one = meter.Meter(CPU, Journal(tmp_path / JOURNAL))
+    one = step_timer.Meter(CPU, Journal(tmp_path / JOURNAL))
     marks = one.marks()
     for moment in range(4):
         now += 0.2
@@ -68,7 +70,7 @@ def test_what_was_measured_before_a_pause_is_forgotten(tmp_path, monkeypatch):
 def _steps(rank: int, port: int, pieces: list[int], answers: Any) -> None:
     import torch.distributed as dist
 
-    from remote.learner import Learner
+    from remote.model.learner import Learner
 
     os.environ.update(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
@@ -82,7 +84,7 @@ def _steps(rank: int, port: int, pieces: list[int], answers: Any) -> None:
     for parameter in learner.model.parameters():
         parameter.register_post_accumulate_grad_hook(lambda parameter: order.append("gradient"))
     dist.barrier()
-    marks = meter.Marks(cuda=False)
+    marks = step_timer.Marks(cuda=False)
 
     def computed() -> None:
         order.append("computed")
@@ -126,16 +128,16 @@ def test_operations_of_a_picture():
     )
     forward = 2 * (3 * 9 * 8 * 16 * 16) + 2 * 8 * 5
     backward = 2 * (3 * 9 * 8 * 16 * 16) + 2 * (2 * 8 * 5)  # the picture needs no gradient
-    assert peak.flops_per_image(tiny, 16) == forward + backward
-    found = peak.flops_per_image(resnet.build("resnet50", 1000, None), 224)
+    assert flops.flops_per_image(tiny, 16) == forward + backward
+    found = flops.flops_per_image(resnet.build("resnet50", 1000, None), 224)
     assert found == pytest.approx(3 * 2 * 4.09e9 - 2 * 118e6, rel=0.01)
-    assert peak.flops_per_image(nn.Linear(7, 2), 16) is None
+    assert flops.flops_per_image(nn.Linear(7, 2), 16) is None
 
 
 def test_the_model_itself_is_left_alone():
     model = resnet.build("resnet-small", 5, None)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    assert peak.flops_per_image(model, 16)
+    assert flops.flops_per_image(model, 16)
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
     assert all(parameter.grad is None and parameter.device.type == "cpu" for parameter in model.parameters())
 
@@ -157,7 +159,7 @@ def test_the_model_itself_is_left_alone():
 )
 def test_peaks_by_the_drivers_name(name, half, single):
     for precision, tflops in ((torch.bfloat16, half), (torch.float16, half), (torch.float32, single)):
-        found = peak.peak_flops(name, precision)
+        found = flops.peak_flops(name, precision)
         assert found == (None if tflops is None else pytest.approx(tflops * 1e12))
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from console import nccl
-from console.profile import load
+from console.live import nccl
+from console.profile.load import load
 
 
 @pytest.mark.parametrize(

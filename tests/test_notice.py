@@ -15,12 +15,12 @@ from pathlib import Path
 import pytest
 import small_run
 
-from remote.agent import COMMANDS
-from remote.control import CONTROL
-from remote.events import Event, RebalanceRecommended, SpotNoticed
-from remote.job import Job, host_folder
-from remote.journal import JOURNAL
-from remote.notice import METADATA_URL, Notices, rebalance, spot_notice
+from remote.agent.spot_notice import METADATA_URL, Notices, rebalance, spot_notice
+from remote.wire.codec import Event
+from remote.wire.control import CONTROL
+from remote.wire.events import RebalanceRecommended, SpotNoticed
+from remote.wire.job import Job
+from remote.wire.layout import COMMANDS, JOURNAL, host_folder
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 

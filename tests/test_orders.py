@@ -9,52 +9,52 @@ from pathlib import Path
 
 import pytest
 
-from console import orders
+from console.live import inbox
 
 
 def test_an_order_is_carried_out_once_and_answered(tmp_path: Path) -> None:
-    assert orders.take(tmp_path) == []
+    assert inbox.take(tmp_path) == []
     with ThreadPoolExecutor() as pool:
-        given = pool.submit(orders.give, tmp_path, "budget", {"usd": 60.0}, patience_s=30)
+        given = pool.submit(inbox.give, tmp_path, "budget", {"usd": 60.0}, patience_s=30)
         order = taken(tmp_path)
         assert (order.command, order.arguments) == ("budget", {"usd": 60.0})
-        assert orders.take(tmp_path) == []
-        orders.answer(tmp_path, order, "too little")
+        assert inbox.take(tmp_path) == []
+        inbox.answer(tmp_path, order, "too little")
         assert given.result() == "too little"
-    assert list((tmp_path / orders.FOLDER).iterdir()) == []
+    assert list((tmp_path / inbox.FOLDER).iterdir()) == []
 
 
 def test_orders_of_two_are_each_answered(tmp_path: Path) -> None:
     with ThreadPoolExecutor() as pool:
-        given = [pool.submit(orders.give, tmp_path, "budget", {"usd": usd}, patience_s=30) for usd in (1.0, 2.0)]
+        given = [pool.submit(inbox.give, tmp_path, "budget", {"usd": usd}, patience_s=30) for usd in (1.0, 2.0)]
         while not all(one.done() for one in given):
-            for order in orders.take(tmp_path):
-                orders.answer(tmp_path, order, f"{order.arguments['usd']}")
+            for order in inbox.take(tmp_path):
+                inbox.answer(tmp_path, order, f"{order.arguments['usd']}")
         assert [one.result() for one in given] == ["1.0", "2.0"]
 
 
 def test_an_order_that_nobody_takes_is_taken_back(tmp_path: Path) -> None:
-    with pytest.raises(orders.NoAnswer) as caught:
-        orders.give(tmp_path, "budget", {"usd": 60.0}, patience_s=0)
+    with pytest.raises(inbox.NoAnswer) as caught:
+        inbox.give(tmp_path, "budget", {"usd": 60.0}, patience_s=0)
     assert not caught.value.taken
-    assert orders.take(tmp_path) == []
+    assert inbox.take(tmp_path) == []
 
 
 def test_an_order_that_was_taken_is_waited_for_longer(tmp_path: Path) -> None:
     with ThreadPoolExecutor() as pool:
-        given = pool.submit(orders.give, tmp_path, "budget", {"usd": 60.0}, patience_s=0.3)
+        given = pool.submit(inbox.give, tmp_path, "budget", {"usd": 60.0}, patience_s=0.3)
         order = taken(tmp_path)
         with pytest.raises(TimeoutError):
             given.result(timeout=0.8)
-        orders.answer(tmp_path, order, "")
+        inbox.answer(tmp_path, order, "")
         assert given.result() == ""
 
 
 def test_a_console_that_dies_with_an_order_in_hand_keeps_nobody_waiting(tmp_path: Path) -> None:
     with ThreadPoolExecutor() as pool:
-        given = pool.submit(orders.give, tmp_path, "budget", {"usd": 60.0}, patience_s=0.3, answer_s=0.3)
+        given = pool.submit(inbox.give, tmp_path, "budget", {"usd": 60.0}, patience_s=0.3, answer_s=0.3)
         taken(tmp_path)
-        with pytest.raises(orders.NoAnswer) as caught:
+        with pytest.raises(inbox.NoAnswer) as caught:
             given.result(timeout=30)
     assert caught.value.taken
 
@@ -64,18 +64,18 @@ def test_a_console_that_dies_with_an_order_in_hand_keeps_nobody_waiting(tmp_path
     ["", "[]", "{}", '{"command": "budget", "arguments": 3, "t": 1}', '{"command": "stop", "arguments": {}, "t": 9}'],
 )
 def test_what_is_no_order_or_has_lain_too_long_is_refused(tmp_path: Path, text: str) -> None:
-    folder = tmp_path / orders.FOLDER
+    folder = tmp_path / inbox.FOLDER
     folder.mkdir()
     (folder / "a.json").write_text(text)
-    assert orders.take(tmp_path) == []
+    assert inbox.take(tmp_path) == []
     assert json.loads((folder / "a.answer").read_text())["refusal"]
     assert not (folder / "a.json").exists()
 
 
-def taken(path: Path) -> orders.Order:
+def taken(path: Path) -> inbox.Order:
     """Waits for an order."""
     end = time.monotonic() + 30
     while time.monotonic() < end:
-        for order in orders.take(path):
+        for order in inbox.take(path):
             return order
     raise AssertionError("no order came")

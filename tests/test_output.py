@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from console.events import parse_host_line
-from remote.events import LogPrinted
-from remote.journal import Journal
-from remote.output import LAST_LINES, LINE_BYTES, LINES_PER_S, OutputReader, plain
+from console.state.events import parse_host_line
+from remote.agent.rank_output import LAST_LINES, LINE_BYTES, LINES_PER_S, OutputReader, plain
+from remote.wire.events import LogPrinted
+from remote.wire.journal import Journal
 
 
 def printed(folder: Path, program: str) -> tuple[list[LogPrinted], str]:

@@ -12,10 +12,10 @@ from pathlib import Path
 import gang
 import pytest
 
-from remote import packing
-from remote.events import EpochEnded, LogPrinted, RankFailed, StepEnded
-from remote.job import Recipe
-from remote.packed import FULL
+from remote.data.packed import FULL
+from remote.prepare import pack
+from remote.wire.events import EpochEnded, LogPrinted, RankFailed, StepEnded
+from remote.wire.job import Recipe
 
 TRAIN, VAL = 50, 23
 
@@ -23,7 +23,7 @@ TRAIN, VAL = 50, 23
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     folder = gang.picture_folder(tmp_path_factory.mktemp("pictures"), TRAIN, VAL, side=40)
-    packing.prepare(folder, tmp_path_factory.getbasetemp() / "packed", sides=(24, FULL), workers=1)
+    pack.prepare(folder, tmp_path_factory.getbasetemp() / "packed", sides=(24, FULL), workers=1)
     return tmp_path_factory.getbasetemp() / "packed"
 
 

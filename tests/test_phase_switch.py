@@ -11,8 +11,8 @@ import gang
 import numpy as np
 from PIL import Image
 
-from remote.events import StepEnded
-from remote.schedule import Phase
+from remote.wire.events import StepEnded
+from remote.wire.schedule import Phase
 
 RANKS, BATCH, STEPS = 4, 8, 5
 SIZES = (40, 56, 48, 64)

@@ -10,13 +10,16 @@ from typing import Any
 
 import pytest
 
-from console import plan_json, plan_report
-from console.instance_types import G_ON_DEMAND, P_ON_DEMAND, P_SPOT, Quota, from_ec2
-from console.offer import DataSet, Offer, QuotaSaid, Region, Reservation
-from console.plan import CLOSING_S, UNATTENDED_S, Plan, make
-from console.predict import Prediction, predict
-from console.prices import PRICE_LIST, SPOT_HISTORY, Quote
-from console.profile import Profile, builtin_names, load, parse
+from console.catalog.instance_types import G_ON_DEMAND, P_ON_DEMAND, P_SPOT, Quota, from_ec2
+from console.catalog.prices import PRICE_LIST, SPOT_HISTORY, Quote
+from console.planning import as_json, report
+from console.planning.make import CLOSING_S, UNATTENDED_S, make
+from console.planning.offer import DataSet, Offer, QuotaSaid, Region, Reservation
+from console.planning.plan import Plan
+from console.planning.predict import predict
+from console.planning.prediction import Prediction
+from console.profile.load import builtin_names, load, parse
+from console.profile.schema import Profile
 
 ASKED_T = datetime(2026, 11, 23, 12, tzinfo=UTC).timestamp()
 RENTED = """\
@@ -167,7 +170,7 @@ def test_a_spot_price_that_is_not_known_is_bounded_by_the_one_on_demand() -> Non
     assert plan.whole is not None
     assert plan.whole.billed_usd is None
     assert plan.whole.on_demand_usd is not None
-    assert "≤ $" in plan_report.text(plan)
+    assert "≤ $" in report.text(plan)
 
 
 def test_regions_in_turn_and_in_spot_then_on_demand_markets_in_turn() -> None:
@@ -252,7 +255,7 @@ def test_a_type_that_only_ec2_knows() -> None:
     }
     plan = planned("fleet.instance_type=p9.48xlarge", "run.accelerator=R100", described=from_ec2(said))
     assert plan.needed_vcpus == 768
-    assert "16 × R100 (288 GiB)" in plan_report.text(plan)
+    assert "16 × R100 (288 GiB)" in report.text(plan)
     assert "768 vCPU needed, 192 held" in plan.problems[0]
 
 
@@ -382,7 +385,7 @@ def test_the_cost_is_that_of_the_hosts_from_their_start_to_their_end() -> None:
 
 def lines_of(name: str) -> list[str]:
     profile = load(name)
-    return plan_report.text(make(profile, Offer(), predict(profile))).splitlines()
+    return report.text(make(profile, Offer(), predict(profile))).splitlines()
 
 
 def figures(line: str) -> list[float]:
@@ -437,11 +440,11 @@ def test_the_copy_of_the_data_set_is_on_the_whole_bill_and_not_on_dawnbenchs() -
     assert plain.whole is not None
     assert plan.whole.seconds == plain.whole.seconds + 150.0
     assert plan.counted == plain.counted
-    told = " ".join(plan_report.text(plan).split())
+    told = " ".join(report.text(plan).split())
     assert "data s3://sets/imagenet: 150 GB in 312 files, a packed set to /dev/shm/imagenet on every host" in told
     assert "the whole bill has 05:30 until the trainer starts" in told
-    assert "how much is not known" in " ".join(plan_report.text(plain).split())
-    assert plan_json.as_json(plan)["data"] == {
+    assert "how much is not known" in " ".join(report.text(plain).split())
+    assert as_json.as_json(plan)["data"] == {
         "stage_from": "s3://sets/imagenet", "files": 312, "total_bytes": 150_000_000_000, "copy_s": 150.0,
     }  # fmt: skip
 
@@ -472,9 +475,9 @@ def test_a_lost_laptop_costs_no_more_than_the_budget() -> None:
 
 
 def test_a_run_that_is_left_ends_as_the_console_says() -> None:
-    from console import live  # and with it asyncssh, which a plan does without
+    from console.live import leases  # and with it asyncssh, which a plan does without
 
-    assert live._UNATTENDED_MINUTES * 60 == UNATTENDED_S
+    assert leases._UNATTENDED_MINUTES * 60 == UNATTENDED_S
 
 
 def test_hosts_that_are_not_rented() -> None:
@@ -484,7 +487,7 @@ def test_hosts_that_are_not_rented() -> None:
     assert plan.price.billed_usd_per_h == pytest.approx(16 * 7.344)
     assert plan.price.on_demand_usd_per_h == pytest.approx(16 * 24.48)
     assert (plan.problems, plan.warnings) == ((), ())
-    told = plan_report.text(plan)
+    told = report.text(plan)
     assert "16 embedded in this machine; nothing is rented" in told
     assert "Prices are simulated: nothing is paid." in told
 
@@ -493,7 +496,7 @@ def test_hosts_of_ones_own_without_a_price() -> None:
     text = RENTED.replace('"aws"', '"static"\nhosts = ["a", "b"]').replace('instance_type = "p4d.24xlarge"\n', "")
     plan = make(parse(text, path=Path("two.toml")), Offer(), None)
     assert (plan.price.billed, plan.limits.stop_after_s, plan.problems) == (None, None, ())
-    assert "2 of your own, 16 ranks on A100" in plan_report.text(plan)
+    assert "2 of your own, 16 ranks on A100" in report.text(plan)
 
 
 # --- in words and as JSON --------------------------------------------------------------------------------------------
@@ -519,7 +522,7 @@ EVERY_PLAN = every_plan()
 @pytest.mark.parametrize("number", range(len(EVERY_PLAN)))
 def test_a_plan_fits_eighty_columns_and_names_what_it_plans(number: int) -> None:
     plan = EVERY_PLAN[number]
-    told = plan_report.text(plan)
+    told = report.text(plan)
     assert max(map(len, told.splitlines())) <= 80
     assert told.startswith(f"{plan.profile.name}: ")
     assert ("It cannot be launched so:" in told) == bool(plan.problems)
@@ -531,18 +534,18 @@ def test_a_plan_fits_eighty_columns_and_names_what_it_plans(number: int) -> None
 
 
 def test_the_problems_come_first() -> None:
-    told = plan_report.text(planned("budget.max_usd=0.1"))
+    told = report.text(planned("budget.max_usd=0.1"))
     assert told.index("It cannot be launched so:") < told.index("rent ")
 
 
 def test_prices_have_their_days() -> None:
-    told = plan_report.text(planned("fleet.market=spot"))
+    told = report.text(planned("fleet.market=spot"))
     assert "spot, us-east-1c             $7.0000       $14.00  2026-11-23 11:00" in told
     assert "on demand                   $22.0000       $44.00  2026-11-23\n" in told
     assert "spot: EC2 spot price history" in told
     assert "on demand: AWS price list" in told
-    assert "2026-09-10" in plan_report.text(unasked())
-    assert "no answer: there are no AWS credentials: log in" in plan_report.text(unasked())
+    assert "2026-09-10" in report.text(unasked())
+    assert "no answer: there are no AWS credentials: log in" in report.text(unasked())
 
 
 KEYS = {
@@ -560,7 +563,7 @@ KEYS = {
 @pytest.mark.parametrize("number", range(len(EVERY_PLAN)))
 def test_the_json_has_its_keys_whatever_is_known(number: int) -> None:
     plan = EVERY_PLAN[number]
-    told = json.loads(json.dumps(plan_json.as_json(plan), allow_nan=False))
+    told = json.loads(json.dumps(as_json.as_json(plan), allow_nan=False))
     for section, keys in KEYS.items():
         assert list(told[section] if section else told) == keys.split()
     assert told["launchable"] is not bool(plan.problems)
@@ -568,7 +571,7 @@ def test_the_json_has_its_keys_whatever_is_known(number: int) -> None:
 
 def test_the_json_says_what_the_plan_says() -> None:
     plan = planned("fleet.market=spot", "run.seed=7")
-    told = plan_json.as_json(plan)
+    told = as_json.as_json(plan)
     assert told["overrides"] == ["fleet.market=spot", "run.seed=7"]
     assert told["places"][0] == {
         "market": "spot",

@@ -6,9 +6,8 @@ import pytest
 from run_story import Story, created, trained
 from test_policy import asked, commanded, connected, end_of, ended, story
 
-from console import events as ce
-from console import policy, state
-from console.policy import (
+from console.policy import endings, recovery
+from console.policy.decisions import (
     DrainGang,
     DropNode,
     KillGang,
@@ -18,7 +17,9 @@ from console.policy import (
     StartGang,
     SwapNode,
 )
-from remote import events as re
+from console.state import events as ce
+from console.state import run
+from remote.wire import events as re
 
 LOST = "EC2 terminated i-1"
 DOOM = "EC2 takes its spot instance back"
@@ -64,7 +65,7 @@ def test_a_lost_host_is_replaced_and_the_gang_starts_again() -> None:
     assert asked(written) == []
     assert asked(down(written, 0)) == [RestartGang(f"node 1: {LOST}")]
     written.says(ce.GangRestarting(reason=LOST))
-    assert (written.run.status, written.run.attempt) == (state.LAUNCHING, 2)
+    assert (written.run.status, written.run.attempt) == (run.LAUNCHING, 2)
     assert asked(written) == []
     written.says(ce.ReplacementReady(address="10.0.0.9"), 1)
     assert asked(written) == [SwapNode(1, LOST)]
@@ -75,7 +76,7 @@ def test_a_lost_host_is_replaced_and_the_gang_starts_again() -> None:
 
 def test_without_the_profile_s_leave_a_lost_host_ends_the_run() -> None:
     written = training("end").says(ce.HostLost(reason=LOST), 1)
-    assert end_of(written, policy.FAILURE_SETTLES_S).status == state.FAILED
+    assert end_of(written, endings.FAILURE_SETTLES_S).status == run.FAILED
 
 
 def test_the_gang_goes_on_with_fewer() -> None:
@@ -87,19 +88,19 @@ def test_the_gang_goes_on_with_fewer() -> None:
     assert asked(written) == [StartGang()]
     commanded(written, "start", by="console")
     # Who was dropped is waited for no more, also at the end.
-    assert end_of(ended(written, "finished", 0)).status == state.MISSED
+    assert end_of(ended(written, "finished", 0)).status == run.MISSED
 
 
 def test_the_last_node_is_no_gang_to_go_on_with() -> None:
     written = training("shrink").says(ce.HostLost(reason=LOST), 1).says(ce.HostLost(reason=LOST), 0)
-    assert end_of(written, policy.FAILURE_SETTLES_S).status == state.FAILED
+    assert end_of(written, endings.FAILURE_SETTLES_S).status == run.FAILED
 
 
 def test_a_gang_that_fell_waits_for_the_provider_s_word_on_the_host_that_does_not_answer() -> None:
     written = training().says(ce.HostUnreachable(reason="the connection was lost"), 1)
     written.hears(0, re.TrainerEnded(attempt=1, outcome="failed", reason="lost the other ranks"))
-    assert asked(written, policy.FAILURE_SETTLES_S + 1) == []
-    assert end_of(written, policy.LOSS_SETTLES_S + 1).status == state.FAILED
+    assert asked(written, endings.FAILURE_SETTLES_S + 1) == []
+    assert end_of(written, endings.LOSS_SETTLES_S + 1).status == run.FAILED
     written.says(ce.HostLost(reason=LOST), 1)
     assert asked(written) == [OrderReplacement(1, LOST), KillGang()]
 
@@ -120,7 +121,7 @@ def test_a_notice_has_a_checkpoint_saved_and_another_host_asked_for_while_the_ga
     written.says(ce.ReplacementOrdered(reason=DOOM), 1)
     commanded(written, "checkpoint", by="console")
     assert asked(written) == []
-    assert written.run.status == state.TRAINING
+    assert written.run.status == run.TRAINING
 
 
 @pytest.mark.parametrize("early", [True, False])
@@ -130,7 +131,7 @@ def test_it_is_drained_when_the_other_host_is_there_or_the_time_is_up(early: boo
     if early:
         written.says(ce.ReplacementReady(address="10.0.0.9"), 1)
     assert asked(written) == ([DrainGang()] if early else [])
-    assert asked(written, 120 - policy.DRAIN_S) == [DrainGang()]
+    assert asked(written, 120 - recovery.DRAIN_S) == [DrainGang()]
     commanded(written, "drain", by="console")
     assert asked(written) == []
     # The gang left the loop as it was told: that is no end of the run.
@@ -148,13 +149,13 @@ def test_a_doomed_host_keeps_its_place_until_its_checkpoint_is_fetched() -> None
 
 def test_a_drained_gang_that_reached_its_target_is_done() -> None:
     written = commanded(noticed(training(), 1), "drain", by="console")
-    assert end_of(ended(written, "finished", 0, 1)).status == state.MISSED
+    assert end_of(ended(written, "finished", 0, 1)).status == run.MISSED
 
 
 def test_a_stop_of_the_operator_comes_before_any_recovery() -> None:
     written = commanded(noticed(training(), 1), "stop")
     assert asked(written) == []
-    assert end_of(ended(written, "stopped", 0, 1)).status == state.STOPPED
+    assert end_of(ended(written, "stopped", 0, 1)).status == run.STOPPED
 
 
 def test_a_console_that_comes_back_asks_anew_for_what_the_one_before_had_asked_for() -> None:

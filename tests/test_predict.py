@@ -12,16 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from console import throughput
-from console.events import Record
-from console.fastai2018 import phases_of
-from console.predict import SWING, PhasePrediction, Prediction, allreduce_s, predict
-from console.profile import Profile, ProfileError, builtin_names, load, parse
-from console.replay import fold, open_log
-from console.software import SOFTWARE_OF_2018, SOFTWARE_OF_TODAY
-from remote.events import StepEnded
-from remote.packed import FULL, side_for
-from remote.schedule import total_epochs
+from console.catalog import throughput
+from console.catalog.software import SOFTWARE_OF_2018, SOFTWARE_OF_TODAY
+from console.journal.fastai2018_phases import phases_of
+from console.journal.open_log import fold, open_log
+from console.planning.predict import SWING, allreduce_s, predict
+from console.planning.prediction import PhasePrediction, Prediction
+from console.profile.load import builtin_names, load, parse
+from console.profile.schema import Profile, ProfileError
+from console.state.events import Record
+from remote.data.packed import FULL, side_for
+from remote.wire.events import StepEnded
+from remote.wire.schedule import total_epochs
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 DEBUG_LOG = DATA / "fastai-2018" / "debug.log"

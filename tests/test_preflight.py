@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from fake_cloud import SECRET_KEY, FakeCloud
 
-from console import preflight
-from console.offer import Offer
-from console.profile import load
+from console.fleet.aws import offers
+from console.planning.offer import Offer
+from console.profile.load import load
 
 ROOT = Path(__file__).parent.parent
 
@@ -48,7 +48,7 @@ def told(*words: str, code: int = 0, **environment: str | None) -> dict[str, Any
 
 
 def asked(name: str, *overrides: str, patience_s: float = 30.0) -> Offer:
-    return preflight.ask(load(name, overrides), patience_s)
+    return offers.ask(load(name, overrides), patience_s)
 
 
 # --- AWS answers -----------------------------------------------------------------------------------------------------

@@ -20,11 +20,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from remote import packed, packing, prepare
-from remote.events import StageProgressed
-from remote.packed import FULL, Contents, PackedSet
+from remote.data import packed
+from remote.data.packed import FULL, Contents, PackedSet
+from remote.prepare import cli, pack
+from remote.wire.events import StageProgressed
 
-ROOT = Path(prepare.__file__).parent.parent
+ROOT = Path(cli.__file__).parent.parent
 TRAIN, VAL = 40, 21
 
 
@@ -47,8 +48,8 @@ def everything(root: Path) -> dict[str, bytes]:
 
 
 def test_a_folder_becomes_packed_sets_that_hold_the_same_pictures(folder, tmp_path):
-    told: list[packing.Progress] = []
-    contents, odd = packing.prepare(folder, tmp_path / "out", sides=(48, 80, FULL), workers=2, say=told.append)
+    told: list[pack.Progress] = []
+    contents, odd = pack.prepare(folder, tmp_path / "out", sides=(48, 80, FULL), workers=2, say=told.append)
     assert odd == []
     assert contents == Contents.read(tmp_path / "out")
     assert contents.images == {"train": TRAIN, "val": VAL}
@@ -76,12 +77,12 @@ def test_a_folder_becomes_packed_sets_that_hold_the_same_pictures(folder, tmp_pa
 
 
 def test_what_is_there_is_not_made_again(folder, tmp_path):
-    first = packing.prepare(folder, tmp_path, sides=(48,), workers=1)
+    first = pack.prepare(folder, tmp_path, sides=(48,), workers=1)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.data")}
-    assert packing.prepare(folder, tmp_path, sides=(48,), workers=1) == first
+    assert pack.prepare(folder, tmp_path, sides=(48,), workers=1) == first
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.data")} == before
     with pytest.raises(ValueError, match="holds a data set with the sizes 48; choose another folder"):
-        packing.prepare(folder, tmp_path, sides=(48, FULL), workers=1)
+        pack.prepare(folder, tmp_path, sides=(48, FULL), workers=1)
 
 
 # --- what ImageNet may look like -------------------------------------------------------------------------------------
@@ -137,8 +138,8 @@ def in_tars(folder: Path, root: Path, kind: str) -> Path:
     "kind", ["the archive's tars", "a tar a class, numbered validation", "class folders in two tars"]
 )
 def test_tars_are_read_where_they_are(folder, tmp_path, kind):
-    plain, _ = packing.prepare(folder, tmp_path / "plain", sides=(48,), workers=1)
-    contents, odd = packing.prepare(in_tars(folder, tmp_path / "in", kind), tmp_path / "out", sides=(48,), workers=2)
+    plain, _ = pack.prepare(folder, tmp_path / "plain", sides=(48,), workers=1)
+    contents, odd = pack.prepare(in_tars(folder, tmp_path / "in", kind), tmp_path / "out", sides=(48,), workers=2)
     assert odd == []
     assert (contents.classes, contents.images) == (plain.classes, plain.images)
     for split in ("train", "val"):
@@ -150,7 +151,7 @@ def test_tars_are_read_where_they_are(folder, tmp_path, kind):
 def test_a_layout_that_cannot_be_is_one_sentence(folder, tmp_path):
     def sentence() -> str:
         with pytest.raises((ValueError, OSError)) as caught:
-            packing.prepare(tmp_path / "in", tmp_path / "out", sides=(48,), workers=1)
+            pack.prepare(tmp_path / "in", tmp_path / "out", sides=(48,), workers=1)
         assert not (tmp_path / "out" / packed.CONTENTS).exists()
         return str(caught.value)
 
@@ -213,12 +214,12 @@ def test_bad_pictures_are_left_out_or_repaired_counted_and_named(folder, tmp_pat
         (root / "train" / "class-3" / name).write_bytes(content)
     (root / "train" / "class-3" / "gone.jpg").symlink_to("nowhere.jpg")
     (root / "train" / "class-3" / "notes.txt").write_text("not a picture, and not meant as one")
-    assert prepare.main([str(root), str(tmp_path / "out"), "--sizes", "48,full", "--workers", "2"]) == 0
+    assert cli.main([str(root), str(tmp_path / "out"), "--sizes", "48,full", "--workers", "2"]) == 0
 
     said = capsys.readouterr()
     left_out = sum(what == "left out" for _, what, _ in bad.values())
     repaired = sum(what == "repaired" for _, what, _ in bad.values())
-    assert f"left out: {left_out} (all in {tmp_path / 'out' / packing.REPORT})" in said.out
+    assert f"left out: {left_out} (all in {tmp_path / 'out' / pack.REPORT})" in said.out
     assert f"repaired: {repaired} (all in" in said.out
     assert "Traceback" not in said.err
     report = {Path(row[1]).name: row for row in _report(tmp_path / "out")}
@@ -247,7 +248,7 @@ def test_bad_pictures_are_left_out_or_repaired_counted_and_named(folder, tmp_pat
 
 
 def _report(out: Path) -> list[list[str]]:
-    return [line.split("\t") for line in (out / packing.REPORT).read_text().splitlines()[1:]]
+    return [line.split("\t") for line in (out / pack.REPORT).read_text().splitlines()[1:]]
 
 
 # --- interruptions ---------------------------------------------------------------------------------------------------
@@ -269,7 +270,7 @@ def many(tmp_path_factory):
 @pytest.fixture(scope="module")
 def prepared(many, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "out"
-    packing.prepare(many, out, sides=(48, FULL), workers=1)
+    pack.prepare(many, out, sides=(48, FULL), workers=1)
     return out
 
 
@@ -313,7 +314,7 @@ def test_nothing_that_is_done_is_done_again(many, prepared, tmp_path):
     kept = {path: path.stat().st_mtime_ns for path in done[1:]}
     lost = json.loads(done[0].read_text())
     next(iter(sorted((out / "train-48").glob("00000.data")))).write_bytes(b"cut off")
-    assert packing.prepare(many, out, sides=(48, FULL), workers=2)[0] == Contents.read(prepared)
+    assert pack.prepare(many, out, sides=(48, FULL), workers=2)[0] == Contents.read(prepared)
     assert lost["start"] == 0
     assert kept
     assert everything(out) == everything(prepared)
@@ -355,7 +356,7 @@ def test_a_full_disk_is_one_sentence_and_goes_on_when_there_is_room(many, prepar
     assert "Traceback" not in err
     assert not (out / packed.CONTENTS).exists()
     assert list(out.rglob("*.part")) == []
-    assert packing.prepare(many, out, sides=(48, FULL), workers=2)[0] == Contents.read(prepared)
+    assert pack.prepare(many, out, sides=(48, FULL), workers=2)[0] == Contents.read(prepared)
 
 
 def test_two_at_once_and_other_settings_are_refused(many, tmp_path):
@@ -368,14 +369,14 @@ def test_two_at_once_and_other_settings_are_refused(many, tmp_path):
     # It stands still meanwhile, or it might have ended.
     process.send_signal(signal.SIGSTOP)
     with pytest.raises(ValueError, match="is being prepared by another process"):
-        packing.prepare(many, out, sides=(48, FULL))
+        pack.prepare(many, out, sides=(48, FULL))
     process.send_signal(signal.SIGINT)
     process.send_signal(signal.SIGCONT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "stopped; say the same again to go on" in err
     with pytest.raises(ValueError, match=r"was begun from .* with --sizes 48,full --quality 92; go on with the same"):
-        packing.prepare(many, out, sides=(48,))
+        pack.prepare(many, out, sides=(48,))
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -384,7 +385,7 @@ def test_two_at_once_and_other_settings_are_refused(many, tmp_path):
 def test_progress_is_said_in_the_journal_of_a_run_too(folder, tmp_path, capsys):
     (tmp_path / "run").mkdir()
     journal = ["--journal", str(tmp_path / "run")]
-    assert prepare.main([str(folder), str(tmp_path / "out"), "--sizes", "48", "--workers", "1", *journal]) == 0
+    assert cli.main([str(folder), str(tmp_path / "out"), "--sizes", "48", "--workers", "1", *journal]) == 0
     stages = gang.said(tmp_path / "run", StageProgressed)
     assert {stage.stage for stage in stages} == {"list", "prepare"}
     assert (stages[-1].done, stages[-1].total) == (TRAIN + VAL, TRAIN + VAL)
@@ -394,17 +395,17 @@ def test_progress_is_said_in_the_journal_of_a_run_too(folder, tmp_path, capsys):
 
 
 def test_check_finds_a_bit_that_fell_over(folder, tmp_path, capsys):
-    packing.prepare(folder, tmp_path, sides=(48,), workers=1)
-    assert prepare.main(["--check", str(tmp_path)]) == 0
+    pack.prepare(folder, tmp_path, sides=(48,), workers=1)
+    assert cli.main(["--check", str(tmp_path)]) == 0
     assert "every picture is as it was written" in capsys.readouterr().out
     path = tmp_path / "train-48" / "00000.data"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    assert prepare.main(["--check", str(tmp_path)]) == 1
+    assert cli.main(["--check", str(tmp_path)]) == 1
     assert "is damaged in picture" in capsys.readouterr().err
     (tmp_path / "val-48.npy").write_bytes(b"")
-    assert prepare.main(["--check", str(tmp_path)]) == 1
+    assert cli.main(["--check", str(tmp_path)]) == 1
     assert "val-48.npy is not as it was written" in capsys.readouterr().err
 
 
@@ -419,7 +420,7 @@ def test_check_finds_a_bit_that_fell_over(folder, tmp_path, capsys):
 )
 def test_wrong_usage(arguments, sentence, capsys):
     with pytest.raises(SystemExit) as caught:
-        prepare.main(arguments)
+        cli.main(arguments)
     assert caught.value.code == 2
     assert sentence in capsys.readouterr().err
 

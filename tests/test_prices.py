@@ -8,9 +8,16 @@ from typing import Any
 
 import pytest
 
-from console import prices
-from console.instance_types import TYPES
-from console.prices import Quote, latest_by_zone, parse_price_list, parse_spot_history, storage_usd_per_h, table_quote
+from console.catalog import prices
+from console.catalog.instance_types import TYPES
+from console.catalog.prices import (
+    Quote,
+    latest_by_zone,
+    parse_price_list,
+    parse_spot_history,
+    storage_usd_per_h,
+    table_quote,
+)
 
 
 def product(usd: str = "21.9576420000", *, unit: str = "Hrs", option: str | None = "OnDemand", **terms: Any) -> str:

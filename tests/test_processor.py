@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from remote.control import CONTROL, Wish, WishReader, write_wish
-from remote.processor import (
+from remote.agent.cpu import (
     MachineMeter,
     NetworkMeter,
     ProcessMeter,
@@ -24,6 +23,7 @@ from remote.processor import (
     network_bytes,
     tcp_segments,
 )
+from remote.wire.control import CONTROL, Wish, WishReader, write_wish
 
 ROOT = Path(__file__).parent.parent
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
@@ -241,7 +241,7 @@ def test_a_wish_that_cannot_be_written_is_an_error_of_the_system(tmp_path: Path)
 def test_readers_never_see_half_a_wish(tmp_path: Path) -> None:
     write_wish(tmp_path, Wish())
     program = (
-        "import sys\nfrom pathlib import Path\nfrom remote.control import Wish, write_wish\n"
+        "import sys\nfrom pathlib import Path\nfrom remote.wire.control import Wish, write_wish\n"
         "for number in range(1, 2001): write_wish(Path(sys.argv[1]), Wish(checkpoint=number))"
     )
     seen = [0]

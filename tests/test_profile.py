@@ -11,10 +11,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from console.profile import Profile, ProfileError, builtin_folder, builtin_names, load, parse
-from remote import shapes
-from remote.job import TRAIN_IMAGES
-from remote.schedule import lr_at, steps_per_epoch, total_steps
+from console.profile.load import builtin_folder, builtin_names, load, parse
+from console.profile.schema import Profile, ProfileError
+from remote.data import shapes
+from remote.wire.job import TRAIN_IMAGES
+from remote.wire.schedule import lr_at, steps_per_epoch, total_steps
 
 GOOD = """\
 # A title.

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from console.profile import ProfileError, load, parse
-from remote.job import Job
-from remote.schedule import Phase, lr_at, momentum_at, steps_per_epoch
+from console.profile.load import load, parse
+from console.profile.schema import ProfileError
+from remote.wire.job import Job
+from remote.wire.schedule import Phase, lr_at, momentum_at, steps_per_epoch
 
 GOOD = """\
 # A title.

@@ -15,13 +15,14 @@ from fake_catalog import USD_PER_H
 from fake_cloud import FakeCloud
 from run_story import told, trained
 
-from console.events import Record, record_line
-from console.fleet.aws import setup
+from console.catalog.instance_types import PRICES_OF
+from console.catalog.prices import ADDRESS_USD_PER_H, storage_usd_per_h
+from console.discovery.find import look
+from console.fleet.aws import credentials
 from console.fleet.aws.cloud import Cloud, CloudError
-from console.fleet.aws.sightings import look
-from console.instance_types import PRICES_OF
-from console.prices import ADDRESS_USD_PER_H, storage_usd_per_h
-from console.rundir import RunDirectory, runs_home
+from console.journal.directory import RunDirectory
+from console.paths import runs_home
+from console.state.events import Record, record_line
 
 BESIDE = storage_usd_per_h(100) + ADDRESS_USD_PER_H
 """Dollars an hour of an instance's volume and public address."""
@@ -172,7 +173,7 @@ async def test_the_bill_of_a_run_from_elsewhere_follows_the_spot_price(cloud: Fa
     for hours_ago, usd in ((3, 0.40), (-0.5, 0.50)):
         cloud.set_price("g5.xlarge", "us-east-1b", "spot", usd, now - timedelta(hours=hours_ago))
     tagged.launch(cloud, "quick", 2, kind="g5.xlarge", zone="us-east-1b", market="spot")
-    from console.fleet.aws.tariff import tariff
+    from console.discovery.prices import tariff
 
     aws = Cloud(patience_s=10.0)
     seen = await look(aws)
@@ -191,7 +192,7 @@ async def test_the_bill_of_a_run_from_elsewhere_follows_the_spot_price(cloud: Fa
 
 
 def test_without_an_aws_set_up_nothing_is_said_of_it(own_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in setup._ENVIRONMENT:
+    for name in credentials._ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     done = small_rental.console("ps")
@@ -212,14 +213,14 @@ def test_without_an_aws_set_up_nothing_is_said_of_it(own_home: Path, monkeypatch
     ],
 )
 def test_what_is_a_set_up(own_home: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str, leads: bool) -> None:
-    for variable in (*setup._ENVIRONMENT, "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+    for variable in (*credentials._ENVIRONMENT, "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.delenv(variable, raising=False)
-    assert not setup.is_set_up()
+    assert not credentials.is_set_up()
     (own_home / ".aws").mkdir()
     (own_home / ".aws" / name).write_text(text)
-    assert setup.is_set_up() is leads
+    assert credentials.is_set_up() is leads
     monkeypatch.setenv("AWS_PROFILE", "work")
-    assert setup.is_set_up()
+    assert credentials.is_set_up()
 
 
 async def test_no_region_that_answers_is_an_error_and_no_empty_list(cloud: FakeCloud) -> None:

@@ -15,13 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
-from remote import crop, packing, sources
-from remote.batch_plan import Request
-from remote.decode import Encoded
-from remote.packed import FULL
-from remote.reader import Reader
-from remote.recode import Stored, recode
-from remote.sources import Opened
+from remote.data import crop, datasets
+from remote.data.batch_plan import Request
+from remote.data.batch_reader import Reader
+from remote.data.datasets import Opened
+from remote.data.decode import Encoded
+from remote.data.packed import FULL
+from remote.prepare import pack
+from remote.prepare.encode import Stored, recode
 
 ROOT = Path(crop.__file__).parent.parent
 
@@ -81,7 +82,7 @@ def differences(side: int, copies: list[Encoded]) -> np.ndarray:
 
 @cache
 def stored(data: bytes, side: int) -> Stored:
-    """The picture as `remote.prepare` stores it."""
+    """The picture as `remote.prepare.cli` stores it."""
     [one] = recode(data, (side,)).stored
     return one
 
@@ -169,7 +170,7 @@ sys.modules["simplejpeg"] = None
 from pathlib import Path
 import numpy as np, torch
 from remote import crop, decode
-from remote.sources import Opened
+from remote.data.datasets import Opened
 assert "not installed" in decode.decoder_name(), decode.decoder_name()
 made = []
 for name, size in (("whole", None), ("small", {(small.width, small.height)})):
@@ -240,9 +241,9 @@ def test_pictures_of_any_size_can_be_cropped(size, width, height):
 
 def test_a_crop_depends_on_seed_epoch_and_picture_alone(tmp_path):
     folder = gang.picture_folder(tmp_path / "folder", train=20, val=7, side=90)
-    packing.prepare(folder, tmp_path / "packed", sides=(48, FULL), workers=1)
+    pack.prepare(folder, tmp_path / "packed", sides=(48, FULL), workers=1)
     for root, dataset in ((folder, "imagefolder"), (tmp_path / "packed", "packed")):
-        training, _ = sources.open_sources(gang.recipe(root, batch=2, dataset=dataset), lambda done, total: None)
+        training, _ = datasets.open_sources(gang.recipe(root, batch=2, dataset=dataset), lambda done, total: None)
         reader = Reader(training, 1)
         for side in (16, 80):
             request = Request(np.array([9]), side, side, epoch=4, min_scale=0.1)
@@ -266,9 +267,9 @@ def test_a_folder_and_its_packed_set_show_the_same_crops(tmp_path):
         for number, data in enumerate(SCENES):
             (tmp_path / "in" / split / f"class-{number}").mkdir(parents=True)
             (tmp_path / "in" / split / f"class-{number}" / "0.jpg").write_bytes(data)
-    packing.prepare(tmp_path / "in", tmp_path / "out", workers=1)
-    files, _ = sources.open_sources(gang.recipe(tmp_path / "in", batch=2), lambda done, total: None)
-    packs, _ = sources.open_sources(gang.recipe(tmp_path / "out", batch=2, dataset="packed"), lambda done, total: None)
+    pack.prepare(tmp_path / "in", tmp_path / "out", workers=1)
+    files, _ = datasets.open_sources(gang.recipe(tmp_path / "in", batch=2), lambda done, total: None)
+    packs, _ = datasets.open_sources(gang.recipe(tmp_path / "out", batch=2, dataset="packed"), lambda done, total: None)
     for side, mean in ((32, 2.5), (128, 6.0), (224, 3.0), (320, 1.5)):
         for request in (Request(np.arange(4), side, side, 3, 0.3), Request(np.arange(4), side, side + 8)):
             mine, theirs = (Reader(source, 5).batch(request, no_complaint)[0].int() for source in (files, packs))

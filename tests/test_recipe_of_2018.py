@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from console.profile import load
-from remote.schedule import image_size_at, lr_at, phase_index, steps_per_epoch
+from console.profile.load import load
+from remote.wire.schedule import image_size_at, lr_at, phase_index, steps_per_epoch
 
 LOG = Path(__file__).parent.parent.parent / "shared" / "data" / "fastai-2018" / "debug.log"
 needs_log = pytest.mark.skipif(not LOG.exists(), reason="the log of 2018 is not part of the project")

@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import small_run
 
-from console import replay, state
-from console.live import LiveRun
-from console.state import Run
-from remote.events import SpotNoticed, encode
-from remote.job import host_folder
-from remote.journal import JOURNAL
+from console.journal import open_log
+from console.live.live_run import LiveRun
+from console.state.run import FAILED, FINISHED, STOPPED, Run
+from remote.wire.codec import encode
+from remote.wire.events import SpotNoticed
+from remote.wire.layout import JOURNAL, host_folder
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -39,9 +39,9 @@ def kill_host(live: LiveRun, node: int) -> None:
 
 
 def whole(live: LiveRun, steps: int) -> None:
-    assert live.run.status == state.FINISHED, live.run.reason
+    assert live.run.status == FINISHED, live.run.reason
     assert [point.step for point in live.run.points] == list(range(1, steps + 1))
-    assert small_run.differences(live.run, replay.fold(live.directory.journal)) == []
+    assert small_run.differences(live.run, open_log.fold(live.directory.journal)) == []
 
 
 @pytest.mark.parametrize("node", [0, 1])
@@ -106,7 +106,7 @@ async def test_a_stop_while_the_gang_is_down(tmp_path: Path) -> None:
     await small_run.until(live, lambda run: any(node.replacement for node in run.nodes))
     await live.command("stop")
     await asyncio.wait_for(driving, 90)
-    assert live.run.status == state.STOPPED, live.run.reason
+    assert live.run.status == STOPPED, live.run.reason
     assert any(one.fetched for one in live.run.checkpoints)
     assert small_run.none_left(tmp_path, 10) == {}
 
@@ -123,6 +123,6 @@ async def test_a_fallen_gang_without_a_lost_host_fails_as_ever(tmp_path: Path) -
     assert agent is not None
     os.kill(agent.pid, signal.SIGKILL)
     await asyncio.wait_for(driving, 60)
-    assert live.run.status == state.FAILED, live.run.reason
+    assert live.run.status == FAILED, live.run.reason
     assert f"the agent (pid {agent.pid}) died" in live.run.reason
     assert small_run.none_left(tmp_path, 10) == {}

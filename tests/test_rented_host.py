@@ -20,18 +20,18 @@ import pytest
 import small_run
 from machine import Machine, public, uptime
 
-from console.address import HostAddress
-from console.fleet.aws.user_data import LEASE_FILE, user_data
-from remote.job import Job
-from remote.journal import JOURNAL
-from remote.lease import GRACE_S
+from console.fleet.rental.user_data import LEASE_FILE, user_data
+from console.ssh.address import HostAddress
+from remote.agent.lease import GRACE_S
+from remote.wire.job import Job
+from remote.wire.layout import JOURNAL
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
 CONSOLE = """\
 import asyncio, json, sys
-from console.address import address_of
-from console.hosts import Channel, Code, connect, ship
+from console.ssh.address import address_of
+from console.ssh.connect import Channel, Code, connect, ship
 
 async def main(given):
     address, code = address_of(given["address"]), Code.read()

@@ -14,14 +14,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run_story import START_T, created, differences, folded, told, trained
 
-from console import fastai2018, state, views
-from console.events import Record, RunCreated, record_line
-from console.exits import CUT_OFF, Exit, exit_of, outcome
-from console.journal import Line, Lost
-from console.replay import DAWNBENCH, FASTAI_2018, JOURNAL, LogError, Replay, fold, fold_items, open_log
-from console.source import Player
-from remote import events as re
-from remote.schedule import Phase, lr_at
+from console.billing import cost
+from console.journal import fastai2018, fastai2018_phases
+from console.journal.open_log import DAWNBENCH, FASTAI_2018, JOURNAL, LogError, fold, open_log
+from console.journal.reader import Line, Lost
+from console.playback.replay import Replay, fold_items
+from console.playback.source import Player
+from console.state.events import Record, RunCreated, record_line
+from console.state.outcome import CUT_OFF, Exit, exit_of, outcome
+from console.state.run import ENDED, MISSED, REACHED
+from console.views import progress
+from remote.wire import codec
+from remote.wire import events as re
+from remote.wire.schedule import Phase, lr_at
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"
 DEBUG_LOG = DATA / "fastai-2018" / "debug.log"
@@ -135,12 +140,12 @@ def test_the_log_of_2018() -> None:
     assert run.training is not None
     assert run.step is not None
     assert run.step.step == run.training.total_steps == run.epochs[-1].step
-    assert outcome(run) == state.REACHED
+    assert outcome(run) == REACHED
     assert exit_of(run) == Exit.DONE
     evaluations = [item for item in log.items() if isinstance(getattr(item, "event", None), re.EvaluationProgressed)]
     assert len(evaluations) == 45
     assert evaluations[-1].event.done == evaluations[-1].event.total  # type: ignore[union-attr]
-    spent = views.cost(run, run.last_received or 0.0)
+    spent = cost.cost(run, run.last_received or 0.0)
     assert spent.on_demand_usd == pytest.approx(90.24, abs=0.01)
     assert "estimated" in spent.note
 
@@ -148,7 +153,7 @@ def test_the_log_of_2018() -> None:
 @needs_debug_log
 def test_its_phases_are_the_eight_machine_recipe() -> None:
     text = DEBUG_LOG.read_text().splitlines()[0]
-    phases = fastai2018.phases_of(text)
+    phases = fastai2018_phases.phases_of(text)
     for ours, theirs in zip(EIGHT_MACHINES, phases, strict=True):
         assert theirs.lr_start == pytest.approx(ours.lr_start)
         assert theirs.lr_end == pytest.approx(ours.lr_end)
@@ -207,8 +212,8 @@ def test_it_may_be_cut_and_damaged_anywhere(tmp_path: Path) -> None:
         path.write_bytes(whole[:cut])
         run = fold(path)
         assert run.damaged <= 1
-        assert run.status not in state.ENDED
-        assert outcome(run) == (state.REACHED if run.target else CUT_OFF)
+        assert run.status not in ENDED
+        assert outcome(run) == (REACHED if run.target else CUT_OFF)
         assert exit_of(run) == (Exit.DONE if run.target else Exit.FAILED)
     lines = whole.split(b"\n")
     for place in chance.sample(range(20, len(lines)), 100):
@@ -264,7 +269,7 @@ def test_any_lines_can_be_read_as_2018(texts: list[str]) -> None:
 )  # fmt: skip
 def test_phases_that_make_no_sense_are_refused(phases: str) -> None:
     with pytest.raises(ValueError, match=r"phases|epoch"):
-        fastai2018.phases_of(f'Namespace(phases="{phases}", x=1)')
+        fastai2018_phases.phases_of(f'Namespace(phases="{phases}", x=1)')
 
 
 # --- DAWNBench -------------------------------------------------------------------------------------------------------
@@ -283,7 +288,7 @@ def test_dawnbench_tables(tmp_path: Path, stem: str, nnodes: int, epochs: int, m
     table = TABLES / f"{stem}.tsv"
     assert open_log(table).form == DAWNBENCH
     run = fold(table)
-    goal = views.target(run)
+    goal = progress.target(run)
     assert (run.damaged, run.unknown) == (0, 0)
     assert goal is not None
     assert goal.time_to_target_s is not None
@@ -300,7 +305,7 @@ def test_dawnbench_tables(tmp_path: Path, stem: str, nnodes: int, epochs: int, m
     run = fold(alone)
     assert run.created is not None
     assert (run.created.nnodes, run.world_size, run.nnodes) == (None, None, 0)
-    assert views.cost(run, 1e9).on_demand_usd is None
+    assert cost.cost(run, 1e9).on_demand_usd is None
     assert run.target is not None
     assert round(run.target.elapsed_s / 60, 2) == minutes
 
@@ -338,7 +343,7 @@ def test_a_broken_entry_beside_a_table_is_passed_over(tmp_path: Path) -> None:
     path.with_suffix(".json").write_text('{"hardware": "2 p3.16xlarge (AWS)", "costPerHour": 48.96}')
     run = fold(path)
     assert run.nnodes == 2
-    assert views.cost(run, 1e6).on_demand_usd == pytest.approx(0.3 * 48.96)
+    assert cost.cost(run, 1e6).on_demand_usd == pytest.approx(0.3 * 48.96)
 
 
 # --- playing ---------------------------------------------------------------------------------------------------------
@@ -465,7 +470,7 @@ def test_exit_codes_of_logs() -> None:
     cut = trained(top5=0.1)
     assert (outcome(cut.run), exit_of(cut.run)) == (CUT_OFF, Exit.FAILED)
     done = cut.hears(0, re.TrainingEnded(step=12, epoch=2, reason="finished", elapsed_s=15.0))
-    assert (outcome(done.run), exit_of(done.run)) == (state.MISSED, Exit.MISSED)
+    assert (outcome(done.run), exit_of(done.run)) == (MISSED, Exit.MISSED)
     aimless = [
         Record(record.received, record.t, _aimless(record.event), record.node, record.offset) for record in done.records
     ]
@@ -473,5 +478,5 @@ def test_exit_codes_of_logs() -> None:
     assert exit_of(trained().run) == Exit.DONE, "the target is in the log, whatever came after"
 
 
-def _aimless(event: re.Event) -> re.Event:
+def _aimless(event: codec.Event) -> codec.Event:
     return created(target_metric=None, target_value=None) if isinstance(event, RunCreated) else event

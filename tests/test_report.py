@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from run_story import START_T, Story, created, folded, launched, told, trained
 from test_events import RECORDS
 
-from console import events as ce
-from console.events import Record
-from console.fold import apply
-from console.report import COLUMNS, Narrator, story
-from console.state import Run
-from remote import events as re
+from console.fold.apply import apply
+from console.reports.narrator import Narrator
+from console.reports.story import COLUMNS, story
+from console.state import events as ce
+from console.state.events import Record
+from console.state.run import Run
+from remote.wire import events as re
 
 
 def spoken(records: list[Record]) -> list[str]:

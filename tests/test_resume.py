@@ -13,9 +13,10 @@ import gang
 import pytest
 import torch
 
-from remote import checkpoint, restoring
-from remote.control import Wish
-from remote.events import (
+from remote.rank_env import Place
+from remote.train import checkpoint, restore
+from remote.wire.control import Wish
+from remote.wire.events import (
     CheckpointFailed,
     CheckpointLoaded,
     CheckpointSaved,
@@ -26,8 +27,8 @@ from remote.events import (
     StepEnded,
     TrainingEnded,
 )
-from remote.journal import JOURNAL, Journal
-from remote.place import Place
+from remote.wire.journal import Journal
+from remote.wire.layout import JOURNAL
 
 TRAIN, VAL = 40, 14
 
@@ -198,14 +199,14 @@ def test_training_goes_on_beside_a_checkpoint_and_ends_after_it(pictures, whole,
 
 
 def test_a_disk_that_hangs_costs_checkpoints_and_no_more_than_so_long(tmp_path, monkeypatch):
-    monkeypatch.setattr(restoring, "STUCK_S", 0.2)
+    monkeypatch.setattr(restore, "STUCK_S", 0.2)
     (tmp_path / "checkpoints").mkdir()
     os.mkfifo(tmp_path / "checkpoints/step-00000001.pt.new")
     place = Place(rank=0, local_rank=0, world_size=1, device=torch.device("cpu"))
-    restorer = restoring.Restorer(tmp_path, place, Journal(tmp_path / JOURNAL))
+    restorer = restore.Restorer(tmp_path, place, Journal(tmp_path / JOURNAL))
     learnt = {"model": {"weight": torch.ones(100_000)}}
-    restorer.save(restoring.Position(step=1), {}, learnt, "epoch")
-    restorer.save(restoring.Position(step=2), {}, learnt, "epoch")
+    restorer.save(restore.Position(step=1), {}, learnt, "epoch")
+    restorer.save(restore.Position(step=2), {}, learnt, "epoch")
     [failed] = gang.said(tmp_path, CheckpointFailed)
     assert (failed.path, failed.reason) == (
         "checkpoints/step-00000002.pt", "the one before it is still being written after 0.2 s",
@@ -213,7 +214,7 @@ def test_a_disk_that_hangs_costs_checkpoints_and_no_more_than_so_long(tmp_path, 
     with open(tmp_path / "checkpoints/step-00000001.pt.new", "rb") as pipe:
         assert len(pipe.read()) > 400_000
     assert restorer.finish()
-    restorer.save(restoring.Position(step=3), {}, learnt, "stop")
+    restorer.save(restore.Position(step=3), {}, learnt, "stop")
     assert restorer.finish()
     assert [saved.step for saved in gang.said(tmp_path, CheckpointSaved)] == [3]
 

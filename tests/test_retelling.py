@@ -8,14 +8,14 @@ from pathlib import Path
 import small_run
 from run_story import Story, folded, launched, trained
 
-from console import charter, replay
-from console import events as ce
-from console.events import Record
-from console.journal import read
-from console.retelling import HostTale, tell
-from console.state import Run
-from remote import events as re
-from remote.events import encode
+from console.discovery.rebuild import HostTale, tell
+from console.journal import manifest, open_log
+from console.journal.reader import read
+from console.state import events as ce
+from console.state.events import Record
+from console.state.run import Run
+from remote.wire import events as re
+from remote.wire.codec import encode
 
 LATER_S = 7200.0
 """The other laptop comes so long after the last record."""
@@ -35,11 +35,11 @@ def hosts(folder: Path, records: list[Record]) -> list[HostTale]:
 
 def retold(folder: Path, story: Story, *last: Record) -> Run:
     """The run as the other laptop knows it, two hours later."""
-    words = "".join(f"{ce.record_line(one)}\n" for one in story.records if charter.belongs(one))
+    words = "".join(f"{ce.record_line(one)}\n" for one in story.records if manifest.belongs(one))
     path = folder / "run.jsonl"
-    tell(path, charter.read(words), hosts(folder, story.records), story.t + LATER_S, last)
+    tell(path, manifest.read(words), hosts(folder, story.records), story.t + LATER_S, last)
     assert path.stat().st_mode & 0o077 == 0
-    return replay.fold(path)
+    return open_log.fold(path)
 
 
 def times(run: Run) -> list[float]:
@@ -120,9 +120,9 @@ def test_damaged_lines_stay_damaged_and_the_rest_is_told(tmp_path: Path) -> None
         tale.journal.write_text("\n".join([lines[0], "not JSON at all", *lines[1:]]))
         tales = [tale]
         path = tmp_path / "run.jsonl"
-        words = "".join(f"{ce.record_line(one)}\n" for one in story.records if charter.belongs(one))
-        tell(path, charter.read(words), tales, story.t + LATER_S, [])
-        run = replay.fold(path)
+        words = "".join(f"{ce.record_line(one)}\n" for one in story.records if manifest.belongs(one))
+        tell(path, manifest.read(words), tales, story.t + LATER_S, [])
+        run = open_log.fold(path)
         assert run.damaged == 1
         assert run.nodes[tale.node].records == len(lines) - 1
 
@@ -145,9 +145,9 @@ def test_what_the_laptop_says_of_itself_comes_last(tmp_path: Path) -> None:
 
 def test_a_charter_has_what_counts_and_no_talk(tmp_path: Path) -> None:
     story = trained()
-    kept = [type(one.event).__name__ for one in story.records if charter.belongs(one)]
+    kept = [type(one.event).__name__ for one in story.records if manifest.belongs(one)]
     assert set(kept) == {"RunCreated", "InstanceStarted"}
     assert small_run.differences(folded(story.records), story.run) == []
     # Nothing but its own kinds is taken from a host that says more.
     words = ce.record_line(Record(1.0, 1.0, ce.RunEnded(status="failed", exit_code=3, reason="so")))
-    assert charter.read(words + "\nnot JSON\n") == []
+    assert manifest.read(words + "\nnot JSON\n") == []

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from remote.schedule import Phase, image_size_at, lr_at, phase_index, steps_per_epoch, total_epochs, total_steps
+from remote.wire.schedule import Phase, image_size_at, lr_at, phase_index, steps_per_epoch, total_epochs, total_steps
 
 PHASES = (
     Phase(start_epoch=0, end_epoch=2, image_size=24, batch_size_per_gpu=8, lr_start=0.2, lr_end=1.0),

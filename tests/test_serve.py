@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from canned_source import scene
 
-from console.journal import RunJournal
-from console.rundir import RunDirectory
+from console.journal.directory import RunDirectory
+from console.journal.writer import RunJournal
 
 aiohttp = pytest.importorskip("aiohttp")
 pytest.importorskip("textual_serve")

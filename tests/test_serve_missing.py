@@ -8,7 +8,7 @@ from pathlib import Path
 
 from canned_source import scene
 
-from console.journal import RunJournal
+from console.journal.writer import RunJournal
 
 
 def test_without_the_package_it_says_what_to_install(tmp_path: Path) -> None:

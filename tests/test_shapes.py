@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from remote import shapes
+from remote.data import shapes
 
 
 def test_classes_need_all_three_properties():

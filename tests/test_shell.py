@@ -15,9 +15,9 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from console import shell
-from console.address import HostAddress
-from console.rundir import RunDirectory
+from console.journal.directory import RunDirectory
+from console.ssh import openssh
+from console.ssh.address import HostAddress
 
 needs_ssh = pytest.mark.skipif(shutil.which("ssh") is None, reason="no OpenSSH client")
 
@@ -82,20 +82,22 @@ def in_a_terminal(command: list[str], *typed: bytes) -> tuple[str, int]:
 @needs_ssh
 def test_a_shell_on_an_embedded_host(directory: RunDirectory, host: HostAddress) -> None:
     directory.write_fleet("local", [host], {})
-    command = shell.command(directory, 0)
+    command = openssh.command(directory.read_fleet()[0], 0, directory.path / openssh.KNOWN_HOSTS)
     shown, code = in_a_terminal(command, b"echo at $((40+2)); tty; stty size; pwd\n", b"sleep 30\n\x03", b"exit 7\n")
     assert "at 42" in shown
     assert "/dev/pts/" in shown
     assert "node-00" in shown
     assert code == 7
-    assert (directory.path / shell.KNOWN_HOSTS).stat().st_mode & 0o077 == 0
+    assert (directory.path / openssh.KNOWN_HOSTS).stat().st_mode & 0o077 == 0
 
 
 @needs_ssh
 def test_another_host_key_than_the_pinned_one_is_refused(directory: RunDirectory, host: HostAddress) -> None:
     other = asyncssh.generate_private_key("ssh-ed25519").export_public_key().decode().strip()
     directory.write_fleet("local", [replace(host, host_key=other)], {})
-    shown, code = in_a_terminal(shell.command(directory, 0), b"exit\n")
+    shown, code = in_a_terminal(
+        openssh.command(directory.read_fleet()[0], 0, directory.path / openssh.KNOWN_HOSTS), b"exit\n"
+    )
     assert code == 255
     assert "REMOTE HOST IDENTIFICATION HAS CHANGED" in shown or "verification failed" in shown
 
@@ -105,30 +107,30 @@ def test_the_way_through_a_jump_host_pins_both(directory: RunDirectory) -> None:
     jump = HostAddress(node=0, host="203.0.113.5", host_key="ssh-ed25519 AAAAjump x", client_key="/k", username="ec2")
     node = HostAddress(node=3, host="10.0.0.7", host_key="ssh-ed25519 AAAAnode x", client_key="/k", jump=jump)
     directory.write_fleet("aws", [node], {})
-    words = shell.command(directory, 3)
+    words = openssh.command(directory.read_fleet()[0], 3, directory.path / openssh.KNOWN_HOSTS)
     (proxy,) = [word for word in words if word.startswith("ProxyCommand=")]
     assert "-W '[%h]:%p' 203.0.113.5" in proxy
     assert "HostKeyAlias=fastconsole-203.0.113.5-22" in proxy
     assert "StrictHostKeyChecking=yes" in proxy
     assert words[-2:] == ["--", "10.0.0.7"]
-    assert (directory.path / shell.KNOWN_HOSTS).read_text().splitlines() == [
+    assert (directory.path / openssh.KNOWN_HOSTS).read_text().splitlines() == [
         "fastconsole-10.0.0.7-22 ssh-ed25519 AAAAnode",
         "fastconsole-203.0.113.5-22 ssh-ed25519 AAAAjump",
     ]
     # OpenSSH itself reads it.
     said = subprocess.run([words[0], "-G", *words[1:]], capture_output=True, text=True, check=True).stdout
-    assert f"userknownhostsfile {directory.path / shell.KNOWN_HOSTS}" in said
+    assert f"userknownhostsfile {directory.path / openssh.KNOWN_HOSTS}" in said
     assert "identityagent none" in said
     assert "stricthostkeychecking true" in said
 
 
 def test_what_is_missing_is_a_sentence(directory: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="Node 2 has no host yet"):
-        shell.command(directory, 2)
+        openssh.command(directory.read_fleet()[0], 2, directory.path / openssh.KNOWN_HOSTS)
     directory.write_fleet("local", [HostAddress(node=2, host="h")], {})
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ValueError, match="no ssh on this machine"):
-        shell.command(directory, 2)
+        openssh.command(directory.read_fleet()[0], 2, directory.path / openssh.KNOWN_HOSTS)
 
 
 CONSOLE = """

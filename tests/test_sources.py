@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from remote import fashion_mnist, packed, packing, sources
-from remote.batch_plan import Request
-from remote.packed import FULL
-from remote.reader import Reader
+from remote.data import datasets, fashion_mnist, packed
+from remote.data.batch_plan import Request
+from remote.data.batch_reader import Reader
+from remote.data.packed import FULL
+from remote.prepare import pack
 
 
 def quiet(done: int, total: int) -> None:
@@ -31,12 +32,12 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def prepared(folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("packed")
-    packing.prepare(folder, out, sides=(48, 96, FULL), workers=1)
+    pack.prepare(folder, out, sides=(48, 96, FULL), workers=1)
     return out
 
 
 def opened(root, dataset):
-    return sources.open_sources(gang.recipe(root, batch=2, dataset=dataset), quiet)
+    return datasets.open_sources(gang.recipe(root, batch=2, dataset=dataset), quiet)
 
 
 def test_a_packed_set_is_the_folder_that_it_was_made_of(folder, prepared):
@@ -99,25 +100,25 @@ def test_what_is_wrong_with_a_packed_set_is_said(tmp_path, folder, prepared):
 
 def test_hosts_with_different_data_are_told_how_they_differ(tmp_path, folder, prepared):
     def fingerprint(root, dataset="imagefolder"):
-        return sources.fingerprint(*opened(root, dataset))
+        return datasets.fingerprint(*opened(root, dataset))
 
     mine = fingerprint(folder)
-    assert sources.difference([mine, fingerprint(shutil.copytree(folder, tmp_path / "same"))]) is None
-    assert sources.difference([fingerprint(prepared, "packed")] * 2) is None
+    assert datasets.difference([mine, fingerprint(shutil.copytree(folder, tmp_path / "same"))]) is None
+    assert datasets.difference([fingerprint(prepared, "packed")] * 2) is None
     other = shutil.copytree(folder, tmp_path / "other")
     victim = sorted(other.glob("train/class-2/*"))[0]
     victim.rename(victim.with_name("renamed.jpg"))
-    assert "rank 1 has other pictures than rank 0" in sources.difference([mine, fingerprint(other)])
+    assert "rank 1 has other pictures than rank 0" in datasets.difference([mine, fingerprint(other)])
     victim.with_name("renamed.jpg").unlink()
-    said = sources.difference([mine, mine, fingerprint(other)])
+    said = datasets.difference([mine, mine, fingerprint(other)])
     assert said.startswith("rank 2 has 29 training and 16 validation images in 7 classes, rank 0 has 30 training")
     for split in ("train", "val"):
         shutil.rmtree(other / split)
         shutil.copytree(folder / split, other / split)
         (other / split / "class-6").rename(other / split / "class-x")
-    assert "rank 1 has other classes than rank 0" in sources.difference([mine, fingerprint(other)])
-    packing.prepare(folder, tmp_path / "again", sides=(48,), workers=1)
-    assert "other pictures" in sources.difference(
+    assert "rank 1 has other classes than rank 0" in datasets.difference([mine, fingerprint(other)])
+    pack.prepare(folder, tmp_path / "again", sides=(48,), workers=1)
+    assert "other pictures" in datasets.difference(
         [fingerprint(prepared, "packed"), fingerprint(tmp_path / "again", "packed")]
     )
 
@@ -126,7 +127,7 @@ def test_hosts_with_different_data_are_told_how_they_differ(tmp_path, folder, pr
 def test_fashion_mnist(tmp_path):
     recipe = gang.recipe(tmp_path, batch=2, dataset="fashion-mnist")
     for _ in range(2):  # unpacked first, mapped the second time
-        training, validation = sources.open_sources(recipe, quiet)
+        training, validation = datasets.open_sources(recipe, quiet)
         assert (len(training), len(validation), len(training.classes)) == (60_000, 10_000, 10)
         assert np.bincount(validation.labels).tolist() == [1000] * 10
         assert training.classes[int(training.labels[0])] == "ankle-boot"
@@ -146,9 +147,9 @@ def test_ratios_come_from_heads_alone(folder, prepared, tmp_path):
         training, _ = opened(root, dataset)
         for index in range(4):
             with Image.open(sorted(folder.glob("train/*/*.jpg"))[index]) as image:
-                assert sources.ratio_of(training, index) == image.width / image.height
+                assert datasets.ratio_of(training, index) == image.width / image.height
     root = gang.picture_folder(tmp_path, train=14, val=7)
     training, _ = opened(root, "imagefolder")
     with open(training.name(2), "wb") as file:
         file.write(b"no picture")
-    assert sources.ratio_of(training, 2) == 1.0
+    assert datasets.ratio_of(training, 2) == 1.0

@@ -18,13 +18,14 @@ import pytest
 from fake_bucket import FakeBucket
 from gang import recipe, said
 
-from remote import room
-from remote.copier import DONE, REFUSED
-from remote.events import StagingEnded, StagingProgressed
-from remote.job import Job
-from remote.partial import PIECE_BYTES, Partial
-from remote.source import ADDRESSES, CONTENTS, MARK
-from remote.staging import main
+from remote.staging import free_space
+from remote.staging.copy import main
+from remote.staging.partial_file import PIECE_BYTES, Partial
+from remote.staging.process import DONE, REFUSED
+from remote.staging.s3 import MARK
+from remote.wire.events import StagingEnded, StagingProgressed
+from remote.wire.job import Job
+from remote.wire.layout import ADDRESSES, CONTENTS
 
 BIG = 3 * PIECE_BYTES + 12_345
 
@@ -281,7 +282,7 @@ def test_what_does_not_fit_is_said_before_a_byte_is_copied(tmp_path: Path, small
     assert "60.0 MB more do not fit on the disk of" in ended(folder).reason
     assert "105 MB are free" in ended(folder).reason
     assert [path.name for path in (small_disk / "set").iterdir() if path.name not in (MARK, ".staging.lock")] == []
-    assert room.in_memory(small_disk / "set")
+    assert free_space.in_memory(small_disk / "set")
 
 
 def test_a_disk_that_fills_meanwhile_is_said_though_the_journal_is_on_it(

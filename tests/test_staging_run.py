@@ -15,17 +15,23 @@ from fake_bucket import FakeBucket
 from gang import picture_folder
 from openssh import Cluster
 
-from console import copying, preflight, replay, report, state, views
-from console.events import Record
-from console.exits import Exit
-from console.fleet import provider_of
-from console.fold import apply
-from console.live import LiveRun
-from console.offer import DataSet
-from console.profile import Profile, ProfileError, parse
-from console.state import Node, Run
-from remote.events import Event, StagingEnded, StagingProgressed
-from remote.partial import PIECE_BYTES, Partial
+from console.fleet.aws import offers
+from console.fleet.choose import provider_of
+from console.fold.apply import apply
+from console.journal import open_log
+from console.live.live_run import LiveRun
+from console.planning.offer import DataSet
+from console.profile.load import parse
+from console.profile.schema import Profile, ProfileError
+from console.reports import headline
+from console.reports.narrator import Narrator
+from console.state.events import Record
+from console.state.outcome import Exit
+from console.state.run import FAILED, FINISHED, UNREACHABLE, Node, Run
+from console.views import nodes, staging
+from remote.staging.partial_file import PIECE_BYTES, Partial
+from remote.wire.codec import Event
+from remote.wire.events import StagingEnded, StagingProgressed
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -64,7 +70,7 @@ async def test_a_gang_waits_for_its_data_from_s3(tmp_path: Path, bucket: FakeBuc
     live = small_run.start(staged(small_run.profile(max_steps=4), "s3://sets/sets/pictures", str(tmp_path / "target")))
     lines: list[str] = []
     started: list[bool] = []
-    narrator = report.Narrator()
+    narrator = Narrator()
 
     def tell(before: Run, after: Run, record: object) -> None:
         lines.extend(narrator.narrate(before, after, record) if record is not None else [])  # type: ignore[arg-type]
@@ -74,14 +80,14 @@ async def test_a_gang_waits_for_its_data_from_s3(tmp_path: Path, bucket: FakeBuc
     live.observe(tell)
     await live.drive()
     run = live.run
-    assert (run.status, run.exit_code) == (state.FINISHED, 0), run.reason
+    assert (run.status, run.exit_code) == (FINISHED, 0), run.reason
     assert started == [True]
     assert any("stage: all 2 nodes done" in line for line in lines), lines
     # The two share the folder: one copies, the other finds it done.
     ends = [node.staged for node in run.nodes if node.staged is not None]
     assert sorted(end.fetched_bytes > 0 for end in ends) == [False, True]
     assert {end.files for end in ends} == {80}
-    assert small_run.differences(run, replay.fold(live.directory.journal)) == []
+    assert small_run.differences(run, open_log.fold(live.directory.journal)) == []
     # No address is in the journal, nor in anything else that the run leaves.
     for path in live.directory.path.rglob("*"):
         assert not path.is_file() or b"X-Amz-Signature" not in path.read_bytes(), path
@@ -93,24 +99,24 @@ async def test_a_console_that_leaves_and_comes_back_renews_what_has_expired(
     put(bucket, picture_folder(tmp_path / "pictures", 64, 16), "pictures")
     given = staged(small_run.profile(nodes=1, max_steps=4), "s3://sets/pictures", str(tmp_path / "target"))
     # Addresses that are past their time when they come.
-    monkeypatch.setattr("console.staging.VALID_S", -1)
+    monkeypatch.setattr("console.live.presigned.VALID_S", -1)
     live = small_run.start(given)
     driving = asyncio.create_task(live.drive())
     await small_run.until(
         live, lambda run: any(node.staging and node.staging.activity == "renew" for node in run.nodes)
     )
-    assert "node 0: waits for the laptop: its addresses have expired" in views.headline(live.run, live.now())
+    assert "node 0: waits for the laptop: its addresses have expired" in headline.headline(live.run, live.now())
     await live.command("detach")
     await driving
     assert live.run.live
     assert not live.run.gang_started
 
-    monkeypatch.setattr("console.staging.VALID_S", 3600)
-    back = LiveRun(given, live.directory, provider_of(given, live.directory), replay.fold(live.directory.journal))
+    monkeypatch.setattr("console.live.presigned.VALID_S", 3600)
+    back = LiveRun(given, live.directory, provider_of(given, live.directory), open_log.fold(live.directory.journal))
     assert await back.salvage() is True
     back.attach()
     await back.drive()
-    assert (back.run.status, back.run.exit_code) == (state.FINISHED, 0), back.run.reason
+    assert (back.run.status, back.run.exit_code) == (FINISHED, 0), back.run.reason
     assert copied(back.run.nodes[0])
     assert small_run.none_left(tmp_path, 10) == {}
 
@@ -126,7 +132,7 @@ async def test_a_mount_that_one_host_lacks_is_said_with_the_host(tmp_path: Path)
     finally:
         servers.stop()
     run = live.run
-    assert (run.status, run.exit_code) == (state.FAILED, Exit.FAILED), run.reason
+    assert (run.status, run.exit_code) == (FAILED, Exit.FAILED), run.reason
     assert run.reason == (
         f"node 1: {servers.servers[1].home}/mount is not there on this host; is it mounted? (data.stage_from)"
     )
@@ -146,20 +152,20 @@ async def test_a_source_that_is_not_there_ends_the_launch_before_a_host_is_made(
     live = small_run.start(staged(small_run.profile(), source, str(tmp_path / "target")))
     await live.drive()
     run = live.run
-    assert (run.status, run.exit_code, run.reason) == (state.UNREACHABLE, Exit.UNREACHABLE, sentence)
+    assert (run.status, run.exit_code, run.reason) == (UNREACHABLE, Exit.UNREACHABLE, sentence)
     assert all(node.address is None for node in run.nodes)
 
 
 def test_a_plan_says_how_much_is_copied_or_that_it_is_not_there(bucket: FakeBucket, tmp_path: Path) -> None:
     bucket.put("set/packed.json", b"{}")
     bucket.put("set/train-160/00000.data", b"x" * 998)
-    found = preflight.ask(staged(small_run.profile(), "s3://sets/set", str(tmp_path)))
+    found = offers.ask(staged(small_run.profile(), "s3://sets/set", str(tmp_path)))
     assert found.data_set == DataSet(objects=2, total_bytes=1000, packed=True)
     assert (found.wrong, found.silent) == ((), ())
-    missing = preflight.ask(staged(small_run.profile(), "s3://no-such-bucket/set", str(tmp_path)))
+    missing = offers.ask(staged(small_run.profile(), "s3://no-such-bucket/set", str(tmp_path)))
     assert missing.wrong == ("there is no S3 bucket no-such-bucket (data.stage_from)",)
     bucket.stop()
-    silent = preflight.ask(staged(small_run.profile(), "s3://sets/set", str(tmp_path)), patience_s=0.5)
+    silent = offers.ask(staged(small_run.profile(), "s3://sets/set", str(tmp_path)), patience_s=0.5)
     assert silent.wrong == ()
     assert len(silent.silent) == 1
 
@@ -201,7 +207,7 @@ async def test_an_agent_that_is_killed_costs_only_what_was_on_its_way(tmp_path: 
     assert run.nodes[0].agent is not None
     os.kill(run.nodes[0].agent.pid, signal.SIGKILL)
     await driving
-    assert live.run.status == state.FAILED
+    assert live.run.status == FAILED
     assert "the agent" in live.run.reason
     assert "died" in live.run.reason
     # The kernel ends the copy with its agent.
@@ -213,11 +219,11 @@ async def test_an_agent_that_is_killed_costs_only_what_was_on_its_way(tmp_path: 
 
     bucket.faults.bytes_per_s = None
     reads = len(bucket.reads)
-    past = replay.fold(live.directory.journal)
+    past = open_log.fold(live.directory.journal)
     again = LiveRun(live.profile, live.directory, provider_of(live.profile, live.directory), past)
     again.resume()
     await again.drive()
-    assert (again.run.status, again.run.exit_code) == (state.FINISHED, 0), again.run.reason
+    assert (again.run.status, again.run.exit_code) == (FINISHED, 0), again.run.reason
     assert [key for key, _ in bucket.reads[reads:]].count("pictures/other.bin") == 6 - pieces
 
 
@@ -244,17 +250,17 @@ def moved(activity: str, done: int, total: int | None, rate: float | None = None
     ],
 )
 def test_how_far_it_is_in_words(said: StagingProgressed, words: str) -> None:
-    assert copying.words(said) == words
+    assert staging.words(said) == words
     run = apply(Run(), Record(received=1.0, t=1.0, event=said, node=0, offset=0))
-    assert views.stages(run)[0].detail == f"node 0: {words}"
+    assert nodes.stages(run)[0].detail == f"node 0: {words}"
 
 
 def test_the_slowest_host_is_named() -> None:
     run = Run()
     for node, done in ((0, 900), (1, 200), (2, 500)):
         run = apply(run, Record(received=1.0, t=1.0, event=moved("copy", done, 1000), node=node, offset=0))
-    assert views.stages(run)[0].detail == "node 1: 0.2 of 1 kB"
+    assert nodes.stages(run)[0].detail == "node 1: 0.2 of 1 kB"
     for node in (0, 2):
         ended = StagingEnded(source="/fsx", files=1, total_bytes=1000, fetched_bytes=1000, seconds=1.0)
         run = apply(run, Record(received=2.0, t=2.0, event=ended, node=node, offset=1))
-    assert (views.stages(run)[0].nodes_done, views.stages(run)[0].nodes) == (2, 3)
+    assert (nodes.stages(run)[0].nodes_done, nodes.stages(run)[0].nodes) == (2, 3)

@@ -13,9 +13,10 @@ from canned_source import scene
 from desk import rare_collections
 from presses_start import at, start
 
-from console import profile, start_list
-from console.journal import RunJournal
-from console.rundir import RunDirectory
+from console.commands import chooser
+from console.journal.directory import RunDirectory
+from console.journal.writer import RunJournal
+from console.profile import load
 
 __all__ = ["rare_collections"]
 
@@ -36,10 +37,10 @@ def run_of(moment: str) -> RunDirectory:
 
 
 def test_profiles_say_what_they_rent_and_cost(home: Path) -> None:
-    (home / "mine.toml").write_text(profile.find("local").read_text().replace("nodes = 16", "nodes = 2"))
+    (home / "mine.toml").write_text(load.find("local").read_text().replace("nodes = 16", "nodes = 2"))
     (home / "pyproject.toml").write_text("[project]\nname = 'x'\n")
     (home / "broken.toml").write_text("[fleet]\nprovider = 'moon'\n")
-    found = {one.name: one for one in start_list.profiles()}
+    found = {one.name: one for one in chooser.profiles()}
     assert found["local"].what.startswith("16 embedded hosts, nothing is rented")
     assert found["local"].costs == ""
     rented = [one for one in found.values() if one.costs]
@@ -55,7 +56,7 @@ def test_runs_say_what_can_be_done_with_them() -> None:
     ended, failed, live = run_of("finished"), run_of("failed"), run_of("training")
     empty = RunDirectory.create("local")
     empty.journal.touch()
-    found = {one.name: one for one in start_list.runs()}
+    found = {one.name: one for one in chooser.runs()}
     assert (found[ended.run_id].verb, found[ended.run_id].other) == ("replay", ())
     assert (found[failed.run_id].verb, found[failed.run_id].other) == ("replay", ("resume",))
     assert (found[live.run_id].verb, found[live.run_id].other) == ("attach", ("replay",))

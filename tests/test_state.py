@@ -10,14 +10,13 @@ from hypothesis import strategies as st
 from run_story import START_T, created, differences, folded, launched, told, trained
 from test_events import PATIENT, RECORDS
 
-from console import events as ce
-from console import state
-from console.events import KNOWN, Record
-from console.fold import apply, lose
+from console.fold.apply import apply, lose
 from console.fold.changes import ARMS
-from console.series import Series
-from console.state import Run
-from remote import events as re
+from console.state import events as ce
+from console.state.events import KNOWN, Record
+from console.state.run import ALERTS, LAUNCHING, LOG_LINES, NODES, PAUSED, REACHED, TRAINING, Run
+from console.state.series import Series
+from remote.wire import events as re
 
 NO_ARM = {
     "AgentEnded": "the trainer's end and the instance's stop say what matters of it",
@@ -38,7 +37,7 @@ def test_the_fold_never_fails(records: list[Record]) -> None:
 
 def test_a_whole_run() -> None:
     run = told().run
-    assert run.status == state.REACHED
+    assert run.status == REACHED
     assert run.exit_code == 0
     assert not run.live
     assert run.nnodes == 2
@@ -65,7 +64,7 @@ def test_the_fold_leaves_what_it_folded_from() -> None:
 
 def test_a_launch_goes_through_its_stages() -> None:
     run = launched().run
-    assert run.status == state.LAUNCHING
+    assert run.status == LAUNCHING
     assert run.stages == ("connect", "data")
     node = run.nodes[1]
     assert (node.stage, node.stage_done, node.stage_total, node.stage_detail) == ("data", 3, 3, "shapes")
@@ -92,17 +91,17 @@ def test_without_its_first_line_a_journal_still_has_the_nodes_that_speak() -> No
 
 def test_a_damaged_number_of_nodes_asks_for_no_billion() -> None:
     run = folded([Record(START_T, START_T, created(nnodes=10**17))])
-    assert run.nnodes == state.NODES
+    assert run.nnodes == NODES
 
 
 def test_pause_and_resume() -> None:
     story = trained(epochs=1)
     story.hears(1, re.Paused(rank=2, step=4))
-    assert story.run.status == state.TRAINING
+    assert story.run.status == TRAINING
     run = story.hears(0, re.Paused(rank=0, step=4), after_s=1).run
-    assert (run.status, run.paused_since) == (state.PAUSED, story.t)
+    assert (run.status, run.paused_since) == (PAUSED, story.t)
     run = story.hears(0, re.Resumed(rank=0, step=4, paused_s=2.0), after_s=2).run
-    assert (run.status, run.paused_since) == (state.TRAINING, None)
+    assert (run.status, run.paused_since) == (TRAINING, None)
 
 
 def test_steps_after_an_older_checkpoint_are_taken_again() -> None:
@@ -119,7 +118,7 @@ def test_steps_after_an_older_checkpoint_are_taken_again() -> None:
 def test_a_run_that_goes_on_keeps_its_curves_and_its_bill() -> None:
     story = told()
     run = story.says(ce.RunContinued(attempt=2, step=12), after_s=60).run
-    assert run.status == state.LAUNCHING
+    assert run.status == LAUNCHING
     assert run.attempt == 2
     assert run.ended is None
     assert len(run.points) == 12
@@ -164,19 +163,19 @@ def test_a_loss_that_is_no_number_raises_an_alert_once() -> None:
 
 def test_training_is_seen_even_where_its_beginning_is_lost() -> None:
     records = [record for record in trained().records if not isinstance(record.event, re.TrainingStarted)]
-    assert folded(records).status == state.TRAINING
+    assert folded(records).status == TRAINING
 
 
 def test_the_log_and_the_alerts_are_bounded() -> None:
     story = launched()
-    for place in range(state.LOG_LINES + 50):
+    for place in range(LOG_LINES + 50):
         story.hears(0, re.LogPrinted(text=str(place)))
-    for place in range(state.ALERTS + 50):
+    for place in range(ALERTS + 50):
         story.says(ce.AlertRaised(kind="host", text=str(place)))
     run = story.run
-    assert len(run.log) == state.LOG_LINES
-    assert len(run.alerts) == state.ALERTS
-    assert run.alerts[-1].text == str(state.ALERTS + 49)
+    assert len(run.log) == LOG_LINES
+    assert len(run.alerts) == ALERTS
+    assert run.alerts[-1].text == str(ALERTS + 49)
 
 
 def test_lost_lines_are_counted() -> None:

@@ -14,8 +14,9 @@ import pytest
 import small_run
 from openssh import Cluster
 
-from console import replay, state
-from console.exits import Exit
+from console.journal import open_log
+from console.state.outcome import Exit
+from console.state.run import FINISHED, UNREACHABLE
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -46,12 +47,12 @@ async def test_four_openssh_hosts_train(tmp_path: Path, cluster: Callable[..., C
     live = small_run.start(profile)
     await live.drive()
     run = live.run
-    assert (run.status, run.exit_code) == (state.FINISHED, Exit.DONE), run.reason
+    assert (run.status, run.exit_code) == (FINISHED, Exit.DONE), run.reason
     assert run.training is not None
     assert run.training.world_size == 4
     assert [point.step for point in run.points] == [1, 2, 3, 4]
     assert [node.port for node in run.nodes] == [server.port for server in servers.servers]
-    assert small_run.differences(run, replay.fold(live.directory.journal)) == []
+    assert small_run.differences(run, open_log.fold(live.directory.journal)) == []
     # The hosts are somebody's own and stay; of ours nothing runs there any more.
     assert [line for line in small_run.processes(tmp_path).values() if "sshd" not in line] == []
 
@@ -60,7 +61,7 @@ async def launch_fails(fleet: str, run: str = "") -> str:
     """Launches, expects that no host could be had or used, and returns the sentence."""
     live = small_run.start(small_run.profile(fleet=fleet, run=run))
     await live.drive()
-    assert (live.run.status, live.run.exit_code) == (state.UNREACHABLE, Exit.UNREACHABLE), live.run.reason
+    assert (live.run.status, live.run.exit_code) == (UNREACHABLE, Exit.UNREACHABLE), live.run.reason
     assert "\n" not in live.run.reason
     assert "Traceback" not in live.run.reason
     return live.run.reason

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from run_story import launched, trained
 
-from console import stragglers
-from console.state import Run
-from remote import events as re
+from console.state.run import Run
+from console.views import stragglers
+from remote.wire import events as re
 
 
 def test_a_rank_that_waits_for_its_data_is_waited_for() -> None:

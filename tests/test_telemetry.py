@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 from run_story import launched, trained
 
-from console.events import Record
-from console.fold import apply
-from remote import events as re
+from console.fold.apply import apply
+from console.state.events import Record
+from remote.wire import events as re
 
 
 def test_where_a_ranks_time_and_memory_go_is_in_the_state():

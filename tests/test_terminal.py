@@ -17,10 +17,10 @@ import pytest
 import small_run
 from canned_source import scene
 
-from console import replay
-from console.events import record_line
-from console.rundir import RunDirectory, all_runs
-from console.state import Run
+from console.journal import open_log
+from console.journal.directory import RunDirectory, all_runs
+from console.state.events import record_line
+from console.state.run import Run
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -74,7 +74,7 @@ class Terminal:
 
 def only_run() -> tuple[RunDirectory, Run]:
     (directory,) = all_runs()
-    return directory, replay.fold(directory.journal)
+    return directory, open_log.fold(directory.journal)
 
 
 async def stepping() -> None:

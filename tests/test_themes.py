@@ -15,9 +15,9 @@ from rich.color import ColorSystem
 from textual.color import Color
 from textual.theme import Theme
 
-from console.metrics import HEATS
 from console.tui import themes
 from console.tui.app import ConsoleApp
+from console.views.metrics import HEATS
 
 __all__ = ["rare_collections"]
 

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 import torch
 
-from remote import checkpoint, learner, optimizer, resnet
-from remote.control import Wish
-from remote.events import (
+from remote.model import learner, optimizer, resnet
+from remote.train import checkpoint
+from remote.wire.control import Wish
+from remote.wire.events import (
     CheckpointFailed,
     CheckpointLoaded,
     CheckpointSaved,
@@ -34,8 +35,8 @@ from remote.events import (
     TrainingEnded,
     TrainingStarted,
 )
-from remote.job import Job
-from remote.schedule import lr_at
+from remote.wire.job import Job
+from remote.wire.schedule import lr_at
 
 TRAIN, VAL = 50, 23
 
@@ -121,9 +122,9 @@ def test_three_ranks_evaluate_every_picture_once(folder, tmp_path):
 
 
 def _evaluated_alone(data_dir: Path, folder: Path) -> list[tuple[float, float]]:
-    from remote.batch_plan import Request
-    from remote.reader import Reader
-    from remote.sources import open_sources
+    from remote.data.batch_plan import Request
+    from remote.data.batch_reader import Reader
+    from remote.data.datasets import open_sources
 
     found = checkpoint.load_newest(folder, lambda path, reason: pytest.fail(reason))
     assert found is not None
@@ -290,7 +291,14 @@ def test_by_hand_under_torchrun(folder, tmp_path):
         recipe=gang.recipe(folder, batch=6, epochs=1, max_steps=2),
     )  # fmt: skip
     (tmp_path / "job.json").write_text(job.to_json())
-    arguments = ["--standalone", "--nproc-per-node=2", "-m", "remote.train", str(tmp_path / "job.json"), str(tmp_path)]
+    arguments = [
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "remote.train",
+        str(tmp_path / "job.json"),
+        str(tmp_path),
+    ]
     code, said = gang.torchrun(arguments, tmp_path)
     assert code == 0, said
     assert len(losses(tmp_path)) == 2

@@ -13,13 +13,13 @@ from canned_source import MOMENTS, T0, CannedPlayer, CannedSource, scene, tick
 from desk import Desk, desk, rare_collections
 from textual.widgets import Input
 
-from console import events as ce
-from console.events import Record
-from console.source import Player, Source
-from console.tui import ink
+from console.playback.source import Player, Source
+from console.state import events as ce
+from console.state.events import Record
 from console.tui.app import ConsoleApp
+from console.tui.dialogs.questions import parse_place
+from console.tui.draw import ink
 from console.tui.screens.node import NodeScreen
-from console.tui.screens.questions import parse_place
 from console.tui.screens.run import RunScreen
 
 __all__ = ["rare_collections"]
@@ -164,7 +164,8 @@ async def test_the_screen_repaints_only_when_there_is_something_new() -> None:
 
 
 def test_the_screen_imports_nothing_heavy() -> None:
-    heavy = "asyncssh boto3 botocore torch numpy console.live console.hosts console.fleet console.replay"
+    heavy = "asyncssh boto3 botocore torch numpy console.live.live_run console.ssh.connect "
+    heavy += "console.fleet.provider console.playback.replay console.journal.open_log"
     script = f"import sys, console.tui.app; print([name for name in {heavy.split()!r} if name in sys.modules])"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"

@@ -9,13 +9,13 @@ from canned_source import T0, CannedPlayer, CannedSource, scene
 from desk import Desk, desk, rare_collections
 from presses_alerts import raised
 
-from console import alert_view
-from console import events as ce
-from console.events import Record
-from console.state import Run
+from console.state import events as ce
+from console.state.events import Record
+from console.state.run import Run
 from console.tui.app import ConsoleApp
-from console.tui.moment import moment_of
+from console.tui.draw.moment import moment_of
 from console.tui.widgets.alerts import strip_alert
+from console.views import alerts
 
 __all__ = ["rare_collections"]
 
@@ -133,8 +133,8 @@ async def test_an_alert_of_nobody_goes_to_its_moment_or_says_so() -> None:
 
 
 def test_groups_of_nothing() -> None:
-    assert alert_view.groups(Run()) == []
-    assert alert_view.open_count(Run()) == 0
+    assert alerts.groups(Run()) == []
+    assert alerts.open_count(Run()) == 0
 
 
 def test_the_strip_of_a_run_that_ended_well_is_empty() -> None:

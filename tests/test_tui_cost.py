@@ -9,11 +9,11 @@ from canned_source import T0, CannedPlayer, CannedSource, scene
 from desk import desk, rare_collections
 from long_ago import LOG_8, items, until_epoch
 
-from console import burn, ghost
-from console import events as ce
-from console.eta import Eta, eta, schedule_s
-from console.events import Record
-from remote import events as re
+from console.compare import cost_forecast, race
+from console.compare.eta import Eta, eta, schedule_s
+from console.state import events as ce
+from console.state.events import Record
+from remote.wire import events as re
 
 __all__ = ["rare_collections"]
 
@@ -24,10 +24,10 @@ def moved(usd: float) -> Record:
 
 def test_what_it_will_cost_is_the_time_left_times_the_price() -> None:
     run, now = until_epoch(LOG_8, 20)
-    left = eta(run, now, ghost.record_2018())
+    left = eta(run, now, race.record_2018())
     assert left is not None
     assert left.high_s is not None
-    ends = burn.projection(run, now, left)
+    ends = cost_forecast.projection(run, now, left)
     # 8 machines at $7.344 and $24.48 an hour.
     spent = (now - (run.started or 0.0)) / 3600
     assert ends.target is not None
@@ -53,9 +53,9 @@ def test_what_it_will_cost_is_the_time_left_times_the_price() -> None:
 
 def test_nothing_is_projected_that_is_not_known() -> None:
     run = CannedSource(scene("launching")).run
-    ends = burn.projection(run, T0 + 10, None)
+    ends = cost_forecast.projection(run, T0 + 10, None)
     assert (ends.target, ends.end, ends.per_epoch, ends.budget_first) == (None, None, (None, None), False)
-    open_end = burn.projection(run, T0 + 10, Eta("top5", 0.9, 60.0, None, ""))
+    open_end = cost_forecast.projection(run, T0 + 10, Eta("top5", 0.9, 60.0, None, ""))
     assert open_end.target is not None
     assert open_end.target[1] is None
 
@@ -63,14 +63,14 @@ def test_nothing_is_projected_that_is_not_known() -> None:
 def test_a_budget_that_ends_before_the_target_is_said() -> None:
     source = CannedSource([*scene("training", nodes=4, gpus=8), moved(0.03)])
     run, now = source.run, source.now()
-    assert burn.projection(run, now, Eta("top5", 0.9, 600.0, None, "")).budget_first
-    assert not burn.projection(run, now, Eta("top5", 0.9, 0.0, None, "")).budget_first
+    assert cost_forecast.projection(run, now, Eta("top5", 0.9, 600.0, None, "")).budget_first
+    assert not cost_forecast.projection(run, now, Eta("top5", 0.9, 0.0, None, "")).budget_first
 
 
 def test_the_burn_down_goes_from_the_first_instance_to_the_budgets_end() -> None:
     source = CannedSource([*scene("training", nodes=4, gpus=8), moved(0.04)])
     run, now = source.run, source.now()
-    down = burn.burn_down(run, now)
+    down = cost_forecast.burn_down(run, now)
     assert down is not None
     assert down.times[0] == T0 + 1
     # A minute is owed at once: 4 × $0.153 an hour.
@@ -82,9 +82,9 @@ def test_the_burn_down_goes_from_the_first_instance_to_the_budgets_end() -> None
     assert from_usd == down.left_usd[-1]
     assert left_usd == pytest.approx(from_usd - 4 * 0.153 * (end_t - now) / 3600, abs=1e-9)
     assert now < down.stops_t < end_t
-    assert burn.burn_down(CannedSource(scene("empty")).run, T0) is None
+    assert cost_forecast.burn_down(CannedSource(scene("empty")).run, T0) is None
     finished = CannedSource(scene("finished", nodes=2))
-    over = burn.burn_down(finished.run, finished.now() + 1000)
+    over = cost_forecast.burn_down(finished.run, finished.now() + 1000)
     assert over is not None
     assert over.ahead is None
 

@@ -11,7 +11,7 @@ from console import config
 from console.config import Config
 from console.tui.app import ConsoleApp
 from console.tui.terminal import title_of
-from console.tui.widgets.body import Body
+from console.tui.widgets.columns import Body
 
 __all__ = ["rare_collections"]
 

@@ -21,20 +21,21 @@ from canned_source import T0, CannedSource, created, scene
 from desk import desk, printed, rare_collections
 from presses_log import cursor_line, lines, log_pane
 
-from console import events as ce
-from console import filter as filters
-from console import log_view
-from console.events import Record
-from console.fold import apply
-from console.journal import RunJournal, read
-from console.log_view import FIELDS, Entry, entries, failure_lines, rows, spans
-from console.replay import Replay
-from console.state import LOG_LINES, LogLine, Run
-from console.tui import ink
-from console.tui.pattern import Pattern
+from console.fold.apply import apply
+from console.journal.reader import read
+from console.journal.whole_log import whole_log
+from console.journal.writer import RunJournal
+from console.playback.replay import Replay
+from console.state import events as ce
+from console.state.events import Record
+from console.state.run import LOG_LINES, LogLine, Run
+from console.tui.draw import ink
 from console.tui.screens.node import NodeScreen
-from console.whole_log import whole_log
-from remote import events as re
+from console.tui.widgets.log_search import Pattern
+from console.views import filter as filters
+from console.views import log as log_view
+from console.views.log import FIELDS, Entry, entries, failure_lines, rows, spans
+from remote.wire import events as re
 
 __all__ = ["rare_collections"]
 

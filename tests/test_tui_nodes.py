@@ -9,16 +9,16 @@ from canned_source import T0, CannedPlayer, CannedSource, created, scene, tick
 from desk import desk, nodes_pane, rare_collections
 from textual.widgets import Input
 
-from console import events as ce
-from console import metrics
-from console.events import Record
-from console.metrics import METRICS, Scale, known, metric, said, throttle_level
-from console.tui import ink, marks
-from console.tui.moment import moment_of
+from console.state import events as ce
+from console.state.events import Record
+from console.tui.draw import cells, ink, marks, node_map, node_rows, rank_rows
+from console.tui.draw.moment import moment_of
 from console.tui.screens.node import NodeScreen
-from console.tui.widgets import cells, node_ranks, nodes_map, nodes_rows
 from console.tui.widgets.nodes import NodesPane
-from remote import events as re
+from console.views import metrics
+from console.views.metrics import METRICS, Scale, known, metric, said, throttle_level
+from remote.wire import codec
+from remote.wire import events as re
 
 __all__ = ["rare_collections"]
 
@@ -27,7 +27,7 @@ def gpu_records(nodes: int = 4) -> list[Record]:
     return scene("training", nodes=nodes, gpus=8)
 
 
-def at(record: Record, event: re.Event, node: int, later: float = 0.0) -> Record:
+def at(record: Record, event: codec.Event, node: int, later: float = 0.0) -> Record:
     return Record(record.received + later, record.t + later, event, node, 1 << 40)
 
 
@@ -379,22 +379,22 @@ def test_no_row_and_no_line_of_the_map_is_wider_than_the_pane(moment: str, nodes
     for one in (metrics.metric("util"), metrics.metric("img"), metrics.metric("throttle")):
         scale = one.scale(run)
         for width in (8, 20, 38, 72, 78, 122, 198):
-            columns = nodes_rows.plan(run, one, scale, width)
+            columns = node_rows.plan(run, one, scale, width)
             for node in run.nodes[:6]:
-                assert ink.width_of(nodes_rows.row(run, node, troubles, one, scale, columns, width)) <= width
-            grid = nodes_map.plan(run, one, scale, nodes, width, 20)
-            line = nodes_map.line(run, run.nodes[: grid.across], 0, troubles, one, scale, grid, width)
+                assert ink.width_of(node_rows.row(run, node, troubles, one, scale, columns, width)) <= width
+            grid = node_map.plan(run, one, scale, nodes, width, 20)
+            line = node_map.line(run, run.nodes[: grid.across], 0, troubles, one, scale, grid, width)
             assert ink.width_of(line) <= width
-            assert ink.width_of(nodes_map.about(run, run.nodes[0], troubles, one, width)) <= width
+            assert ink.width_of(node_map.about(run, run.nodes[0], troubles, one, width)) <= width
 
 
 def test_a_wide_pane_shows_where_each_node_comes_from() -> None:
     run = CannedSource(gpu_records()).run
     util = metric("util")
-    assert nodes_rows.plan(run, util, util.scale(run), 72).trend == 0
-    columns = nodes_rows.plan(run, util, util.scale(run), 122)
+    assert node_rows.plan(run, util, util.scale(run), 72).trend == 0
+    columns = node_rows.plan(run, util, util.scale(run), 122)
     assert columns.trend == 20
-    row = nodes_rows.row(run, run.nodes[0], marks.Troubles(), util, util.scale(run), columns, 122)
+    row = node_rows.row(run, run.nodes[0], marks.Troubles(), util, util.scale(run), columns, 122)
     assert len(row[-1][0]) == 20
     assert set(row[-1][0]) <= set("▁▂▃▄▅▆▇█")
 
@@ -479,11 +479,11 @@ def test_a_steps_parts_are_a_bar_as_long_as_the_step() -> None:
     run = CannedSource(gpu_records()).run
     rank = run.nodes[0].ranks[0]
     for width in (1, 9, 40):
-        line = node_ranks.bar(replace(rank, optimizer_s=0.1), width)
+        line = rank_rows.bar(replace(rank, optimizer_s=0.1), width)
         assert ink.width_of(line) == width
-    text = "".join(text for text, _ in node_ranks.bar(replace(rank, optimizer_s=0.09), 90))
+    text = "".join(text for text, _ in rank_rows.bar(replace(rank, optimizer_s=0.09), 90))
     assert [text.count(sign) for sign in "▒█░▓·"] == [8, 36, 24, 9, 13]
-    assert node_ranks.bar(replace(rank, step_s=None), 20) == (("—", "faint"),)
+    assert rank_rows.bar(replace(rank, step_s=None), 20) == (("—", "faint"),)
 
 
 async def test_what_happened_to_a_node_is_in_order() -> None:

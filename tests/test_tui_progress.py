@@ -12,18 +12,19 @@ from long_ago import DATA, LOG_8, TABLE_16, items
 from textual.events import MouseScrollUp
 from textual.widgets import SelectionList
 
-from console import eta, past_runs, views
-from console import events as ce
-from console.events import Record, record_line
-from console.tui import chart, figures, ink, plots
-from console.tui.braille import Canvas, Curve
-from console.tui.chart import Chart
-from console.tui.moment import Moment
-from console.tui.plots import Look
-from console.tui.screens.compare import CompareScreen
+from console.compare import eta, past_runs
+from console.format import percent
+from console.state import events as ce
+from console.state.events import Record, record_line
+from console.tui.dialogs.past_runs import CompareScreen
+from console.tui.draw import chart, figures, ink, plots
+from console.tui.draw.braille import Canvas, Curve
+from console.tui.draw.chart import Chart
+from console.tui.draw.moment import Moment
+from console.tui.draw.plots import Look
 from console.tui.widgets.header import Header
 from console.tui.widgets.progress import ProgressPane
-from remote import events as re
+from remote.wire import events as re
 
 __all__ = ["rare_collections"]
 
@@ -303,4 +304,4 @@ def test_the_share_of_the_devices_peak_is_a_curve() -> None:
     shown = Moment(run=run, now=T0 + 100)
     assert "share of peak" in plots.views_of(shown)
     said = "".join(text for line in figures.figures(shown, 100) for text, _ in line)
-    assert f"{views.percent(run.points[-1].peak_share, 0)} of peak" in said
+    assert f"{percent(run.points[-1].peak_share, 0)} of peak" in said

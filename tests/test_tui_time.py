@@ -14,10 +14,10 @@ from canned_source import T0, CannedPlayer, CannedSource, scene, tick
 from desk import Desk, desk, rare_collections
 from textual.widgets import Input
 
-from console.journal import RunJournal
-from console.rewind import Rewind
+from console.journal.writer import RunJournal
+from console.playback.rewind import Rewind
 from console.tui.app import ConsoleApp
-from console.tui.screens.dialog import Dialog
+from console.tui.dialogs.choice import Dialog
 from console.tui.screens.node import NodeScreen
 from console.tui.widgets.timeline import Timeline
 

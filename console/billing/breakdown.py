@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-from console.ledger import Spent, bill
-from console.state import Run
+from console.billing.ledger import Spent, bill
+from console.state.run import Run
 
 LAUNCH: Final = "launch"
 PAUSE: Final = "pause"

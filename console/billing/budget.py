@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from console import ledger, views
-from console.state import Run
+from console.billing import ledger
+from console.format import clock, money
+from console.state.run import Run
 
 STOP_PATIENCE_S: Final = 60.0
 """From the wish to stop to the gang's end, checkpoint included."""
@@ -73,13 +74,13 @@ def refusal(run: Run, now: float, usd: float) -> str:
     least = least_usd(run, now)
     if least is None:
         return "no price is known for these hosts, so no budget can be held"
-    spent = views.money(ledger.bill(run).billed(now)[0])
+    spent = money(ledger.bill(run).billed(now)[0])
     if not 0 < usd < HIGHEST_USD:
         return f"a budget is an amount of dollars above 0; {spent} is spent"
     if usd <= least:
         return (
-            f"{views.money(usd)} is too little: {spent} is spent, and to stop in order takes up to "
-            f"{views.clock(closing_s(run))} more; give more than {views.money(least)}"
+            f"{money(usd)} is too little: {spent} is spent, and to stop in order takes up to "
+            f"{clock(closing_s(run))} more; give more than {money(least)}"
         )
     return ""
 
@@ -89,11 +90,8 @@ def again_refusal(run: Run, now: float) -> str:
     least = least_usd(run, now)
     if run.budget_usd is None or least is None or run.budget_usd > least:
         return ""
-    spent = views.money(ledger.bill(run).billed(now)[0])
-    return (
-        f"of the budget of {views.money(run.budget_usd)}, {spent} is spent; to go on, set one of more than "
-        f"{views.money(least)}"
-    )
+    spent = money(ledger.bill(run).billed(now)[0])
+    return f"of the budget of {money(run.budget_usd)}, {spent} is spent; to go on, set one of more than {money(least)}"
 
 
 def dollars(text: str) -> float | None:

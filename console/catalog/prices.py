@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
-from console.instance_types import PRICES_OF, InstanceType
+from console.catalog.instance_types import PRICES_OF, InstanceType
 
 ADDRESS_USD_PER_H: Final = 0.005
 """A public IPv4 address, an Elastic IP too, in every region (aws.amazon.com/vpc/pricing, since February 2024)."""

@@ -1,4 +1,4 @@
-"""What the software of a time costs beside the GPU's computing: the constants of `console.predict`.
+"""What the software of a time costs beside the GPU's computing: the constants of `console.planning.predict`.
 
 Pure. Two times are known.
 
@@ -34,7 +34,7 @@ class Software:
     overlap: float
     """Share of the all-reduce that runs beside the backward pass without slowing it."""
     crowd: float
-    """How much longer a picture takes to load than on a core of `console.throughput`, all vCPUs at work."""
+    """How much longer a picture takes to load than on a core of `console.catalog.throughput`, all vCPUs at work."""
     workers_per_gpu: int | None
     """Loader processes, where the profile says none; None: one for each vCPU."""
     workers_start_s: float | None

@@ -3,7 +3,7 @@
 Pure. A training step of b pictures of s px takes ``step_s + b * image_s(s)``: a fixed cost (the optimiser, what the
 ranks agree on) and a cost a picture, which goes with the number of pixels; and it takes at least `launch_s`, in which
 the CPU launches its kernels. Rates are for mixed precision (fp16 or bf16) with the pictures already on the device; the
-network and the loader are the business of `console.predict`.
+network and the loader are the business of `console.planning.predict`.
 
 What is measured, published or only estimated stands in each row's `source`:
 
@@ -184,18 +184,19 @@ def decode_s(copy: int | None, image_size: int) -> float:
 
 
 PACKED_ROOM: Final = 1.14
-"""The same of a packed set: `remote.packed.ENOUGH`."""
+"""The same of a packed set: `remote.data.packed.ENOUGH`."""
 
 
 def packed_copy_px(image_size: int) -> int | None:
-    """Which copy of a packed set `remote.packed.side_for` takes for a crop of this side; None: the full size."""
+    """Which copy of a packed set `remote.data.packed.side_for` takes for a crop of this side; None: the full size."""
     return next((px for px in COPIES_PX if PACKED_ROOM * image_size - 1 <= px), None)
 
 
 _LOADER_S: Final[Mapping[int | None, tuple[float, float]]] = MappingProxyType(
     {160: (0.31e-3, 5.4e-9), 352: (0.68e-3, 7.3e-9), None: (0.72e-3, 8.8e-9)}
 )
-"""As `_DECODE_S`, for `remote.loader`: by the copy of a packed set; None: files of some 500 x 375 px, packed or not.
+"""As `_DECODE_S`, for `remote.data.loader`: by the copy of a packed set; None: files of some 500 x 375 px, packed or
+not.
 
 Fitted within 10 % to ``bench/loader.py`` (2026-11-25, one AMD EPYC core): packed 0.36 ms at 96 px, 0.39 at 128, 0.86 at
 160, 0.99 at 224, 1.28 at 288; the files 0.91 ms at 128 px, 1.19 at 224, 1.45 at 288.
@@ -203,6 +204,6 @@ Fitted within 10 % to ``bench/loader.py`` (2026-11-25, one AMD EPYC core): packe
 
 
 def load_s(image_size: int, *, packed: bool) -> float:
-    """Seconds of one core to make a training crop with `remote.loader`, from a packed set or from the files."""
+    """Seconds of one core to make a training crop with `remote.data.loader`, from a packed set or from the files."""
     fixed, per_pixel = _LOADER_S[packed_copy_px(image_size) if packed else None]
     return fixed + per_pixel * image_size**2

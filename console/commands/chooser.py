@@ -9,41 +9,20 @@ from __future__ import annotations
 import time
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
-from console import plan, replay, state, views
-from console.offer import Offer
-from console.predict import predict
-from console.profile import Profile, ProfileError, builtin_names, load
-from console.rundir import RunDirectory, all_runs
-from console.views import plain
-
-START: Final = "start"
-ATTACH: Final = "attach"
-REPLAY: Final = "replay"
-RESUME: Final = "resume"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Choice:
-    """A line of the start screen."""
-
-    name: str
-    """A profile's name or path, or a run's id."""
-    verb: str
-    """What Enter does: one of the constants above; empty where nothing can be done."""
-    other: tuple[str, ...] = ()
-    """What else can be done with it."""
-    state: str
-    """In a word."""
-    what: str
-    """The rest of the line."""
-    costs: str = ""
-    """A sentence where it costs money; then one is asked first."""
-    path: str = ""
-    """Of a run, its journal."""
+from console.billing.cost import cost as cost_
+from console.format import clock, count, money, percent, plain
+from console.journal import open_log
+from console.journal.directory import RunDirectory, all_runs
+from console.planning import make
+from console.planning.offer import Offer
+from console.planning.predict import predict
+from console.profile.load import builtin_names, load
+from console.profile.schema import Profile, ProfileError
+from console.state.run import FAILED, OVER_BUDGET, STOPPED, UNREACHABLE
+from console.tui.choices import ATTACH, REPLAY, RESUME, START, Choice
+from console.views import progress
 
 
 def profiles() -> Iterator[Choice]:
@@ -66,7 +45,7 @@ def _is_meant_for_one(path: Path) -> bool:
 
 
 def _profile(name: str, profile: Profile) -> Choice:
-    planned = plan.make(profile, Offer(), predict(profile))
+    planned = make.make(profile, Offer(), predict(profile))
     fleet, cost = profile.fleet, planned.to_target or planned.whole
     parts = []
     if planned.rented:
@@ -76,17 +55,17 @@ def _profile(name: str, profile: Profile) -> Choice:
         parts.append(f"{fleet.nodes} {whose}, nothing is rented")
     if cost is not None and planned.rented:
         # What spot costs now only AWS knows; on demand is the most that it can be.
-        dollars = views.money(cost.billed_usd)
+        dollars = money(cost.billed_usd)
         if cost.billed_usd is None and cost.on_demand_usd is not None:
-            dollars = f"{views.money(cost.on_demand_usd)} on demand"
-        parts.append(f"about {views.clock(cost.seconds)} and {dollars}")
+            dollars = f"{money(cost.on_demand_usd)} on demand"
+        parts.append(f"about {clock(cost.seconds)} and {dollars}")
     elif cost is not None:
-        parts.append(f"about {views.clock(cost.seconds)}")
+        parts.append(f"about {clock(cost.seconds)}")
     title = profile.text.split("\n", 1)[0].lstrip("# ").rstrip(".")
     what = " · ".join([*parts, plain(title, 200)])
     costs = ""
     if planned.rented:
-        most = f", {views.money(profile.budget.max_usd)} at most" if profile.budget.max_usd is not None else ""
+        most = f", {money(profile.budget.max_usd)} at most" if profile.budget.max_usd is not None else ""
         costs = (
             f"It rents {parts[0]}{f', {parts[1]}' if len(parts) > 1 else ''}{most}. fastconsole plan {name} says more."
         )
@@ -98,19 +77,19 @@ def runs() -> Iterator[Choice]:
     for directory in reversed(all_runs()):
         try:
             yield _run(directory)
-        except (replay.LogError, OSError, ValueError) as error:
+        except (open_log.LogError, OSError, ValueError) as error:
             yield Choice(name=directory.run_id, verb="", state="unreadable", what=plain(str(error), 300))
 
 
 def _run(directory: RunDirectory) -> Choice:
-    run = replay.fold(directory.journal)
+    run = open_log.fold(directory.journal)
     now = time.time() if run.live else run.ended or time.time()
     driven = run.live and directory.console_pid() is not None
     parts = [
-        f"top-5 {views.percent(views.best(run, 'top5'))}",
-        f"step {views.count(run.step.step if run.step else None)}",
-        views.clock(views.elapsed_s(run, now)),
-        views.money(views.cost(run, now).billed_usd),
+        f"top-5 {percent(progress.best(run, 'top5'))}",
+        f"step {count(run.step.step if run.step else None)}",
+        clock(progress.elapsed_s(run, now)),
+        money(cost_(run, now).billed_usd),
     ]
     if run.reason:
         parts.append(plain(run.reason, 120))
@@ -118,7 +97,7 @@ def _run(directory: RunDirectory) -> Choice:
         verb, other = (REPLAY, ()) if driven else (ATTACH, (REPLAY,))
         word = f"{run.status}, in another console" if driven else f"{run.status}, no console"
     else:
-        again = run.status in (state.STOPPED, state.FAILED, state.OVER_BUDGET, state.UNREACHABLE)
+        again = run.status in (STOPPED, FAILED, OVER_BUDGET, UNREACHABLE)
         verb, other, word = REPLAY, (RESUME,) if again else (), run.status
     return Choice(
         name=directory.run_id, verb=verb, other=other, state=word, what=" · ".join(parts), path=str(directory.journal)

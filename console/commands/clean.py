@@ -6,25 +6,32 @@ is listed as such and ended only where its run is named: an instance's tags do n
 
 from __future__ import annotations
 
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from console.commands.options import _Parser
+from console.state.outcome import Exit
+
+if TYPE_CHECKING:
+    pass
+
 import asyncio
 import re
-import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from console import views
-from console.exits import Exit
-from console.rundir import RunDirectory, all_runs
-from console.sentences import CommandError, said, talk, waiting
-from console.views import plain
+from console.commands.errors import CommandError, said, talk, waiting
+from console.format import money, plain
+from console.journal.directory import RunDirectory, all_runs
 
 if TYPE_CHECKING:
+    from console.discovery.prices import Tariff
+    from console.discovery.sweep import Leftovers, Thing
     from console.fleet.aws.cloud import Cloud
-    from console.fleet.aws.sweep import Leftovers, Thing
-    from console.fleet.aws.tariff import Tariff
 
 COLUMNS: Final = ("run", "status", "kind", "id", "region", "$/h", "what")
 DRIVEN: Final = "driven here"
@@ -65,9 +72,9 @@ def clean(*, run_id: str | None, yes: bool, region: str | None) -> int:
     The exit code is 0 where nothing was left behind or all of it is gone, 3 where something is left (nobody confirmed,
     or it could not be ended), 6 where AWS could not be asked everywhere.
     """
+    from console.discovery.prices import tariff
+    from console.discovery.sweep import leftovers
     from console.fleet.aws.cloud import Cloud
-    from console.fleet.aws.sweep import leftovers
-    from console.fleet.aws.tariff import tariff
 
     now = time.time()
 
@@ -91,7 +98,7 @@ def clean(*, run_id: str | None, yes: bool, region: str | None) -> int:
             instance = living.get(thing.identity)
             usd = thing.usd_per_h if instance is None else prices.usd_per_h(instance, now)
             usd_per_h += [usd] if lot in chosen else []
-            cells = (lot.run_id, lot.status, thing.kind, thing.identity, thing.region, views.money(usd), thing.detail)
+            cells = (lot.run_id, lot.status, thing.kind, thing.identity, thing.region, money(usd), thing.detail)
             print("\t".join(plain(cell, 200) for cell in cells))
     sys.stdout.flush()
     for name, why in found.silent:
@@ -108,7 +115,7 @@ def clean(*, run_id: str | None, yes: bool, region: str | None) -> int:
     known = [usd for usd in usd_per_h if usd is not None]
     at_least = "" if len(known) == len(usd_per_h) else "at least "
     runs = f"{len(chosen)} run{'s' * (len(chosen) != 1)}"
-    talk(f"{things} thing{'s' * (things != 1)} of {runs}, {at_least}{views.money(sum(known))}/h")
+    talk(f"{things} thing{'s' * (things != 1)} of {runs}, {at_least}{money(sum(known))}/h")
     if not yes and not _confirmed(chosen):
         return Exit.FAILED
     return asyncio.run(end(chosen, found.regions)) or everywhere
@@ -192,9 +199,9 @@ def _confirmed(chosen: Sequence[Lot]) -> bool:
 
 async def end(lots: Sequence[Lot], everywhere: Sequence[str]) -> Exit:
     """Ends all of it and tells of each thing; 0 once all is gone."""
+    from console.discovery.sweep import Left, swept
     from console.fleet.aws.cloud import Cloud
-    from console.fleet.aws.rental import Patience
-    from console.fleet.aws.sweep import Left, swept
+    from console.fleet.rental.context import Patience
 
     here = {directory.run_id: directory for directory in all_runs()}
     whole = True
@@ -214,3 +221,19 @@ async def end(lots: Sequence[Lot], everywhere: Sequence[str]) -> Exit:
             if directory is not None:
                 directory.leave()
     return Exit.DONE if whole else Exit.FAILED
+
+
+def clean_parser() -> argparse.ArgumentParser:
+    """The options of ``clean``."""
+    parser = _Parser(prog="fastconsole", add_help=False, allow_abbrev=False)
+    parser.add_argument("--run")
+    parser.add_argument("--yes", action="store_true")
+    parser.add_argument("--region")
+    return parser
+
+
+def _clean(words: list[str]) -> int:
+    options = clean_parser().parse_args(words)
+    from console.commands import clean
+
+    return clean.clean(run_id=options.run, yes=options.yes, region=options.region)

@@ -9,18 +9,19 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from console import report
+from console.commands.errors import talk
 from console.config import load
-from console.exits import Exit, exit_of
-from console.rewind import Rewind
-from console.sentences import talk
-from console.shell import command
-from console.state import Run
+from console.playback.rewind import Rewind
+from console.reports import story
+from console.reports.narrator import Narrator
+from console.ssh import openssh
+from console.state.outcome import Exit, exit_of
+from console.state.run import Run
 
 if TYPE_CHECKING:
     # asyncssh comes with it; the screen paints before that is imported.
-    from console.events import Record
-    from console.live import LiveRun
+    from console.live.live_run import LiveRun
+    from console.state.events import Record
 
 
 def drive(make: Callable[[], LiveRun], *, headless: bool, read_only: bool) -> int:
@@ -41,7 +42,8 @@ def _on_screen(make: Callable[[], LiveRun], read_only: bool) -> int:
     def shell(node: int) -> list[str]:
         if not made:
             raise ValueError("There is no run yet.")
-        return command(made[0].directory, node)
+        directory = made[0].directory
+        return openssh.command(directory.read_fleet()[0], node, directory.path / openssh.KNOWN_HOSTS)
 
     app = ConsoleApp(factory, read_only=read_only, config=config, shell=shell)
     app.run(mouse=config.mouse)
@@ -55,14 +57,14 @@ def _closing(live: LiveRun) -> int:
     if ended.live:
         talk(f"the run goes on; fastconsole attach {ended.run_id} comes back to it")
         return Exit.DONE
-    print(report.story(ended), flush=True)
+    print(story.story(ended), flush=True)
     talk(f"the run's journal is {live.directory.journal}")
     return exit_of(ended)
 
 
 async def _headless(live: LiveRun) -> int:
     """Drives a run and prints what happens: a line for every event that matters, and one a second for the rest."""
-    narrator = report.Narrator()
+    narrator = Narrator()
     loop = asyncio.get_running_loop()
     reader_left = False
     orders: set[asyncio.Task[None]] = set()

@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, ParamSpec, TypeVar
 
-from console import replay
-from console.exits import Exit
-from console.fleet import ProviderError
-from console.profile import ProfileError
+from console.fleet.provider import ProviderError
+from console.journal import open_log
+from console.profile.schema import ProfileError
+from console.state.outcome import Exit
 
 _SILENT_S: Final = 1.0
 """Who waits longer is told for what."""
@@ -41,7 +41,7 @@ def said(command: Callable[P, int]) -> Callable[P, int]:
         except ProfileError as error:
             talk(str(error))
             return Exit.USAGE
-        except replay.LogError as error:
+        except open_log.LogError as error:
             talk(str(error))
             return Exit.USAGE
         except ProviderError as error:

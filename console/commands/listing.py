@@ -6,29 +6,39 @@ tags tell of in any region, whoever launched them: what costs money shall not de
 
 from __future__ import annotations
 
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from console.commands.options import _nothing_more, _Parser
+from console.state.outcome import Exit
+
+if TYPE_CHECKING:
+    pass
+
 import asyncio
 import json
-import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from console import replay, views
-from console.exits import Exit
-from console.fleet import ProviderError
-from console.fleet.aws import setup
-from console.rundir import RunDirectory, all_runs
-from console.sentences import said, talk, waiting
-from console.state import Run
-from console.views import plain
+from console.billing import cost
+from console.commands.errors import said, talk, waiting
+from console.fleet.aws import credentials
+from console.fleet.provider import ProviderError
+from console.format import clock, count, money, percent, plain
+from console.journal import open_log
+from console.journal.directory import RunDirectory, all_runs
+from console.state.run import Run
+from console.views import progress
 
 if TYPE_CHECKING:
+    from console.billing.ledger import Bill
+    from console.discovery.find import Look, Sighting
+    from console.discovery.prices import Tariff
     from console.fleet.aws.cloud import Cloud
-    from console.fleet.aws.sightings import Look, Sighting
-    from console.fleet.aws.tariff import Tariff
-    from console.ledger import Bill
 
 COLUMNS: Final = ("run", "status", "top-5", "steps", "time", "billed", "reason")
 """Of `runs`, and the first of `ps`. Columns are only ever added, at the end."""
@@ -89,7 +99,7 @@ class _Row:
     def billed_usd(self, now: float) -> float | None:
         """By the books of the console that drives or drove it; of what nobody here kept books of, by EC2's."""
         if self.past is not None and (self.past.live or self.bill is None):
-            return views.cost(self.past, now if self.past.live else self.past.ended or now).billed_usd
+            return cost.cost(self.past, now if self.past.live else self.past.ended or now).billed_usd
         return self.bill.billed(now)[0] if self.bill else None
 
     def usd_per_h(self, now: float) -> float | None:
@@ -104,7 +114,7 @@ class _Row:
 
     def elapsed_s(self, now: float) -> float | None:
         if self.past is not None:
-            return views.elapsed_s(self.past, now if self.past.live else self.past.ended or now)
+            return progress.elapsed_s(self.past, now if self.past.live else self.past.ended or now)
         return now - self.seen.since_t if self.seen else None
 
     def cells(self, now: float) -> list[str]:
@@ -113,16 +123,16 @@ class _Row:
         return [
             self.run_id,
             self.status,
-            views.percent(views.best(past, "top5") if past else None),
-            views.count(past.step.step if past and past.step else None),
-            views.clock(self.elapsed_s(now)),
-            views.money(self.billed_usd(now)),
+            percent(progress.best(past, "top5") if past else None),
+            count(past.step.step if past and past.step else None),
+            clock(self.elapsed_s(now)),
+            money(self.billed_usd(now)),
             self.reason,
             ",".join(seen.zones) if seen else "—",
             " + ".join(f"{number} × {kind}" for kind, number in seen.types) if seen else "—",
             ",".join(seen.markets) if seen else "—",
             _moment(seen.since_t) if seen else "—",
-            views.money(self.usd_per_h(now)),
+            money(self.usd_per_h(now)),
             _moment(self.lease_t) if self.lease_t else "—",
         ]
 
@@ -136,7 +146,7 @@ class _Row:
             "console": "here" if self.driven else "none here",
             "profile": past.created.profile if past and past.created else seen.profile if seen else None,
             "owner": seen.owner if seen else None,
-            "top5": views.best(past, "top5") if past else None,
+            "top5": progress.best(past, "top5") if past else None,
             "step": past.step.step if past and past.step else None,
             "elapsed_s": self.elapsed_s(now),
             "billed_usd": billed,
@@ -217,8 +227,8 @@ def _rows(seen: Look | None, tariff: Tariff | None, now: float) -> list[_Row]:
 def _row(directory: RunDirectory, seen: Sighting | None = None, bill: Bill | None = None) -> _Row:
     past, broken = None, ""
     try:
-        past = replay.fold(directory.journal)
-    except replay.LogError as error:
+        past = open_log.fold(directory.journal)
+    except open_log.LogError as error:
         broken = str(error)
     driven = directory.console_pid() is not None
     return _Row(run_id=directory.run_id, past=past, driven=driven, broken=broken, seen=seen, bill=bill)
@@ -226,11 +236,11 @@ def _row(directory: RunDirectory, seen: Sighting | None = None, bill: Bill | Non
 
 def _asked(ask_aws: bool, region: str | None, now: float) -> tuple[Look | None, Tariff | None, list[str]]:
     """What AWS says, where it is to be asked; with a sentence for all that it did not say."""
-    if not (ask_aws or region or setup.is_set_up() or setup.rents_here()):
+    if not (ask_aws or region or credentials.is_set_up() or credentials.rents_here()):
         return None, None, []
+    from console.discovery.find import PATIENCE_S, look
+    from console.discovery.prices import tariff
     from console.fleet.aws.cloud import Cloud
-    from console.fleet.aws.sightings import PATIENCE_S, look
-    from console.fleet.aws.tariff import tariff
 
     async def ask(cloud: Cloud) -> tuple[Look, Tariff]:
         seen = await look(cloud, region)
@@ -255,7 +265,30 @@ def _total(billed: Sequence[_Row], seen: Look, now: float) -> str:
         return f"no instance of a run is there in {where}"
     hourly = [row.usd_per_h(now) for row in billed]
     known = [usd for usd in hourly if usd is not None]
-    dollars = views.money(sum(known)) if known else "—"
+    dollars = money(sum(known)) if known else "—"
     at_least = "" if len(known) == len(hourly) else "at least "
     one = (f"{len(billed)} run{'s' * (len(billed) != 1)}", f"{instances} instance{'s' * (instances != 1)}")
     return f"{one[0]}, {one[1]}, {at_least}{dollars}/h"
+
+
+def _runs(words: list[str]) -> int:
+    _nothing_more(words)
+    from console.commands import listing
+
+    return listing.runs()
+
+
+def ps_parser() -> argparse.ArgumentParser:
+    """The options of ``ps``."""
+    parser = _Parser(prog="fastconsole", add_help=False, allow_abbrev=False)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--aws", action="store_true")
+    parser.add_argument("--region")
+    return parser
+
+
+def _ps(words: list[str]) -> int:
+    options = ps_parser().parse_args(words)
+    from console.commands import listing
+
+    return listing.ps(as_json=options.json, ask_aws=options.aws, region=options.region)

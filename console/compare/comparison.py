@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from console import ghost
-from console.curves import Trace
-from console.ghost import Ghost
-from console.state import Run
+from console.compare import race
+from console.compare.curves import Trace
+from console.compare.race import Ghost
+from console.state.run import Run
 
 RECORD = 0
 """`Comparison.raced`: the record of the profile, or 2018's; where there is none, the first past run."""
@@ -45,15 +45,15 @@ class Comparison:
             return None
         if self.raced != RECORD:
             return self.pasts[self.raced - 1].ghost
-        record = ghost.default(run)
+        record = race.default(run)
         return record if record is not None else next((past.ghost for past in self.pasts if past.ghost), None)
 
     def next_ghost(self, run: Run) -> Comparison:
         """The same with the ghost after this one: the record, each past run, none, and again."""
         own: list[int | None] = [place for place, past in enumerate(self.pasts, start=1) if past.ghost is not None]
         # Without a record the first past run is what is raced by itself.
-        order: list[int | None] = [*own[1:], None] if ghost.default(run) is None else [*own, None]
-        if own or ghost.default(run) is not None:
+        order: list[int | None] = [*own[1:], None] if race.default(run) is None else [*own, None]
+        if own or race.default(run) is not None:
             order.insert(0, RECORD)
         at = order.index(self.raced) if self.raced in order else -1
         return Comparison(self.pasts, order[(at + 1) % len(order)], self.loading)

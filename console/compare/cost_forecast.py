@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from console import budget, eta, ledger, spending, views
-from console.eta import Eta
-from console.state import Run
+from console.billing import breakdown, budget, cost, ledger
+from console.compare import eta
+from console.compare.eta import Eta
+from console.state.run import Run
 
 _PARTS: Final = 80
 """Into how many straight pieces the curve of what was spent is cut."""
@@ -42,7 +43,7 @@ def projection(run: Run, now: float, left: Eta | None) -> Projection:
     if schedule is not None:
         end = _dollars(run, now, *schedule, on_demand=False)
         end_on_demand = _dollars(run, now, *schedule, on_demand=True)
-    epochs = spending.per_epoch(run)
+    epochs = breakdown.per_epoch(run)
     stops_s = budget.stops_in_s(run, now) if run.live else None
     return Projection(
         target,
@@ -55,12 +56,12 @@ def projection(run: Run, now: float, left: Eta | None) -> Projection:
 
 
 def _mean(dollars: list[float | None]) -> float | None:
-    whole = spending.total(dollars)
+    whole = breakdown.total(dollars)
     return whole / len(dollars) if whole is not None and dollars else None
 
 
 def _dollars(run: Run, now: float, low_s: float, high_s: float | None, *, on_demand: bool) -> Dollars | None:
-    until = views.cost_on_demand_to if on_demand else views.cost_to
+    until = cost.cost_on_demand_to if on_demand else cost.cost_to
     low = until(run, now + low_s)
     high = None if high_s is None else until(run, now + high_s)
     return None if low is None else (low, high)

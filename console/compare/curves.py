@@ -1,7 +1,7 @@
 """A run's curves: what can be drawn, over which axis, thinned to what a plot can show. Pure.
 
 A day's run has 100,000 steps and more, a plot a few hundred dots across, and it is drawn twice a second. So a plot
-reads the means over 8, 64, 512, … steps (`console.levels`) that give it a few entries a dot.
+reads the means over 8, 64, 512, … steps (`console.compare.downsample`) that give it a few entries a dot.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from console.ghost import Ghost
-from console.levels import FACTOR, levels_of
-from console.series import Series
-from console.state import Point, Run
-from remote.events import EpochEnded
+from console.compare.downsample import FACTOR, levels_of
+from console.compare.race import Ghost
+from console.state.run import Point, Run
+from console.state.series import Series
+from remote.wire.events import EpochEnded
 
 LOSS: Final = "loss"
 EVAL_LOSS: Final = "eval loss"
@@ -258,52 +258,3 @@ def value_at(trace: Trace, metric: str, axis: str, x: float) -> float | None:
         if on.of_epoch(epoch) <= x and (value := of_epoch(epoch)) is not None:
             return value
     return None
-
-
-# --- round numbers ---------------------------------------------------------------------------------------------------
-
-
-def ticks(low: float, high: float, wanted: int, *, whole: bool = False) -> list[float]:
-    """Round numbers within the bounds, about so many: multiples of 1, 2 or 5 times a power of ten."""
-    if not high > low or wanted < 1:
-        return []
-    grain = 10.0 ** math.floor(math.log10((high - low) / wanted))
-    step = next(grain * factor for factor in (1, 2, 5, 10, 20) if (high - low) / (grain * factor) <= wanted)
-    step = max(step, 1.0) if whole else step
-    return _multiples(low, high, step)
-
-
-_CLOCK: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400)
-
-
-def clock_ticks(low: float, high: float, wanted: int) -> list[float]:
-    """The same of seconds: whole minutes, quarters, hours."""
-    fits = [step for step in _CLOCK if (high - low) / step <= max(1, wanted)]
-    return _multiples(low, high, float(fits[0])) if fits else ticks(low, high, wanted)
-
-
-def log_ticks(low: float, high: float, wanted: int) -> list[float]:
-    """Round numbers within positive bounds on a scale of powers: 1, 2 and 5 times ten's powers, or the powers alone."""
-    if not high > low > 0:
-        return []
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for factors in ((1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 5), (1, 3), (1,)):
-        made = [factor * 10.0**power for power in powers for factor in factors]
-        inside = [value for value in made if low <= value <= high]
-        if len(inside) <= wanted:
-            return inside
-    return inside[:: -(-len(inside) // max(1, wanted))]
-
-
-def _multiples(low: float, high: float, step: float) -> list[float]:
-    first = math.ceil(low / step - 1e-9)
-    return [round(place * step, 12) for place in range(first, math.floor(high / step + 1e-9) + 1)]
-
-
-def round_bounds(low: float, high: float) -> tuple[float, float]:
-    """The bounds moved out to round numbers, so that a growing curve changes its scale only now and then."""
-    if not high > low:
-        pad = abs(low) * 0.1 or 1.0
-        low, high = low - pad, high + pad
-    grain = 10.0 ** math.floor(math.log10(high - low)) / 2
-    return math.floor(low / grain + 1e-9) * grain, math.ceil(high / grain - 1e-9) * grain

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from operator import add
 from typing import Any, Final
 
-from console.series import Series
-from console.state import Point
+from console.state.run import Point
+from console.state.series import Series
 
 _HALVINGS: Final = 3
 FACTOR: Final = 2**_HALVINGS

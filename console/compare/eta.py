@@ -30,15 +30,14 @@ from __future__ import annotations
 
 import math
 import statistics
-import tomllib
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import accumulate, pairwise
 from typing import Any, Final
 
-from console import state, views
-from console.ghost import Ghost, trained_s
-from console.state import Run
+from console.compare.race import Ghost, trained_s
+from console.profile.recorded import Leg, legs
+from console.state.run import PAUSED, TRAINING, Run
+from console.views import progress
 
 _MEASURED: Final = (0.93, 1.07)
 _FIRST: Final = 0.55
@@ -69,27 +68,12 @@ class Eta:
     """``the recipe's record``, ``the ghost's pace``, ``its own curve`` or ``its schedule``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Leg:
-    """A stretch of epochs of one image size and batch, as the profile has it."""
-
-    start: int
-    end: int
-    image_size: int | None
-    batch: int | None
-
-    @property
-    def kind(self) -> tuple[int | None, int | None]:
-        """What makes its epochs like those of another leg."""
-        return self.image_size, self.batch
-
-
 def eta(run: Run, now: float, ghost: Ghost | None = None) -> Eta | None:
     """The range for the target. None where there is no target, it is reached, the run is over, or nothing is known."""
-    goal = views.target(run)
-    if goal is None or run.target is not None or run.status not in (state.TRAINING, state.PAUSED):
+    goal = progress.target(run)
+    if goal is None or run.target is not None or run.status not in (TRAINING, PAUSED):
         return None
-    best = views.best(run, goal.metric)
+    best = progress.best(run, goal.metric)
     if best is not None and best >= goal.value:
         return None
     clock = _Clock.of(run)
@@ -114,7 +98,7 @@ def eta(run: Run, now: float, ghost: Ghost | None = None) -> Eta | None:
 
 def schedule_s(run: Run, now: float) -> Span | None:
     """The least and the most seconds from now to the schedule's end; None where it is not known, or the run is over."""
-    if run.status not in (state.TRAINING, state.PAUSED):
+    if run.status not in (TRAINING, PAUSED):
         return None
     clock = _Clock.of(run)
     span = None if clock.total is None else clock.until(clock.total)
@@ -125,7 +109,7 @@ def schedule_s(run: Run, now: float) -> Span | None:
 
 
 def _estimate(
-    run: Run, clock: _Clock, ghost: Ghost | None, goal: views.Target, best: float | None
+    run: Run, clock: _Clock, ghost: Ghost | None, goal: progress.Target, best: float | None
 ) -> tuple[tuple[float, float | None] | None, str]:
     """The range from the last evaluation on by the first method that can say one, and that method's name."""
     known = ghost.epochs_to_target if ghost is not None else None
@@ -151,7 +135,7 @@ def _by_schedule(clock: _Clock) -> tuple[tuple[float, float | None] | None, str]
     return ((0.0, None), "its schedule") if known else (None, "")
 
 
-def _own_curve(run: Run, clock: _Clock, goal: views.Target, best: float) -> tuple[float, float | None] | None:
+def _own_curve(run: Run, clock: _Clock, goal: progress.Target, best: float) -> tuple[float, float | None] | None:
     values = [value for epoch in run.epochs if (value := _value(epoch, goal.metric)) is not None]
     bests = list(accumulate(values, max))
     falls = [math.log((1 - one) / (1 - other)) for one, other in pairwise(bests) if one < 1 and other < 1]
@@ -174,25 +158,6 @@ def _since_s(run: Run, now: float) -> float:
     if trained is None:
         return 0.0
     return max(0.0, trained - (run.epochs[-1].elapsed_s if run.epochs else 0.0))
-
-
-# --- the schedule ----------------------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=8)
-def legs(profile_text: str) -> tuple[Leg, ...]:
-    """The phases of a profile's text; none where they cannot be read."""
-    try:
-        phases = tomllib.loads(profile_text).get("phase")
-        made = tuple(
-            Leg(int(one["epochs"][0]), int(one["epochs"][1]), int(one["image_size"]), int(one["batch_size_per_gpu"]))
-            for one in phases or ()
-        )
-    except (ValueError, KeyError, TypeError, IndexError, RecursionError, OverflowError):
-        return ()
-    joined = all(one.end == other.start for one, other in pairwise(made))
-    sound = all(0 <= one.start < one.end <= 100_000 and (one.image_size or 0) > 0 for one in made)
-    return made if joined and sound else ()
 
 
 class _Clock:
@@ -235,7 +200,7 @@ class _Clock:
 
     def _begun(self, run: Run) -> None:
         """An epoch of a new kind that has begun says by its steps how long it will take."""
-        leg, step, rate = self._leg(self.done), run.step, views.img_per_s(run)
+        leg, step, rate = self._leg(self.done), run.step, progress.img_per_s(run)
         kind = leg.kind if leg else (None, None)
         if step is None or not rate or kind in self._seen or step.epoch != self.done:
             return

@@ -7,9 +7,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from console import curves, ghost, replay
-from console.comparison import Past
-from console.rundir import all_runs
+from console.compare import curves, race
+from console.compare.comparison import Past
+from console.journal import open_log
+from console.journal.directory import all_runs
 
 FOUND: Final = 200
 """The newest so many are offered; any other by its path."""
@@ -52,8 +53,8 @@ def load(path: str) -> Past:
     for directory in all_runs():
         if path == directory.run_id or where == directory.path:
             where = directory.journal
-    run = replay.fold(where)
+    run = open_log.fold(where)
     name = run.run_id or where.name
     if not run.epochs and not len(run.points):
-        raise replay.LogError(f"{where}: the run took no step, so there is nothing to compare with")
-    return Past(str(where), curves.trace(run, name), ghost.of_run(run, name))
+        raise open_log.LogError(f"{where}: the run took no step, so there is nothing to compare with")
+    return Past(str(where), curves.trace(run, name), race.of_run(run, name))

@@ -17,11 +17,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from console import views
-from console.state import Run
+from console.billing import cost
+from console.format import money
+from console.state.run import Run
+from console.views import progress
 
 if TYPE_CHECKING:
-    from console.profile import RaceRecord
+    from console.profile.schema import RaceRecord
 
 RECORD_PROFILE: Final = "imagenet-16x-p3"
 """The built-in profile whose `[record]` a run on ImageNet races by default: 2018's 16 machines."""
@@ -140,7 +142,7 @@ def of_record(record: RaceRecord) -> Ghost | None:
 def of_run(run: Run, name: str) -> Ghost | None:
     """The ghost of a run that was; None where it evaluated nothing."""
     marks = tuple(
-        GhostMark(epoch.elapsed_s, epoch.top1, epoch.top5, views.cost_on_demand_to(run, ended_t))
+        GhostMark(epoch.elapsed_s, epoch.top1, epoch.top5, cost.cost_on_demand_to(run, ended_t))
         for epoch, ended_t in zip(run.epochs, run.epochs_t, strict=True)
     )
     return Ghost(name, "a run of this laptop", marks, True) if marks else None
@@ -171,7 +173,7 @@ def _own(profile_text: str) -> Ghost | None:
         if "record" not in tomllib.loads(profile_text):
             return None
         # Here, since the screen's first paint needs no profile.
-        from console.profile import parse
+        from console.profile.load import parse
 
         record = parse(profile_text, path=Path("profile.toml")).record
     except (ValueError, RecursionError):
@@ -182,7 +184,8 @@ def _own(profile_text: str) -> Ghost | None:
 @lru_cache(maxsize=1)
 def record_2018() -> Ghost | None:
     """fast.ai's and DIU's 16 machines: 93 % top-5 in 18.09 minutes, $118.07 on demand (DAWNBench)."""
-    from console.profile import ProfileError, load
+    from console.profile.load import load
+    from console.profile.schema import ProfileError
 
     try:
         record = load(RECORD_PROFILE).record
@@ -235,7 +238,7 @@ def trained_s(run: Run, now: float) -> float | None:
 
 def race(run: Run, ghost: Ghost, now: float) -> Race | None:
     """Where the run stands against the ghost; None before its first evaluation."""
-    goal = views.target(run)
+    goal = progress.target(run)
     metric = goal.metric if goal is not None else "top5"
     best: float | None = None
     own_s, place = 0.0, 0
@@ -250,7 +253,7 @@ def race(run: Run, ghost: Ghost, now: float) -> Race | None:
     over = goal is not None and best >= goal.value
     accuracy = goal.value if goal is not None and over else best
     theirs_s = ghost.target_s(metric, accuracy) if over else ghost.reached_s(metric, accuracy)
-    usd = views.cost_on_demand_to(run, run.epochs_t[place])
+    usd = cost.cost_on_demand_to(run, run.epochs_t[place])
     theirs_usd = None if theirs_s is None else ghost.usd_at(theirs_s)
     trained = own_s if over else trained_s(run, now)
     shown = None if trained is None else ghost.shown(metric, trained)
@@ -282,5 +285,5 @@ def lead_in_words(seconds: float) -> str:
 
 def money_in_words(usd: float) -> str:
     """A lead in money: ``$56.44 less``, ``$3.10 more``, ``the same``."""
-    words = views.money(abs(usd))
+    words = money(abs(usd))
     return "the same cost" if words == "$0.00" else f"{words} {'less' if usd > 0 else 'more'}"

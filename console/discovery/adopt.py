@@ -1,7 +1,7 @@
 """A run directory for a run that another laptop launched, made from the instances that bear its tag.
 
 Theory. The instances' tags say how each host proves itself, how it is reached, and which first record the run has
-(`console.fleet.aws.passport`); whoever can write tags in the account is trusted, and no host on first use. EC2 Instance
+(`console.fleet.aws.tags`); whoever can write tags in the account is trusted, and no host on first use. EC2 Instance
 Connect lets this laptop's new key in for a minute, in which it is added to those that may log in. The hosts then give
 the charter and their journals, from which the run's journal is told again; what there is at AWS becomes a claim as if
 it had been launched from here. The directory is a run's only once its journal stands in it: it is written last.
@@ -20,22 +20,25 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from console import charter, retelling
-from console.address import HostAddress
-from console.events import AlertRaised, InstanceStarted, InstanceStopped, NodeReplaced, Record, RunCreated
-from console.fleet import ProviderError
-from console.fleet.aws.claim import ACCEPTED, ASKED, ENDED, Claim, Order, claim_of
+from console.discovery import rebuild
+from console.discovery.enroll import Introduction, guests_of
+from console.discovery.find import Look, Sighting
 from console.fleet.aws.cloud import Cloud, CloudError
-from console.fleet.aws.give_back import stopped
 from console.fleet.aws.instances import GONE, Instance
-from console.fleet.aws.introduction import Introduction, guests_of
-from console.fleet.aws.passport import CHARTER_TAG, MARK_TAG, passport_of
-from console.fleet.aws.rate import Rate
-from console.fleet.aws.rental import Patience, Rental, tag_list
-from console.fleet.aws.sightings import Look, Sighting
-from console.profile import Profile, ProfileError, parse
-from console.redaction import safe_env
-from console.rundir import RunDirectory, runs_home, state_home
+from console.fleet.aws.tags import CHARTER_TAG, MARK_TAG, passport_of
+from console.fleet.provider import ProviderError
+from console.fleet.rental.context import Patience, Rental, tag_list
+from console.fleet.rental.quotes import Rate
+from console.fleet.rental.resources import ACCEPTED, ASKED, ENDED, Claim, Order, claim_of
+from console.fleet.rental.teardown import stopped
+from console.journal import manifest
+from console.journal.directory import RunDirectory
+from console.paths import runs_home, state_home
+from console.profile.load import parse
+from console.profile.redaction import safe_env
+from console.profile.schema import Profile, ProfileError
+from console.ssh.address import HostAddress
+from console.state.events import AlertRaised, InstanceStarted, InstanceStopped, NodeReplaced, Record, RunCreated
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}")
 """A run's id becomes a folder's name here, and a tag may hold anything."""
@@ -161,7 +164,7 @@ class _Adoption:
         if not all(safe_env(name) for name in profile.run.env):
             stage.write_env(introduction.env)
         last = await self._news(Rental(profile, stage, Patience()), records)
-        await asyncio.to_thread(retelling.tell, stage.journal, records, [one.tale for one in heard], time.time(), last)
+        await asyncio.to_thread(rebuild.tell, stage.journal, records, [one.tale for one in heard], time.time(), last)
         for one in heard:
             if one.tale.journal is not None:
                 one.tale.journal.unlink()
@@ -194,12 +197,12 @@ class _Adoption:
         first = words.partition("\n")[0]
         if not first:
             raise ProviderError(
-                f"the hosts of run {self._run.run_id} hold no {charter.FILE}: its console has not got so far as to "
+                f"the hosts of run {self._run.run_id} hold no {manifest.FILE}: its console has not got so far as to "
                 "start their agents; try again in a minute"
             )
-        records = charter.read(words)
+        records = manifest.read(words)
         event = records[0].event if records else None
-        genuine = charter.digest(first) == self._guests[0].passport.charter
+        genuine = manifest.digest(first) == self._guests[0].passport.charter
         if not genuine or not isinstance(event, RunCreated) or event.run_id != self._run.run_id:
             raise ProviderError(
                 f"the hosts of run {self._run.run_id} hold another first record than the tag {CHARTER_TAG} names: "

@@ -1,6 +1,6 @@
 """How a laptop that hosts do not know comes to be let in to them, and what they then tell.
 
-The tags of an instance say how its host proves itself and how it is reached (`console.fleet.aws.passport`). EC2
+The tags of an instance say how its host proves itself and how it is reached (`console.fleet.aws.tags`). EC2
 Instance Connect lets this laptop's new key in for a minute, in which it is added to those that may log in.
 """
 
@@ -17,22 +17,21 @@ from typing import Any
 
 import asyncssh
 
-from console import charter
-from console.address import HostAddress
-from console.events import HostFound
-from console.fleet import ProviderError
+from console.discovery.find import Sighting
+from console.discovery.rebuild import HostTale
 from console.fleet.aws.cloud import Cloud, CloudError
 from console.fleet.aws.instances import RUN_TAG, Instance
-from console.fleet.aws.network import own_address, ssh_rule
-from console.fleet.aws.passport import CHARTER_TAG, HOST_KEY_TAG, LOGIN_TAG, Passport, passport_of
-from console.fleet.aws.rental import PASSING
 from console.fleet.aws.route import OWN
-from console.fleet.aws.sightings import Sighting
-from console.hosts import HostRefused, HostUnreachable, LoginRefused, connect, fingerprint
-from console.retelling import HostTale
-from remote.agent import JOB
-from remote.job import host_folder
-from remote.journal import JOURNAL
+from console.fleet.aws.tags import CHARTER_TAG, HOST_KEY_TAG, LOGIN_TAG, Passport, passport_of
+from console.fleet.provider import ProviderError
+from console.fleet.rental.context import PASSING
+from console.fleet.rental.network import own_address, ssh_rule
+from console.journal import manifest
+from console.ssh.address import HostAddress
+from console.ssh.connect import connect, fingerprint
+from console.ssh.errors import HostRefused, HostUnreachable, LoginRefused
+from console.state.events import HostFound
+from remote.wire.layout import JOB, JOURNAL, host_folder
 
 _AGAIN_S = 2.0
 _AT_ONCE = 16
@@ -252,7 +251,7 @@ class Introduction:
                 why = " ".join(str(done.stderr).split())[:200]
                 raise HostRefused(f"{address}: this laptop's key could not be added to authorized_keys: {why}")
             async with connection.start_sftp_client() as sftp:
-                words = await _text(sftp, f"{folder}/{charter.FILE}")
+                words = await _text(sftp, f"{folder}/{manifest.FILE}")
                 journal = None
                 if await sftp.isfile(f"{folder}/{JOURNAL}"):
                     await sftp.get(f"{folder}/{JOURNAL}", str(copy))

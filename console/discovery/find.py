@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from console.fleet.aws.cloud import Cloud, CloudError, unknown_region
 from console.fleet.aws.instances import GONE, OWNER_TAG, PROFILE_TAG, Instance, ours, regions
-from console.fleet.aws.rental import PASSING
+from console.fleet.rental.context import PASSING
 
 PATIENCE_S = 10.0
 """How long the regions have to answer. The slowest takes a second or two; one that takes longer has a fault."""

@@ -10,13 +10,14 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from console import instance_types, prices
-from console.events import PriceQuoted
+from console.billing.accounts import ON_DEMAND, SPOT
+from console.billing.ledger import Bill
+from console.catalog import instance_types, prices
+from console.discovery.find import Sighting
 from console.fleet.aws.cloud import Cloud, CloudError
 from console.fleet.aws.instances import GONE, RUN_TAG, Instance
-from console.fleet.aws.sightings import Sighting
-from console.ledger import ON_DEMAND, SPOT, Bill
-from console.state import Billing
+from console.state.events import PriceQuoted
+from console.state.run import Billing
 
 _HISTORY_S = 89 * 86_400.0
 """EC2 keeps 90 days of spot prices."""

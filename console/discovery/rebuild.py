@@ -8,13 +8,13 @@ as they happened, and not all at the moment at which this laptop came.
 from __future__ import annotations
 
 import heapq
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from console import journal
-from console.events import (
+from console.atomic_file import private_file
+from console.journal import reader
+from console.state.events import (
     Damaged,
     HostFound,
     NodeReplaced,
@@ -46,16 +46,12 @@ def tell(path: Path, charter: Sequence[Record], hosts: Sequence[HostTale], now: 
         ((record.received, record_line(record)) for record in charter),
         *(_tale(one, charter, now) for one in hosts),
     ]
-    beside = path.with_name(f"{path.name}.part")
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    with private_file(path) as file:
         # Of one moment, what a console witnessed comes first, as it did then.
         for _, line in heapq.merge(*streams, key=lambda told: told[0]):
             file.write(line.encode("utf-8", "backslashreplace") + b"\n")
         for record in last:
             file.write(record_line(record).encode() + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def _tale(host: HostTale, charter: Sequence[Record], now: float) -> Iterator[tuple[float, str]]:
@@ -71,8 +67,8 @@ def _tale(host: HostTale, charter: Sequence[Record], now: float) -> Iterator[tup
     if host.journal is None:
         return
     size = host.journal.stat().st_size
-    for line in journal.lines(host.journal):
-        if isinstance(line, journal.Lost):
+    for line in reader.lines(host.journal):
+        if isinstance(line, reader.Lost):
             # Its bytes are not held, and the offsets of the next lines go on behind it.
             continue
         if line.offset + len(line.text) >= size:

@@ -11,12 +11,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from console import prices
+from console.catalog import prices
+from console.discovery.find import Sighting, everywhere, sightings
 from console.fleet.aws.cloud import Cloud, CloudError
 from console.fleet.aws.instances import GONE, RUN_TAG, Instance, of_run, ours
-from console.fleet.aws.kinds import KINDS, Kind
-from console.fleet.aws.rental import PASSING, Deadline, Patience
-from console.fleet.aws.sightings import Sighting, everywhere, sightings
+from console.fleet.aws.resource_kinds import KINDS, Kind
+from console.fleet.rental.context import PASSING, Deadline, Patience
 
 KEY_PAIR = Kind("key-pair", "describe_key_pairs", "KeyPairs", "KeyName", "delete_key_pair", "KeyName", "key-name")
 """No run of ours makes one; one that bears our tag was made by hand for a run."""

@@ -21,15 +21,16 @@ from pathlib import Path
 
 import asyncssh
 
-from console.address import HostAddress
-from console.events import HostFound, InstanceStarted, InstanceStopped
-from console.fleet import News, ProviderError
+from console.fleet.provider import News, ProviderError
 from console.fleet.rack import Order, started
-from console.profile import Profile
-from console.rundir import RunDirectory, cache_home
-from remote.agent import torch_version
-from remote.events import StageProgressed
-from remote.processor import memory_mib
+from console.journal.directory import RunDirectory
+from console.paths import cache_home
+from console.profile.schema import Profile
+from console.ssh.address import HostAddress
+from console.state.events import HostFound, InstanceStarted, InstanceStopped
+from remote.agent.cpu import memory_mib
+from remote.agent.versions import torch_version
+from remote.wire.events import StageProgressed
 
 RANK_MIB = 430
 """Memory of a launcher with its rank, agent, channel and SSH server, beyond what the hosts share.

@@ -6,10 +6,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Protocol
 
-from console.address import HostAddress
-from console.profile import Profile
-from console.rundir import RunDirectory
-from remote.events import Event
+from console.profile.schema import Profile
+from console.ssh.address import HostAddress
+from remote.wire.codec import Event
 
 
 class ProviderError(Exception):
@@ -24,7 +23,7 @@ class Provider(Protocol):
     """Makes or finds a run's hosts, and gives them back."""
 
     lease_end: str
-    """What the lease's end ends on these hosts: see `remote.job.Job.lease_end`."""
+    """What the lease's end ends on these hosts: see `remote.wire.job.Job.lease_end`."""
     embedded: int
     """How many of the hosts share one machine; 0 where each has its own."""
     gives_back: bool
@@ -32,9 +31,9 @@ class Provider(Protocol):
     states_ends: bool
     """True if the provider says when a host ended that nobody was watching."""
     lease_file: str
-    """On a host, where its own timer is told the lease's deadline: see `remote.job.Job.lease_file`."""
+    """On a host, where its own timer is told the lease's deadline: see `remote.wire.job.Job.lease_file`."""
     metadata_url: str
-    """As a host sees it: see `remote.job.Job.metadata_url`."""
+    """As a host sees it: see `remote.wire.job.Job.metadata_url`."""
 
     def bring_up(self) -> AsyncIterator[News | HostAddress]:
         """Starts or finds the hosts: yields what happens on the way, and each host as it is there.
@@ -87,18 +86,3 @@ class Provider(Protocol):
     def data_dir(self, profile: Profile) -> str:
         """Where the hosts keep data sets."""
         ...
-
-
-def provider_of(profile: Profile, directory: RunDirectory) -> Provider:
-    """The provider that the profile names. Raises ProviderError where it cannot be used."""
-    if profile.fleet.provider == "local":
-        from console.fleet.local import LocalProvider
-
-        return LocalProvider(profile, directory)
-    if profile.fleet.provider == "static":
-        from console.fleet.static import StaticProvider
-
-        return StaticProvider(profile, directory)
-    from console.fleet.aws.provider import AwsProvider
-
-    return AwsProvider(profile, directory)

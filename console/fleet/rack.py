@@ -27,9 +27,9 @@ from typing import Any
 import asyncssh
 
 from console.fleet import login
-from remote.agent import HOST_PID
-from remote.lineage import adopt_orphans, end_with_parent
-from remote.processor import descendants
+from remote.agent.cpu import descendants
+from remote.parent_death import adopt_orphans, end_with_parent
+from remote.wire.layout import HOST_PID
 
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ")
 """All that a host's programs see of the environment of the console's user: no credentials."""

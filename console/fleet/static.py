@@ -11,12 +11,12 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from console.address import HostAddress
-from console.events import InstanceStarted, InstanceStopped
-from console.fleet import News, ProviderError
-from console.profile import Profile
-from console.rundir import RunDirectory
-from remote.events import StageProgressed
+from console.fleet.provider import News, ProviderError
+from console.journal.directory import RunDirectory
+from console.profile.schema import Profile
+from console.ssh.address import HostAddress
+from console.state.events import InstanceStarted, InstanceStopped
+from remote.wire.events import StageProgressed
 
 _HOST = re.compile(r"(?:(?P<user>[^@]+)@)?(?:\[(?P<v6>[^\]]+)\]|(?P<name>[^:]+))(?::(?P<port>\d+))?")
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from console.events import Record
 from console.fold import gang, hosts, instances, training  # noqa: F401  each registers its arms
 from console.fold import run as _run  # noqa: F401
 from console.fold.changes import ARMS, changed, with_node
-from console.state import NODES, Node, Run
+from console.state.events import Record
+from console.state.run import NODES, Node, Run
 
 _LAG_SHARE: Final = 0.02
 """Of a host's delay, how much of a record that came later than the quickest is taken over: a minute's worth of them."""

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final, TypeVar
 
-from console.events import Record
-from console.series import Series
-from console.state import (
+from console.state.events import Record
+from console.state.run import (
     ALERTS,
     CRITICAL,
     LATE_S,
@@ -23,7 +22,8 @@ from console.state import (
     Stretch,
     open_alert,
 )
-from remote import events as re
+from console.state.series import Series
+from remote.wire import codec
 
 _ECHO_S: Final = 86_400.0
 """Added to the time of a failure that followed another: clocks of hosts differ by more than a gang takes to fall."""
@@ -128,8 +128,8 @@ def fallen(run: Run, record: Record) -> Run:
     return with_stretch(run, "restart", when(record) if since is None else min(since, when(record)))
 
 
-E = TypeVar("E", bound=re.Event)
-ARMS: dict[type[re.Event], Callable[[Run, Record, Any], Run]] = {}
+E = TypeVar("E", bound=codec.Event)
+ARMS: dict[type[codec.Event], Callable[[Run, Record, Any], Run]] = {}
 
 
 def arm(kind: type[E]) -> Callable[[Callable[[Run, Record, E], Run]], Callable[[Run, Record, E], Run]]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from console.events import Record
 from console.fold.changes import arm, fallen, with_failure, with_line, with_node, with_own_node
-from console.state import RECENT, Rank, Run
-from remote import events as re
+from console.state.events import Record
+from console.state.run import RECENT, Rank, Run
+from remote.wire import events as re
 
 
 @arm(re.TrainerStarted)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from console import events as ce
-from console import xids
-from console.events import Record
+from console.catalog import xids
 from console.fold.changes import (
     arm,
     changed,
@@ -17,8 +15,10 @@ from console.fold.changes import (
     with_own_node,
     without_alerts,
 )
-from console.state import CRITICAL, RECENT, STAGES, WARNING, Fault, Run, utilisation_pct
-from remote import events as re
+from console.state import events as ce
+from console.state.events import Record
+from console.state.run import CRITICAL, RECENT, STAGES, WARNING, Fault, Run, utilisation_pct
+from remote.wire import events as re
 
 
 @arm(ce.HostFound)

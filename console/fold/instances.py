@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from console import events as ce
-from console.events import Record
 from console.fold.changes import (
     arm,
     changed,
@@ -18,8 +16,10 @@ from console.fold.changes import (
     without_alerts,
     without_disk,
 )
-from console.state import CRITICAL, INFO, LAUNCHING, QUOTES, Billing, BudgetMove, Run
-from remote import events as re
+from console.state import events as ce
+from console.state.events import Record
+from console.state.run import CRITICAL, INFO, LAUNCHING, QUOTES, Billing, BudgetMove, Run
+from remote.wire import events as re
 
 
 @arm(ce.InstanceStarted)

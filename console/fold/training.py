@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from console import events as ce
-from console.events import Record
 from console.fold.changes import arm, changed, when, with_alert, with_line, with_own_node, with_stretch, without_alerts
-from console.series import Series
-from console.state import CRITICAL, LAUNCHING, PAUSED, STOPPING, TRAINING, Checkpoint, Point, Run
-from remote import events as re
+from console.state import events as ce
+from console.state.events import Record
+from console.state.run import CRITICAL, LAUNCHING, PAUSED, STOPPING, TRAINING, Checkpoint, Point, Run
+from console.state.series import Series
+from remote.wire import events as re
 
 
 @arm(re.TrainingStarted)

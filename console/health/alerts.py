@@ -1,10 +1,10 @@
 """Alerts that the console raises by itself: from the run, the time and what was seen before to what is raised and what
 is over. Pure.
 
-Theory. `console.symptoms` gives figures; here each has two thresholds and a time. A figure past the first for `hold_s`
-raises an alert; it is over when the figure has been past the second for a while; in between nothing changes. So a
-figure that dances about a threshold is one alert and not fifty. Which alerts are open is in the run, that is, in its
-journal: a console that comes back to a run goes on with those of the one before. What waits for its time is in the
+Theory. `console.health.symptoms` gives figures; here each has two thresholds and a time. A figure past the first for
+`hold_s` raises an alert; it is over when the figure has been past the second for a while; in between nothing changes.
+So a figure that dances about a threshold is one alert and not fifty. Which alerts are open is in the run, that is, in
+its journal: a console that comes back to a run goes on with those of the one before. What waits for its time is in the
 `Watch`, which each look hands to the next.
 """
 
@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from console.alert_keys import AlertKeys
-from console.state import Run, open_alert
-from console.symptoms import Eyes, Symptom, mean_loss, symptoms
+from console.health.symptoms import Eyes, Symptom, mean_loss, symptoms
+from console.profile.alerts import AlertKeys
+from console.state.run import Run, open_alert
 
 CALM_S: Final = 10.0
 """So long a figure has to be right again before its alert is over."""

@@ -1,7 +1,7 @@
 """The one who looks after a live run for its operator.
 
-Once a second it asks `console.alerts` what is wrong and writes that into the book; of every alert, whoever raised it,
-it has the hooks told.
+Once a second it asks `console.health.alerts` what is wrong and writes that into the book; of every alert, whoever
+raised it, it has the hooks told.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-from console.alert_keys import AlertKeys
-from console.alerts import Raised, Watch, look
-from console.book import Book
-from console.events import AlertCleared, AlertRaised, Record
-from console.hooks import Hooks, Notice
-from console.state import CRITICAL, INFO, SEVERITIES, WARNING, Alert, Run, alerts_since
-from remote.events import LogPrinted
+from console.health.alerts import Raised, Watch, look
+from console.health.notify import Hooks, Notice
+from console.journal.store import Book
+from console.profile.alerts import AlertKeys
+from console.state.events import AlertCleared, AlertRaised, Record
+from console.state.run import CRITICAL, INFO, SEVERITIES, WARNING, Alert, Run, alerts_since
+from remote.wire.events import LogPrinted
 
 _EVERY_S: Final = 1.0
 _LAST_S: Final = 12.0

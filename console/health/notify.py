@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from console.alert_keys import AlertKeys
-from console.views import plain
+from console.format import plain
+from console.profile.alerts import AlertKeys
 
 COMMAND_S: Final = 10.0
 WEBHOOK_S: Final = 10.0

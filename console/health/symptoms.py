@@ -1,5 +1,5 @@
 """What looks wrong about a run at a moment, as figures: who is silent, idle, hot, slow. No memory and no judgement:
-whether a figure is an alert, and from when to when, `console.alerts` decides.
+whether a figure is an alert, and from when to when, `console.health.alerts` decides.
 
 A symptom that cannot be told now (a host that is silent says nothing of its GPUs) has no figure, and an alert about it
 stays as it is; one that is not in the list is over.
@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from console import ghost, state, stragglers, views
-from console.state import CRITICAL, WARNING, Node, Run
+from console.compare import race
+from console.format import clock, metric_name, percent, plain
+from console.state.run import CRITICAL, TRAINING, WARNING, Node, Run
+from console.views import nodes, progress, stragglers
 
 _FRESH_S = 5.0
 """A host that spoke so lately tells how it is."""
@@ -31,7 +33,7 @@ class Symptom:
     """One figure about one thing."""
 
     kind: str
-    """One of `console.alert_keys.LIMITS`."""
+    """One of `console.profile.alerts.LIMITS`."""
     id: str
     node: int | None
     value: float | None
@@ -61,7 +63,7 @@ def symptoms(run: Run, now: float, eyes: Eyes) -> Iterator[Symptom]:
         return
     for node in run.nodes:
         if node.status in ("connected", "training", "paused"):
-            silent_s = min(views.stale_s(node, now) or 0.0, now - eyes.since)
+            silent_s = min(nodes.stale_s(node, now) or 0.0, now - eyes.since)
             yield _stale(node, silent_s)
             fresh = silent_s < _FRESH_S
             yield from _clock(node, fresh)
@@ -153,7 +155,7 @@ def _idle(run: Run, node: Node, fresh: bool) -> Iterator[Symptom]:
     said = [(value, gpu) for gpu, value in enumerate(util) if value is not None]
     if not said or node.status != "training":
         return
-    working = run.status == state.TRAINING and run.evaluation is None and run.first_step is not None
+    working = run.status == TRAINING and run.evaluation is None and run.first_step is not None
     lowest, _ = min(said)
     idle = [gpu for value, gpu in said if value <= lowest + 5]
     text = f"{_gpus(idle)} at {lowest:.0f} % while the gang trains: the node's screen shows what the ranks wait for"
@@ -161,7 +163,7 @@ def _idle(run: Run, node: Node, fresh: bool) -> Iterator[Symptom]:
 
 
 def _stragglers(run: Run) -> Iterator[Symptom]:
-    if run.status != state.TRAINING:
+    if run.status != TRAINING:
         return
     for one in stragglers.of(run):
         advice = {
@@ -173,19 +175,19 @@ def _stragglers(run: Run) -> Iterator[Symptom]:
 
 
 def _stall(run: Run, now: float, eyes: Eyes) -> Iterator[Symptom]:
-    if run.status != state.TRAINING or run.last_step is None or run.finished is not None or run.training is None:
+    if run.status != TRAINING or run.last_step is None or run.finished is not None or run.training is None:
         return
     trains = [node for node in run.nodes if node.status == "training"]
     # The steps are rank 0's to tell, and its host may be the one that is not heard.
     silent = any(node.status == "unreachable" for node in run.nodes)
-    heard = trains and not silent and all((views.stale_s(node, now) or 0.0) < _FRESH_S for node in trains)
+    heard = trains and not silent and all((nodes.stale_s(node, now) or 0.0) < _FRESH_S for node in trains)
     last_t = max([run.last_step, eyes.since, *run.epochs_received[-1:], *(one.since for one in run.stretches[-1:])])
     step_s = run.step.step_s if run.step else 0.0
     # Where a step takes long, a long wait is none: twenty steps' time is taken off.
     value = now - last_t - 20 * step_s
     told = heard and run.evaluation is None
     text = (
-        f"no step for {views.clock(now - last_t)} while all hosts speak: a rank hangs, or waits for one that does; "
+        f"no step for {clock(now - last_t)} while all hosts speak: a rank hangs, or waits for one that does; "
         "x stops the run with what is saved, r starts it again after that"
     )
     yield Symptom("stall", "stall:gang", None, value if told else None, text, CRITICAL)
@@ -193,7 +195,7 @@ def _stall(run: Run, now: float, eyes: Eyes) -> Iterator[Symptom]:
 
 def _loss(run: Run, eyes: Eyes) -> Iterator[Symptom]:
     mean, lowest = mean_loss(run, eyes.phase_step), eyes.lowest_loss
-    if mean is None or lowest is None or run.status != state.TRAINING:
+    if mean is None or lowest is None or run.status != TRAINING:
         yield Symptom("loss", "loss:rising", None, None, "")
         return
     value = mean / lowest if lowest > 0 and mean - lowest > _LOSS_NATS else 1.0
@@ -209,16 +211,16 @@ def _behind(run: Run) -> Iterator[Symptom]:
     # Only the profile's own record: to be slower than 2018's 16 machines is no fault of a single GPU.
     if run.created is None or "[record]" not in run.created.profile_text:
         return
-    record = ghost.default(run)
-    if record is None or len(run.epochs) < _EPOCHS or run.status != state.TRAINING:
+    record = race.default(run)
+    if record is None or len(run.epochs) < _EPOCHS or run.status != TRAINING:
         return
     metric = run.created.target_metric or "top5"
-    shown, own = record.shown(metric, run.epochs[-1].elapsed_s), views.best(run, metric)
+    shown, own = record.shown(metric, run.epochs[-1].elapsed_s), progress.best(run, metric)
     if shown is None or own is None:
         return
     text = (
-        f"{views.metric_name(metric)} is {views.percent(own)} where {views.plain(record.name, 60)} had "
-        f"{views.percent(shown)} after as long: the Progress pane shows both curves"
+        f"{metric_name(metric)} is {percent(own)} where {plain(record.name, 60)} had "
+        f"{percent(shown)} after as long: the Progress pane shows both curves"
     )
     yield Symptom("behind", "behind:record", None, 100 * (shown - own), text)
 

@@ -15,10 +15,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from console.events import SCHEMA, InstanceStarted, InstanceStopped, Record, RunCreated, RunEnded
-from console.fastai2018 import INSTANCE_TYPE, USD_PER_H_SPOT
-from console.journal import DAMAGED, Line, Lost
-from remote.events import EpochEnded, Event, TargetReached
+from console.journal.fastai2018 import INSTANCE_TYPE, USD_PER_H_SPOT
+from console.journal.reader import DAMAGED, Line, Lost
+from console.state.events import SCHEMA, InstanceStarted, InstanceStopped, Record, RunCreated, RunEnded
+from remote.wire.codec import Event
+from remote.wire.events import EpochEnded, TargetReached
 
 TARGET_METRIC: Final = "top5"
 TARGET_VALUE: Final = 0.93

@@ -18,24 +18,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from console.address import HostAddress, address_of
-
-
-def state_home() -> Path:
-    """fastconsole's folder for what must survive: runs and their journals."""
-    base = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(base) / "fastconsole"
-
-
-def cache_home() -> Path:
-    """fastconsole's folder for what can be made again: data sets of the embedded hosts."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "fastconsole"
-
-
-def runs_home() -> Path:
-    """Where the run directories are."""
-    return state_home() / "runs"
+from console.atomic_file import write_private
+from console.paths import runs_home
+from console.ssh.address import HostAddress, address_of
 
 
 class RunDirectory:
@@ -173,12 +158,7 @@ class RunDirectory:
 
     def write_private(self, name: str, content: bytes) -> None:
         """Writes a file that only its owner may read, whole or not at all."""
-        beside = self.path / f"{name}.part"
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(self.path / name)
+        write_private(self.path / name, content)
 
 
 def all_runs() -> list[RunDirectory]:

@@ -10,19 +10,19 @@ Pure: lines in, records and losses out.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
-from console.events import SCHEMA, HostConnected, InstanceStarted, InstanceStopped, Record, RunCreated, RunEnded
-from console.journal import DAMAGED, UNKNOWN, Line, Lost
-from remote.events import (
+from console.journal.fastai2018_phases import DEFAULT_MIN_SCALE, _phases_text, phases_of
+from console.journal.reader import DAMAGED, UNKNOWN, Line, Lost
+from console.state.events import SCHEMA, HostConnected, InstanceStarted, InstanceStopped, Record, RunCreated, RunEnded
+from remote.wire.codec import Event
+from remote.wire.events import (
     EpochEnded,
     EvaluationProgressed,
-    Event,
     LogPrinted,
     PhaseStarted,
     StepEnded,
@@ -31,7 +31,7 @@ from remote.events import (
     TrainingEnded,
     TrainingStarted,
 )
-from remote.schedule import Phase, lr_at, phase_index, total_epochs, total_steps
+from remote.wire.schedule import Phase, lr_at, phase_index, total_epochs, total_steps
 
 INSTANCE_TYPE: Final = "p3.16xlarge"
 GPUS: Final = 8
@@ -47,7 +47,6 @@ TRAIN_IMAGES: Final = 1_281_167
 VAL_IMAGES: Final = 50_000
 CLASSES: Final = 1000
 PARAMETERS: Final = 25_557_032
-DEFAULT_MIN_SCALE: Final = 0.08
 
 _STAMPED: Final = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d),(\d{3}) - [\w./-]{1,80}:\d{1,6} - (.*)", re.DOTALL)
 _NUMBER: Final = r"(\d{1,9}(?:\.\d{1,20})?(?:e-?\d{1,2})?|nan|inf)"
@@ -81,87 +80,6 @@ def is_line(text: str) -> bool:
     """Whether `text` is a line that only this log has."""
     stamped = _STAMPED.fullmatch(text.rstrip("\r"))
     return stamped is not None and stamped[3].startswith(_OURS)
-
-
-def phases_of(namespace: str) -> tuple[Phase, ...]:
-    """The schedule in the ``Namespace(...)`` line.
-
-    Its list mixes entries that set the data (``sz``, ``bs``, ``min_scale``, ``rect_val``) with entries that set the
-    rate (``lr``), each from an epoch on; a phase of ours begins wherever one of them does.
-
-    Raises:
-        ValueError: there is no list of phases in it.
-    """
-    found = re.search(r"""phases=(["'])(\[.*?\])\1""", namespace)
-    if found is None:
-        raise ValueError("no phases in the arguments")
-    try:
-        entries = [entry for entry in ast.literal_eval(found[2]) if isinstance(entry, dict)]
-        return tuple(_phases(entries))
-    except (
-        ValueError,
-        KeyError,
-        IndexError,
-        TypeError,
-        SyntaxError,
-        MemoryError,
-        RecursionError,
-        ZeroDivisionError,
-    ) as error:
-        raise ValueError(f"phases that cannot be read: {error}") from None
-
-
-def _phases(entries: list[dict[str, Any]]) -> Iterator[Phase]:
-    def first(entry: dict[str, Any]) -> int:
-        return int(entry["ep"][0] if isinstance(entry["ep"], tuple) else entry["ep"])
-
-    end = max(int(entry["ep"][1]) if isinstance(entry["ep"], tuple) else first(entry) + 1 for entry in entries)
-    if not 0 < end <= 10_000:
-        raise ValueError(f"{end} epochs")
-    starts = sorted({first(entry) for entry in entries})
-    size = batch = 0
-    min_scale, rectangular = DEFAULT_MIN_SCALE, False
-    rate: dict[str, Any] | None = None
-    for place, start in enumerate(starts):
-        until = starts[place + 1] if place + 1 < len(starts) else end
-        for entry in entries:
-            if first(entry) != start:
-                continue
-            if "sz" in entry:
-                size = int(entry["sz"])
-                min_scale = float(entry.get("min_scale", DEFAULT_MIN_SCALE))
-                rectangular = bool(entry.get("rect_val", False))
-            batch = int(entry.get("bs", batch))
-            rate = entry if "lr" in entry else rate
-        if rate is None or size <= 0 or batch <= 0:
-            raise ValueError(f"epoch {start} has no learning rate, image size or batch size")
-        yield Phase(
-            start_epoch=start,
-            end_epoch=until,
-            image_size=size,
-            batch_size_per_gpu=batch,
-            lr_start=_rate_at(rate, start),
-            lr_end=_rate_at(rate, until),
-            min_scale=min_scale,
-            rectangular=rectangular,
-        )
-
-
-def _rate_at(entry: dict[str, Any], epoch: int) -> float:
-    if not isinstance(entry["lr"], tuple):
-        return float(entry["lr"])
-    begin, end = entry["lr"]
-    first, last = entry["ep"]
-    return float(begin + (end - begin) * (epoch - first) / (last - first))
-
-
-def _phases_text(phases: Iterable[Phase]) -> str:
-    """The phases as a profile writes them."""
-    return "\n".join(
-        f"[[phase]]\nepochs = [{phase.start_epoch}, {phase.end_epoch}]\nimage_size = {phase.image_size}\n"
-        f"batch_size_per_gpu = {phase.batch_size_per_gpu}\nlr = [{phase.lr_start}, {phase.lr_end}]\n"
-        for phase in phases
-    )
 
 
 def records(lines: Iterable[Line | Lost], *, run_id: str) -> Iterator[Record | Lost]:

@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from console.events import Damaged, Record, Unknown, parse_host_line, unread_line
-from console.fold import apply, lose
-from console.journal import RunJournal
-from console.state import Run
-from remote.events import Event
+from console.fold.apply import apply, lose
+from console.journal.writer import RunJournal
+from console.state.events import Damaged, Record, Unknown, parse_host_line, unread_line
+from console.state.run import Run
+from remote.wire.codec import Event
 
 Observer = Callable[[Run, Run, Record | None], None]
 """Called after a change with the run before, the run after, and the record (None where a line could not be read)."""

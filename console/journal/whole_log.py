@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from console import fold
-from console.events import Record
-from console.journal import Lost
-from console.state import LogLine, Run
+from console.fold import apply
+from console.journal.reader import Lost
+from console.state.events import Record
+from console.state.run import LogLine, Run
 
 
 def whole_log(items: Iterable[Record | Lost], until: float | None = None) -> Iterator[LogLine]:
@@ -21,6 +21,6 @@ def whole_log(items: Iterable[Record | Lost], until: float | None = None) -> Ite
             continue
         if until is not None and item.received > until:
             return
-        before, run = run.log_lines, fold.apply(run, item)
+        before, run = run.log_lines, apply.apply(run, item)
         if run.log_lines > before:
             yield from run.log[before - run.log_lines :]

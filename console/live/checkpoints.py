@@ -11,12 +11,13 @@ from pathlib import Path
 
 import asyncssh
 
-from console.book import Book
-from console.events import AlertRaised, CheckpointFetched
-from console.hosts import HostUnreachable, fetch, upload
-from console.rundir import RunDirectory
-from console.state import Checkpoint, Run
-from remote.job import host_folder
+from console.journal.directory import RunDirectory
+from console.journal.store import Book
+from console.ssh.errors import HostUnreachable
+from console.ssh.transfer import fetch, upload
+from console.state.events import AlertRaised, CheckpointFetched
+from console.state.run import Checkpoint, Run
+from remote.wire.layout import host_folder
 
 _RETRY_S = 2.0
 

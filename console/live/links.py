@@ -15,15 +15,17 @@ from typing import Any
 
 import asyncssh
 
-from console.address import HostAddress
-from console.book import Book
-from console.events import HostConnected, HostFound, HostLost, HostRefused, HostUnreachable
-from console.hosts import Channel, Code, connect, fingerprint, ship
-from console.hosts import HostRefused as Refused
-from console.hosts import HostUnreachable as Unreachable
-from console.journal import LINE_BYTES
-from console.state import Node
-from remote.events import StageProgressed
+from console.journal.reader import LINE_BYTES
+from console.journal.store import Book
+from console.ssh.address import HostAddress
+from console.ssh.channel import Channel
+from console.ssh.connect import connect, fingerprint
+from console.ssh.errors import HostRefused as Refused
+from console.ssh.errors import HostUnreachable as Unreachable
+from console.ssh.ship import Code, ship
+from console.state.events import HostConnected, HostFound, HostLost, HostRefused, HostUnreachable
+from console.state.run import Node
+from remote.wire.events import StageProgressed
 
 _BACKOFF_S = (0.5, 8.0)
 """First and longest wait before a host is tried again."""

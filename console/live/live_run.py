@@ -1,8 +1,8 @@
 """The loop of a live run: read, journal, apply, decide, execute.
 
 Theory. Everything that is known of the run comes in as a record, through the links to the hosts or as something that
-this laptop witnessed, and goes into the book (`console.book`). After a change, and once a second, `console.policy` is
-asked what follows, and what it says is carried out here.
+this laptop witnessed, and goes into the book (`console.journal.store`). After a change, and once a second,
+`console.policy.decide` is asked what follows, and what it says is carried out here.
 """
 
 from __future__ import annotations
@@ -12,17 +12,33 @@ import os
 import secrets
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import asyncssh
 
-from console import VERSION, budget, journal, nccl, orders, policy, state
-from console.address import HostAddress
-from console.book import Book, Observer
-from console.charter import Charter
-from console.checkpoints import Keeper, hand_over, newest, newest_kept
-from console.events import (
+from console import VERSION
+from console.billing import budget
+from console.fleet.provider import Provider, ProviderError
+from console.health.monitor import Watchman
+from console.journal import reader
+from console.journal.directory import RunDirectory
+from console.journal.store import Book, Observer
+from console.journal.whole_log import whole_log
+from console.live import inbox, nccl
+from console.live.checkpoints import Keeper, hand_over, newest, newest_kept
+from console.live.leases import _UNATTENDED_MINUTES, _Lease
+from console.live.links import Links
+from console.live.manifest_sync import Charter
+from console.live.presigned import courier
+from console.live.rank_logs import LogKeeper
+from console.live.replacements import Replacements
+from console.policy import decide, decisions, endings
+from console.profile.schema import Profile
+from console.reports.receipt import receipt
+from console.ssh.address import HostAddress
+from console.ssh.errors import HostRefused, HostUnreachable
+from console.state.events import (
     SCHEMA,
     AlertRaised,
     BudgetMoved,
@@ -37,59 +53,36 @@ from console.events import (
     RunCreated,
     RunEnded,
 )
-from console.exits import Exit
-from console.fleet import Provider, ProviderError
-from console.hosts import HostRefused, HostUnreachable
-from console.links import Links
-from console.log_keeper import LogKeeper
-from console.profile import Profile
-from console.receipt import receipt
-from console.replacements import Replacements
-from console.rundir import RunDirectory
-from console.staging import courier
-from console.state import CRITICAL, Checkpoint, LogLine, Run
-from console.watchman import Watchman
-from console.whole_log import whole_log
-from remote.events import StageProgressed
-from remote.job import Job, host_folder
-from remote.journal import JOURNAL
+from console.state.outcome import Exit
+from console.state.run import (
+    CRITICAL,
+    FAILED,
+    LAUNCHING,
+    OVER_BUDGET,
+    PAUSED,
+    STOPPED,
+    STOPPING,
+    TRAINING,
+    UNREACHABLE,
+    Checkpoint,
+    LogLine,
+    Run,
+)
+from remote.wire.events import StageProgressed
+from remote.wire.job import Job
+from remote.wire.layout import JOURNAL, host_folder
 
 _TICK_S = 1.0
 _SETTLE_S = 0.1
 """Records may come by the hundred; the policy is asked again at most ten times a second."""
 _LINGER_S = 600.0
 """How long the results of an unattended run stay on its hosts."""
-_UNATTENDED_MINUTES = 12 * 60.0
-"""The longest that hosts go on without a console where no budget says less."""
-_LEASE_SLACK_S = 2.0
-"""Clocks and rounding move the budget's end by less; only a dearer fleet moves it by more."""
 _LAST_WORDS_S = 10.0
 """How long the end waits for the agents' last words."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Lease:
-    """What the hosts were told of their leases, and what it followed from."""
-
-    told_t: float = 0.0
-    deadline_t: float = 0.0
-    budget_usd: float | None = None
-    nodes: frozenset[int] = frozenset()
-    """Those that could be told."""
-
-    def differs(self, told: _Lease, every_s: float) -> bool:
-        """True if the hosts must be told anew: time has passed, there is another budget or an earlier end of it, or a
-        host has come that was not told."""
-        return (
-            abs(self.told_t - told.told_t) > every_s
-            or self.budget_usd != told.budget_usd
-            or self.deadline_t < told.deadline_t - _LEASE_SLACK_S
-            or not self.nodes <= told.nodes
-        )
-
-
 class LiveRun:
-    """A run that is going on, and the console that drives it: a `console.source.Source`."""
+    """A run that is going on, and the console that drives it: a `console.playback.source.Source`."""
 
     def __init__(self, profile: Profile, directory: RunDirectory, provider: Provider, run: Run | None = None) -> None:
         """`run`: what the directory's journal tells so far, for a run that is attached to or goes on.
@@ -119,7 +112,7 @@ class LiveRun:
         self._watchman = Watchman(self._book, profile.alerts, directory.path)
         self._log_keeper = LogKeeper(directory, self._watchman.tell)
 
-    # --- what a screen sees (console.source.Source) ---
+    # --- what a screen sees (console.playback.source.Source) ---
 
     @property
     def run(self) -> Run:
@@ -136,15 +129,15 @@ class LiveRun:
     def controls(self) -> frozenset[str]:
         """What can be asked of the run as it stands."""
         status = self.run.status
-        if status == state.LAUNCHING:
+        if status == LAUNCHING:
             return frozenset({"stop", "terminate", "budget", "detach"})
-        if status == state.TRAINING:
+        if status == TRAINING:
             return frozenset({"pause", "checkpoint", "stop", "terminate", "budget", "detach"})
-        if status == state.PAUSED:
+        if status == PAUSED:
             return frozenset({"resume", "checkpoint", "stop", "terminate", "budget", "detach"})
-        if status == state.STOPPING:
+        if status == STOPPING:
             return frozenset({"terminate", "budget", "detach"})
-        if status in (state.STOPPED, state.FAILED, state.OVER_BUDGET, state.UNREACHABLE):
+        if status in (STOPPED, FAILED, OVER_BUDGET, UNREACHABLE):
             return frozenset({"start", "restart", "budget"})
         return frozenset()
 
@@ -169,8 +162,8 @@ class LiveRun:
             self._order(command)
 
     def whole_log(self) -> Iterator[LogLine]:
-        """Every line of the log, from the journal (console.source.Chronicle)."""
-        return whole_log(journal.read(self.directory.journal))
+        """Every line of the log, from the journal (console.playback.source.Chronicle)."""
+        return whole_log(reader.read(self.directory.journal))
 
     def observe(self, observer: Observer) -> None:
         """Has every change told to the observer."""
@@ -236,7 +229,7 @@ class LiveRun:
 
     async def drive(self) -> None:
         """Drives the run until it has ended or is left."""
-        end: policy.EndRun | None = None
+        end: decisions.EndRun | None = None
         launch, watch = asyncio.create_task(self._bring_up()), asyncio.create_task(self._watch())
         try:
             end = await self._until_end(launch, watch)
@@ -246,7 +239,7 @@ class LiveRun:
             raise
         except OSError as error:
             # The laptop's own disk: the journal cannot grow, so nothing more may happen on the hosts.
-            end = policy.EndRun(state.FAILED, Exit.FAILED, f"{error.filename}: {error.strerror}")
+            end = decisions.EndRun(FAILED, Exit.FAILED, f"{error.filename}: {error.strerror}")
         finally:
             beside = [launch, watch, *([self._starting] if self._starting else [])]
             for task in beside:
@@ -267,7 +260,7 @@ class LiveRun:
                 # Broken: nothing may prolong a lease now, and the leases end the hosts.
                 await self._links.hang_up()
 
-    async def _until_end(self, launch: asyncio.Task[None], watch: asyncio.Task[None]) -> policy.EndRun | None:
+    async def _until_end(self, launch: asyncio.Task[None], watch: asyncio.Task[None]) -> decisions.EndRun | None:
         """Works until the run is over (how it ended) or the operator leaves (None)."""
         while not self._detach:
             self._changed.clear()
@@ -279,9 +272,9 @@ class LiveRun:
                     if task is not None and task.done():
                         task.result()
             except ProviderError as error:
-                return policy.EndRun(state.UNREACHABLE, Exit.UNREACHABLE, str(error))
-            for decision in policy.decide(self.run, self.now()):
-                if isinstance(decision, policy.EndRun):
+                return decisions.EndRun(UNREACHABLE, Exit.UNREACHABLE, str(error))
+            for decision in decide.decide(self.run, self.now()):
+                if isinstance(decision, decisions.EndRun):
                     return decision
                 self._carry_out(decision)
             self._watchman.look(self.now())
@@ -299,33 +292,33 @@ class LiveRun:
                 continue
         return None
 
-    def _carry_out(self, decision: policy.Decision) -> None:
+    def _carry_out(self, decision: decisions.Decision) -> None:
         match decision:
-            case policy.StartGang():
+            case decisions.StartGang():
                 if self._starting is None or self._starting.done():
                     self._starting = asyncio.create_task(self._start_gang())
-            case policy.StopGang(reason):
+            case decisions.StopGang(reason):
                 self._book.witness(AlertRaised(kind="budget", text=reason, severity=CRITICAL))
                 self._order("stop", by="budget")
-            case policy.Warn(kind, text):
+            case decisions.Warn(kind, text):
                 self._book.witness(AlertRaised(kind=kind, text=text))
-            case policy.SaveCheckpoint():
+            case decisions.SaveCheckpoint():
                 self._order("checkpoint", by="console")
-            case policy.DrainGang():
+            case decisions.DrainGang():
                 self._order("drain", by="console")
-            case policy.KillGang():
+            case decisions.KillGang():
                 self._order("kill", by="console")
-            case policy.RestartGang(reason):
+            case decisions.RestartGang(reason):
                 self._book.witness(GangRestarting(reason=reason))
-            case policy.OrderReplacement(node, reason):
+            case decisions.OrderReplacement(node, reason):
                 self._replacements.order(node, reason)
-            case policy.SwapNode(node, reason):
+            case decisions.SwapNode(node, reason):
                 self._links.drop(node)
                 self._serve(self._replacements.take(node, reason))
-            case policy.DropNode(node, reason):
+            case decisions.DropNode(node, reason):
                 self._links.drop(node)
                 self._book.witness(NodeDropped(reason=reason), node)
-            case policy.EndRun():
+            case decisions.EndRun():
                 raise AssertionError("an end is no decision to carry out beside the run")
 
     async def _bring_up(self) -> None:
@@ -451,7 +444,7 @@ class LiveRun:
 
     async def _take_orders(self) -> None:
         """Carries out what another process asks of this console."""
-        for order in orders.take(self.directory.path):
+        for order in inbox.take(self.directory.path):
             refusal = ""
             if order.command not in self.controls:
                 refusal = f"cannot {order.command} now: the run is {self.run.status}"
@@ -459,7 +452,7 @@ class LiveRun:
                 await self.command(order.command, **order.arguments)
             except (ValueError, TypeError) as error:
                 refusal = str(error)
-            orders.answer(self.directory.path, order, refusal)
+            inbox.answer(self.directory.path, order, refusal)
 
     def _hold_leases(self) -> None:
         """Moves the leases now and then, and at once where the budget's end has moved."""
@@ -487,7 +480,7 @@ class LiveRun:
         self._book.close()
         self.directory.leave()
 
-    async def _close(self, end: policy.EndRun) -> None:
+    async def _close(self, end: decisions.EndRun) -> None:
         """Ends what runs on the hosts, fetches what is there, gives the hosts back, and writes the last record."""
         self._links.send({"id": secrets.token_hex(6), "command": "kill"})
         await self._keeper.finish(self._links.connections, self._provider.disk)
@@ -500,7 +493,7 @@ class LiveRun:
             self._book.witness(event, node)
         self._end(end)
 
-    def _end(self, end: policy.EndRun) -> None:
+    def _end(self, end: decisions.EndRun) -> None:
         self._book.witness(RunEnded(status=end.status, exit_code=int(end.exit_code), reason=end.reason))
         self.directory.write_receipt(receipt(self.run, self.now()))
 
@@ -530,7 +523,7 @@ class LiveRun:
                     self._book.take_lines(address.node, whole.split(b"\n"), offset)
         await self._keeper.finish({}, self._provider.disk)
         await self._log_keeper.finish({}, self._provider.disk, self.run.nnodes)
-        end = policy.salvaged(self.run)
+        end = endings.salvaged(self.run)
         async for node, event in self._provider.give_back():
             # They ended when they last spoke, and not now that somebody looks; EC2 knows better.
             if isinstance(event, InstanceStopped) and node is not None and not self._provider.states_ends:

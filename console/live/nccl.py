@@ -3,7 +3,7 @@
 Of the many that guides list, one is left. aws-ofi-nccl and libfabric choose FI_PROVIDER, NCCL_PROTO and
 FI_EFA_USE_DEVICE_RDMA (github.com/aws/aws-ofi-nccl, release notes); over plain sockets NCCL knows Amazon's network
 cards and opens as many connections as they need (NCCL, ``src/transport/net_socket.cc``). How long a collective may take
-is the trainer's affair (`remote.train`).
+is the trainer's affair (`remote.train.trainer`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from console import instance_types
-from console.profile import Profile
+from console.catalog import instance_types
+from console.profile.schema import Profile
 
 SOCKETS: Final = {"NCCL_SOCKET_IFNAME": "en"}
 """Bootstrap over the instance's own interfaces (ens32, enp71s0, ...): beside them a p4d or p5 has dozens of EFA cards

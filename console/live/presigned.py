@@ -16,14 +16,13 @@ from typing import Final
 
 import asyncssh
 
-from console.fleet import ProviderError
 from console.fleet.aws.buckets import Listing, listing
 from console.fleet.aws.cloud import Cloud
-from console.hosts import HostUnreachable
-from console.profile import Profile
-from console.state import Node, Run
-from remote.job import host_folder
-from remote.source import ADDRESSES, S3
+from console.fleet.provider import ProviderError
+from console.profile.schema import Profile
+from console.ssh.errors import HostUnreachable
+from console.state.run import Node, Run
+from remote.wire.layout import ADDRESSES, S3, host_folder
 
 VALID_S: Final = 3600
 """How long an address is good for. Whoever gets hold of it can read that object so long."""

@@ -18,9 +18,8 @@ from typing import Final
 
 import asyncssh
 
-from console.rundir import RunDirectory
-from remote.job import host_folder
-from remote.output import LOGS
+from console.journal.directory import RunDirectory
+from remote.wire.layout import LOGS, host_folder
 
 EVERY_S: Final = 60.0
 """Between two rounds over the hosts."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from console.address import HostAddress
-from console.book import Book
-from console.events import HostFound, NodeReplaced, ReplacementOrdered, ReplacementReady
-from console.fleet import Provider, ProviderError
+from console.fleet.provider import Provider, ProviderError
+from console.journal.store import Book
+from console.ssh.address import HostAddress
+from console.state.events import HostFound, NodeReplaced, ReplacementOrdered, ReplacementReady
 
 
 class Replacements:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from console.instance_types import Nearest
-from console.offer import Region
-from console.plan import Cost, Plan
-from console.prices import Quote
+from console.catalog.instance_types import Nearest
+from console.catalog.prices import Quote
+from console.planning.offer import Region
+from console.planning.plan import Cost, Plan
 
 SCHEMA: Final = 1
 """Version of the JSON object's form: keys may be added, none taken away."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from console import instance_types, throughput
-from console.instance_types import InstanceType
-from console.profile import Profile
-from console.software import SOFTWARE_OF_2018, SOFTWARE_OF_TODAY, Software
-from console.throughput import Throughput
-from remote.schedule import Phase
+from console.catalog import instance_types, throughput
+from console.catalog.instance_types import InstanceType
+from console.catalog.software import SOFTWARE_OF_2018, SOFTWARE_OF_TODAY, Software
+from console.catalog.throughput import Throughput
+from console.profile.schema import Profile
+from remote.wire.schedule import Phase
 
 GPU_OF_2018: Final = "V100"
 IMAGENET_IMAGES: Final = 1_281_167

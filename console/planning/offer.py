@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from console.instance_types import InstanceType, Quota
-from console.prices import Quote
+from console.catalog.instance_types import InstanceType, Quota
+from console.catalog.prices import Quote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,11 +1,11 @@
 """How long a profile's run takes, from a model: seconds for every phase, and why.
 
 Pure: a checked profile in, a `Prediction` out. It knows ResNet-50 on ImageNet-like folders of pictures, on the GPUs of
-`console.throughput`; of anything else it says nothing (None).
+`console.catalog.throughput`; of anything else it says nothing (None).
 
 **A step** of b pictures of s px on each of n GPUs, g on each of N hosts::
 
-    compute    C = max(l, f + b * a(s))            l, f, a(s): console.throughput
+    compute    C = max(l, f + b * a(s))            l, f, a(s): console.catalog.throughput
     all-reduce T = 2 (n-1)/n * G / w + k * (2 (N-1) * h_far + (2 (n-1) - 2 (N-1)) * h_near)
     exposed    E = T - o * min(T, 2/3 * max(l, b * a(s)))
     loader     D = b * g * d(s) * q / v
@@ -29,23 +29,24 @@ warm cost nothing at a switch, and those of 2018 no more than at the start of an
 **The run** is its start-up and its phases on the trainer's clock, which is what a record counts. Getting the instances
 (`BOOT_S`) and bringing the data set to them is billed and comes before: it is not in `total_s`.
 
-The GPUs' figures are in `console.throughput`, all other constants in `console.software`; both say where they are from.
-V100 on p3 instances is predicted with the software of 2018, all else with that of today (`console.setting`). Logs and
-model are shown side by side by ``bench/predict.py``. What is assumed and not measured is said in
-`Prediction.assumptions`.
+The GPUs' figures are in `console.catalog.throughput`, all other constants in `console.catalog.software`; both say where
+they are from. V100 on p3 instances is predicted with the software of 2018, all else with that of today
+(`console.planning.inputs`). Logs and model are shown side by side by ``bench/predict.py``. What is assumed and not
+measured is said in `Prediction.assumptions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
-from console import throughput
-from console.profile import Profile
-from console.setting import IMAGENET_IMAGES, UNKNOWN_GBIT_S, UNKNOWN_VCPUS_PER_GPU, Setting, setting_of
-from console.software import LARGE_PX, SOFTWARE_OF_2018, SOFTWARE_OF_TODAY, Software
-from remote.schedule import Phase, steps_per_epoch
+from console.catalog import throughput
+from console.catalog.software import LARGE_PX, SOFTWARE_OF_2018, SOFTWARE_OF_TODAY, Software
+from console.planning.inputs import IMAGENET_IMAGES, UNKNOWN_GBIT_S, UNKNOWN_VCPUS_PER_GPU, Setting, setting_of
+from console.planning.prediction import PhasePrediction, Prediction, Sensitivity, _until_s
+from console.profile.schema import Profile
+from remote.wire.schedule import Phase, steps_per_epoch
 
 BUCKET_BYTES: Final = 25 * 2**20
 """DDP's default."""
@@ -60,105 +61,6 @@ SWING: Final = 0.2
 """How far `sensitivity` turns each input."""
 LISTED: Final = 3
 """How many inputs `sensitivity` names."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PhasePrediction:
-    """One phase."""
-
-    number: int
-    """From 1."""
-    start_epoch: int
-    epochs: int
-    """That are begun."""
-    image_size: int
-    batch: int
-    """Global."""
-    batch_per_gpu: int
-    steps_per_epoch: int
-    steps: int
-    """Of the phase."""
-    img_per_s_per_gpu: float
-    """While steps are taken."""
-    img_per_s: float
-    """The same of all GPUs."""
-    step_s: float
-    """The sum of the three that follow."""
-    compute_s: float
-    allreduce_s: float
-    """The part that the backward pass does not hide."""
-    loader_s: float
-    """What a step waits for pictures."""
-    bound: str
-    """What holds the step up: ``compute``, ``network`` or ``loader``."""
-    train_s: float
-    """All steps, and the start of each epoch's loader."""
-    eval_s: float
-    """All evaluations."""
-    checkpoint_s: float
-    switch_s: float
-    """Once, at its beginning: kernels are searched for the shapes that are new."""
-
-    @property
-    def total_s(self) -> float:
-        """Of the whole phase."""
-        return self.train_s + self.eval_s + self.checkpoint_s + self.switch_s
-
-    @property
-    def epoch_s(self) -> float:
-        """An epoch of it but for the switch."""
-        return (self.total_s - self.switch_s) / self.epochs
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sensitivity:
-    """What an input of the model weighs."""
-
-    what: str
-    less_s: float
-    """The change of the seconds to the target (without one, of the whole schedule) if the input is a fifth lower."""
-    more_s: float
-    """The same if it is a fifth higher."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """A whole run."""
-
-    gpu: str
-    nodes: int
-    world_size: int
-    phases: tuple[PhasePrediction, ...]
-    startup_s: float
-    to_target_epoch: int | None
-    """How many epochs the target takes; None where nothing says."""
-    assumptions: tuple[str, ...]
-    sensitivity: tuple[Sensitivity, ...]
-    """The inputs that weigh most, the heaviest first."""
-    boot_s: float
-    """Billed before the trainer starts and not in `total_s`; 0 for hosts that exist."""
-
-    @property
-    def total_s(self) -> float:
-        """The whole schedule on the trainer's clock."""
-        return self.startup_s + sum(phase.total_s for phase in self.phases)
-
-    @property
-    def to_target_s(self) -> float | None:
-        """Until the evaluation that reaches the target."""
-        return None if self.to_target_epoch is None else self.until_s(self.to_target_epoch)
-
-    def until_s(self, epochs: int) -> float:
-        """The trainer's clock after so many epochs with their evaluations."""
-        return _until_s(self.startup_s, self.phases, epochs)
-
-
-def _until_s(startup_s: float, phases: Iterable[PhasePrediction], epochs: int) -> float:
-    clock_s = startup_s
-    for phase in phases:
-        done = min(max(epochs - phase.start_epoch, 0), phase.epochs)
-        clock_s += done * phase.epoch_s + (phase.switch_s if done else 0.0)
-    return clock_s
 
 
 def predict(profile: Profile) -> Prediction | None:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from console import instance_types
-from console.instance_types import OLDEST_COMPUTE_CAPABILITY, Nearest
-from console.ledger import MINIMUM_BILLED_S
-from console.offer import Region, wanted_zones
-from console.prices import TABLE
-from console.views import clock, count, money
+from console.billing.accounts import MINIMUM_BILLED_S
+from console.catalog import instance_types
+from console.catalog.instance_types import OLDEST_COMPUTE_CAPABILITY, Nearest
+from console.catalog.prices import TABLE
+from console.format import clock, count, money
+from console.planning.offer import Region, wanted_zones
 
 if TYPE_CHECKING:
     # A plan is made with what this says of it.
-    from console.plan import Plan
+    from console.planning.plan import Plan
 
 
 def problems(plan: Plan) -> Iterator[str]:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from console import copying
-from console.plan import CLOSING_S, PREPAID_MARKETS, SPOT_MARKETS, Plan
-from console.predict import PhasePrediction
-from console.prices import PRICE_LIST, SPOT_HISTORY, Quote
-from console.profile import Fleet
-from console.views import clock, count, metric_name, money, percent, plain
+from console.catalog.prices import PRICE_LIST, SPOT_HISTORY, Quote
+from console.format import amount, clock, count, metric_name, money, percent, plain
+from console.planning.make import CLOSING_S, PREPAID_MARKETS
+from console.planning.plan import SPOT_MARKETS, Plan
+from console.planning.prediction import PhasePrediction
+from console.profile.schema import Fleet
 
 COLUMNS: Final = 80
 _LABEL: Final = 10
@@ -66,7 +66,7 @@ def _data(plan: Plan) -> Iterator[str]:
         return
     checked = "a packed set" if found.packed else "no packed set"
     files = f"{count(found.objects)} file{'' if found.objects == 1 else 's'}"
-    lines = [f"{source}: {copying.amount(found.total_bytes)} in {files}, {checked}"]
+    lines = [f"{source}: {amount(found.total_bytes)} in {files}, {checked}"]
     lines.append(f"to {plain(data.dir, 200)} on every host, {clock(plan.stage_s)} at 1 GB/s each (assumed)")
     yield from _labelled("data", lines)
 

@@ -7,15 +7,15 @@ import time
 from pathlib import Path
 from typing import Any, Final
 
-from console.history import fold_items
-from console.journal import Growing
-from console.state import Run
+from console.journal.fold_log import fold_items
+from console.journal.reader import Growing
+from console.state.run import Run
 
 READ_EVERY_S: Final = 0.5
 
 
 class Watched:
-    """A `console.source.Source` that only looks on."""
+    """A `console.playback.source.Source` that only looks on."""
 
     def __init__(self, journal: Path, title: str) -> None:
         self.run = Run()

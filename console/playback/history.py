@@ -22,15 +22,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
-from console import fold, markers
-from console.events import Record
-from console.journal import DAMAGED, UNKNOWN, Lost
-from console.markers import Marker
-from console.series import Series
-from console.state import Run
-from remote import events as re
-
-Item = Record | Lost
+from console.fold import apply as fold
+from console.journal.fold_log import Item, fold_items, lost
+from console.playback import markers
+from console.playback.markers import Marker
+from console.state.events import Record
+from console.state.run import Run
+from console.state.series import Series
+from remote.wire import events as re
 
 BLOCK: Final = 500
 """Items to a block, a multiple of `NEAR`: about 10 ms to unpack and fold."""
@@ -53,20 +52,6 @@ QUIET: Final = (
     re.LogPrinted,
 )
 """Events that a step passes over: they come by the second and change no more than a gauge."""
-
-
-def fold_items(items: Iterable[Item], run: Run | None = None) -> Run:
-    """The run after the items; a fresh one before where none is given."""
-    run = Run() if run is None else run
-    apply = fold.apply
-    for item in items:
-        run = apply(run, item) if item.__class__ is Record else lost(run, item)  # type: ignore[arg-type]
-    return run
-
-
-def lost(run: Run, item: Lost) -> Run:
-    """The run with a lost line counted."""
-    return fold.lose(run, damaged=item.kind == DAMAGED, unknown=item.kind == UNKNOWN)
 
 
 class History:

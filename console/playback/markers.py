@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from console import events as ce
-from console import views
-from console.events import Record
-from console.state import LAUNCHING, Run
-from remote import events as re
+from console.format import percent
+from console.state import events as ce
+from console.state.events import Record
+from console.state.run import LAUNCHING, Run
+from remote.wire import events as re
 
 PHASE: Final = "phase"
 EPOCH: Final = "epoch"
@@ -48,7 +48,7 @@ def between(before: Run, after: Run, record: Record) -> tuple[Marker, ...]:
         found.append(Marker(t, PHASE, f"phase {phase.phase + 1}: {phase.image_size} px, from epoch {phase.epoch}"))
     if len(after.epochs) > len(before.epochs):
         ended = after.epochs[-1]
-        found.append(Marker(t, EPOCH, f"epoch {ended.epoch} ended: top-5 {views.percent(ended.top5)}"))
+        found.append(Marker(t, EPOCH, f"epoch {ended.epoch} ended: top-5 {percent(ended.top5)}"))
     if (
         after.alerts is not before.alerts
         and after.alerts

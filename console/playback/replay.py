@@ -10,131 +10,24 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from console import dawnbench, fastai2018, journal
-from console.events import Damaged, Record, RunEnded, Unknown, parse_run_line
-from console.history import History, fold_items
-from console.journal import Line, Lost
-from console.markers import Marker
-from console.state import LogLine, Run
-from console.whole_log import whole_log
-from remote.events import TargetReached, TrainingEnded
+from console.journal import reader
+from console.journal.fold_log import fold_items
+from console.journal.open_log import open_log
+from console.journal.reader import Line
+from console.journal.whole_log import whole_log
+from console.playback.history import History
+from console.playback.markers import Marker
+from console.state.events import Damaged, RunEnded, Unknown, parse_run_line
+from console.state.run import LogLine, Run
+from remote.wire.events import TargetReached, TrainingEnded
 
 if TYPE_CHECKING:
-    from console.source import Source
-
-JOURNAL: Final = "journal"
-FASTAI_2018: Final = "fast.ai 2018"
-DAWNBENCH: Final = "DAWNBench"
-
-HEAD_LINES: Final = 100
-"""So many lines are looked at to tell what a file is: a damaged first line must not hide a journal."""
-JOURNAL_BEGINS: Final = b'{"received":'
-
-
-class LogError(ValueError):
-    """A file that is no log; the sentence names the file, and the line where there is one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Log:
-    """A file that holds a run."""
-
-    path: Path
-    form: str
-    """`JOURNAL`, `FASTAI_2018` or `DAWNBENCH`."""
-
-    def items(self) -> Iterator[Record | Lost]:
-        """Its records and what was lost, in order, read anew on each call.
-
-        Raises:
-            LogError: the file cannot be read any more.
-        """
-        try:
-            if self.form == FASTAI_2018:
-                yield from fastai2018.records(journal.lines(self.path), run_id=self.path.name)
-            elif self.form == DAWNBENCH:
-                beside = dawnbench.entry_beside(self.path)
-                yield from dawnbench.records(journal.lines(self.path), run_id=self.path.name, entry=beside)
-            else:
-                yield from journal.read(self.path)
-        except OSError as error:
-            raise LogError(f"{self.path}: {error.strerror or error}") from error
-
-
-def open_log(path: Path | str) -> Log:
-    """The log at `path`, its form told by its content.
-
-    Raises:
-        LogError: there is no such file, it cannot be read, or it is no log.
-    """
-    path = Path(path)
-    try:
-        if path.is_dir():
-            raise LogError(f"{path} is a directory, not a log")
-        if not path.is_file() and path.exists():
-            raise LogError(f"{path} is no ordinary file, so it cannot be read twice")
-        head = list(islice(journal.lines(path), HEAD_LINES))
-    except OSError as error:
-        raise LogError(f"{path}: {error.strerror or error}") from error
-    except ValueError as error:
-        raise error if isinstance(error, LogError) else LogError(f"{path} {error}") from error
-    texts = [line for line in head if isinstance(line, Line)]
-    form = _form(texts)
-    if form is not None:
-        return Log(path, form)
-    if not head:
-        raise LogError(f"{path} is empty")
-    first = next((line for line in head if not isinstance(line, Line) or line.text.strip()), head[0])
-    number = first.number if isinstance(first, Line) else first.line_number
-    why = _why_not(first)
-    raise LogError(
-        f"{path}, line {number}: {why}; this is no journal of a run, no fast.ai debug.log and no DAWNBench table"
-    )
-
-
-def _form(head: list[Line]) -> str | None:
-    for line in head:
-        if line.text.startswith(JOURNAL_BEGINS):
-            return JOURNAL
-        if line.text.startswith(b"{"):
-            try:
-                parse_run_line(line.text)
-            except Unknown:
-                return JOURNAL
-            except Damaged:
-                continue
-            return JOURNAL
-    if len(head) == 1 and head[0].text and JOURNAL_BEGINS.startswith(head[0].text):
-        return JOURNAL
-    texts = [line.text.decode("utf-8", "replace") for line in head]
-    if any(map(fastai2018.is_line, texts)):
-        return FASTAI_2018
-    return DAWNBENCH if dawnbench.is_table(texts) else None
-
-
-def _why_not(first: Line | Lost) -> str:
-    if isinstance(first, Lost):
-        return first.reason
-    text = first.text[:200]
-    if text.startswith(_PICTURES):
-        return "an image"
-    if b"\0" in text or any(byte < 9 for byte in text):
-        return "binary data"
-    return f"{text[:40].decode('utf-8', 'replace')!r}"
-
-
-_PICTURES: Final = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF", b"BM")
-
-
-def fold(path: Path | str) -> Run:
-    """The run in a log, folded to its end. Raises LogError."""
-    return fold_items(open_log(path).items())
+    from console.playback.source import Source
 
 
 # --- playing ---------------------------------------------------------------------------------------------------------
@@ -146,7 +39,7 @@ SLICE_ITEMS: Final = 2000
 
 
 class Replay:
-    """A log that plays (`console.source.Player`): its history and a clock."""
+    """A log that plays (`console.playback.source.Player`): its history and a clock."""
 
     def __init__(self, path: Path | str, *, speed: float = 1.0, at_once_s: float = inf) -> None:
         """Reads the log for `at_once_s` seconds; what is left of it then is read while `work` runs. Raises LogError."""
@@ -224,7 +117,7 @@ class Replay:
         return self._clock
 
     def whole_log(self) -> Iterator[LogLine]:
-        """Every line of the log up to the clock (console.source.Chronicle)."""
+        """Every line of the log up to the clock (console.playback.source.Chronicle)."""
         return whole_log(self._log.items(), self._clock)
 
     def seek(self, t: float) -> None:
@@ -274,7 +167,7 @@ class Replay:
         """A run that ends as the log's: the whole one, or where not all was read only its last record."""
         if self.reading is None:
             return self.whole
-        last = deque((line for line in journal.lines(self._path) if isinstance(line, Line)), maxlen=LAST_LINES)
+        last = deque((line for line in reader.lines(self._path) if isinstance(line, Line)), maxlen=LAST_LINES)
         run = self.whole
         for line in last:
             try:
@@ -293,6 +186,3 @@ class Replay:
         if place != self._place:
             self._run = self._history.run(place)
             self._place = place
-
-
-__all__ = ["DAWNBENCH", "FASTAI_2018", "JOURNAL", "Log", "LogError", "Replay", "fold", "fold_items", "open_log"]

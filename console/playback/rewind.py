@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from console.history import History
-from console.journal import Growing
-from console.markers import Marker
-from console.source import Source
-from console.state import Run
+from console.journal.reader import Growing
+from console.playback.history import History
+from console.playback.markers import Marker
+from console.playback.source import Source
+from console.state.run import Run
 
 TICK_S: Final = 0.05
 NOW_S: Final = 0.25
@@ -25,7 +25,7 @@ READ_EVERY_S: Final = 1.0
 
 
 class Rewind:
-    """A `console.source.Player` over a live source and the journal that it writes."""
+    """A `console.playback.source.Player` over a live source and the journal that it writes."""
 
     def __init__(self, live: Source, journal: Path) -> None:
         """`journal` need not be there yet."""

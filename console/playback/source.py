@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from console.markers import Marker
-from console.state import LogLine, Run
+from console.playback.markers import Marker
+from console.state.run import LogLine, Run
 
 
 class Source(Protocol):

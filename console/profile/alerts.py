@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import difflib
 import shlex
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from console.state import SEVERITIES, WARNING
+from console.state.run import SEVERITIES, WARNING
 
 FACTS: Final = (
     *("host", "rank", "gang", "command", "lease", "spot", "checkpoint", "budget", "gpu", "launch", "left over", "end"),
@@ -92,15 +90,6 @@ def parse(table: Mapping[str, Any], redacted: str) -> AlertKeys:
     if table.get("webhook") == redacted:
         return replace(keys, withheld=True)
     return replace(keys, webhook=_webhook(table["webhook"])) if "webhook" in table else keys
-
-
-@lru_cache(maxsize=4)
-def of_profile(text: str) -> AlertKeys:
-    """The section of a profile's text as a journal has it; the defaults where it has none that can be read."""
-    try:
-        return parse(tomllib.loads(text).get("alerts", {}), "(redacted)")
-    except (ValueError, RecursionError, AttributeError, TypeError):
-        return AlertKeys()
 
 
 def _command(value: object) -> tuple[str, ...]:

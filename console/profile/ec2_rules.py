@@ -9,16 +9,12 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from console import instance_types
+from console.catalog import instance_types
+from console.profile.values import HOST
 
 if TYPE_CHECKING:
     # A profile is checked by this, so that nothing of it can be imported here.
-    from console.profile import Fleet, RunKeys
-
-HOST: re.Pattern[str] = re.compile(
-    r"(?:[^\s@:/-][^\s@:/]*@)?(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.%][A-Za-z0-9_.%-]*)(?::\d{1,5})?"
-)
-"""``[user@]host[:port]``."""
+    from console.profile.schema import Fleet, RunKeys
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d{1,2}")
 _RESERVATION = re.compile(r"cr-[0-9a-f]{8,32}")
 _RESERVED = ("capacity-block", "reservation")

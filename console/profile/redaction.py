@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any
 
-from console import keys
+from console.profile import values
 
 REDACTED = "(redacted)"
 _SAFE_ENV = re.compile(r"^(OMP|MKL|NCCL|GLOO|TORCH|PYTORCH|CUDA|FI|FASTCONSOLE)_[A-Z0-9_]+$")
@@ -50,7 +50,7 @@ def redacted(text: str) -> str:
         text = shorter if _says(shorter, expected, secrets) else text
     if tomllib.loads(text) != expected:
         names = ", ".join(".".join(place) for place in secrets)
-        raise keys.Mistake(
+        raise values.Mistake(
             f'{names} cannot be kept out of the journal as written; write NAME = "value" on one line each'
         )
     return text

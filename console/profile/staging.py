@@ -5,14 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from remote.events import StagingProgressed
-
 _S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\0?#]*)?")
-_WAITS = {
-    "list": "looks what is there",
-    "wait": "another node that shares its folder copies it",
-    "renew": "waits for the laptop: its addresses have expired",
-}
 
 
 def mistakes(dataset: str, folder: str | None, source: str | None) -> Iterator[str]:
@@ -38,41 +31,3 @@ def mistakes(dataset: str, folder: str | None, source: str | None) -> Iterator[s
         yield f"data.dir is {folder!r}; with data.stage_from accepted is a path from the root, or from ~"
     elif (folder + "/").startswith(source.rstrip("/") + "/") or (source + "/").startswith(folder.rstrip("/") + "/"):
         yield f"data.dir is {folder!r} and data.stage_from {source!r}; one may not lie within the other"
-
-
-def words(said: StagingProgressed) -> str:
-    """``1.2 of 8.4 GB, 310 MB/s, 0:23 left``; or what it waits for."""
-    if said.activity in _WAITS:
-        return _WAITS[said.activity]
-    parts = [_of(said.done_bytes, said.total_bytes)]
-    if said.activity == "verify":
-        parts.append("verifies what is there")
-    if said.bytes_per_s is not None:
-        parts.append(f"{amount(said.bytes_per_s)}/s")
-    if said.left_s is not None:
-        left = int(min(said.left_s, 359_999))
-        hours, rest = divmod(left, 3600)
-        parts.append(f"{hours}:{rest // 60:02}:{rest % 60:02} left" if hours else f"{rest // 60}:{rest % 60:02} left")
-    return ", ".join(parts)
-
-
-def amount(number: float) -> str:
-    """Bytes, by thousands: ``310 MB``, ``8.4 GB``."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{_number(number)} {unit}"
-        number /= 1000
-    return f"{_number(number)} TB"
-
-
-def _of(done: int, total: int | None) -> str:
-    if total is None:
-        return amount(done)
-    shown = amount(total)
-    unit = shown.split()[-1]
-    scale = 1000.0 ** ("B", "kB", "MB", "GB", "TB").index(unit)
-    return f"{_number(done / scale)} of {shown}"
-
-
-def _number(number: float) -> str:
-    return f"{number:.0f}" if number >= 100 or number == int(number) else f"{number:.1f}"

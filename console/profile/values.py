@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    # A profile is checked by this, so that nothing of it can be imported here.
+    pass
+
 import difflib
 import types
 import typing
@@ -104,3 +111,9 @@ def inside(value: object, kind: type, accept: Callable[[Any], bool], name: str, 
     if type(value) not in kinds or not accept(value):
         raise Mistake(f"{name} is {shown(value)}; accepted is {accepted}")
     return value
+
+
+HOST: re.Pattern[str] = re.compile(
+    r"(?:[^\s@:/-][^\s@:/]*@)?(?:\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.%][A-Za-z0-9_.%-]*)(?::\d{1,5})?"
+)
+"""``[user@]host[:port]``."""

@@ -9,14 +9,16 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TextIO
 
-from console import fold, views
-from console.events import Record, record_line
-from console.exits import outcome
-from console.history import fold_items, lost
-from console.journal import Lost
-from console.replay import Log
-from console.report import story
-from console.state import Run
+from console.billing import cost
+from console.fold import apply
+from console.journal.fold_log import fold_items, lost
+from console.journal.open_log import Log
+from console.journal.reader import Lost
+from console.reports.story import story
+from console.state.events import Record, record_line
+from console.state.outcome import outcome
+from console.state.run import Run
+from console.views import nodes, progress
 
 SCHEMA: Final = 1
 """Version of the JSON object's form; keys are only ever added to one."""
@@ -26,7 +28,7 @@ def write(log: Log, form: str, out: TextIO) -> Run:
     """Writes the log to `out` in one of `FORMATS` and returns its run, whose `exits.exit_of` the program ends with.
 
     Raises:
-        ValueError: no such form; or `console.replay.LogError`, where the log cannot be read any more.
+        ValueError: no such form; or `console.journal.open_log.LogError`, where the log cannot be read any more.
         OSError: `out` cannot be written.
     """
     if form == "jsonl":
@@ -41,7 +43,7 @@ def write(log: Log, form: str, out: TextIO) -> Run:
 def summary(run: Run) -> dict[str, Any]:
     """The run as one object of JSON's own types: accuracies are fractions, times epoch seconds, unknown is None."""
     created, now = run.created, run.last_received or 0.0
-    spent, goal = views.cost(run, now), views.target(run)
+    spent, goal = cost.cost(run, now), progress.target(run)
     return {
         "schema": SCHEMA,
         "run_id": created.run_id if created else None,
@@ -51,7 +53,7 @@ def summary(run: Run) -> dict[str, Any]:
         "world_size": run.world_size,
         # A table without a date begins at 0.
         "started": run.started or None,
-        "duration_s": _rounded(views.elapsed_s(run, now)),
+        "duration_s": _rounded(progress.elapsed_s(run, now)),
         "target": {"metric": goal.metric, "value": goal.value} if goal else None,
         "time_to_target_s": _rounded(run.target.elapsed_s) if run.target else None,
         "cost_usd": _rounded(spent.billed_usd),
@@ -73,7 +75,7 @@ def summary(run: Run) -> dict[str, Any]:
             {
                 "node": node.node,
                 "status": node.status,
-                "util_pct_mean": _rounded(views.util_pct_mean(node)),
+                "util_pct_mean": _rounded(nodes.util_pct_mean(node)),
                 "records": node.records,
             }
             for node in run.nodes
@@ -136,7 +138,7 @@ def _write_jsonl(log: Log, out: TextIO) -> Run:
             yield item
 
     for item in passed():
-        run = fold.apply(run, item) if isinstance(item, Record) else lost(run, item)
+        run = apply.apply(run, item) if isinstance(item, Record) else lost(run, item)
     return run
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from console import ledger, spending, views
-from console.state import Billing, Run
+from console.billing import breakdown, ledger
+from console.billing.cost import cost as cost_
+from console.state.run import Billing, Run
+from console.views import progress
 
 SCHEMA: Final = 1
 """Version of the receipt's form; keys are only ever added to one."""
@@ -15,8 +17,8 @@ def receipt(run: Run, now: float) -> dict[str, Any]:
     """What the run cost and why, instance by instance, until `now`."""
     made = ledger.bill(run)
     lines = made.lines(now)
-    cost, goal = views.cost(run, now), views.target(run)
-    idle = spending.idle(run, now)
+    cost, goal = cost_(run, now), progress.target(run)
+    idle = breakdown.idle(run, now)
     return {
         "schema": SCHEMA,
         "run_id": run.run_id,
@@ -28,9 +30,9 @@ def receipt(run: Run, now: float) -> dict[str, Any]:
         "written_t": now,
         "cost_usd": _rounded(cost.billed_usd),
         "cost_on_demand_usd": _rounded(cost.on_demand_usd),
-        "compute_usd": _rounded(spending.total(line.compute_usd for line in lines)),
-        "storage_usd": _rounded(spending.total(line.storage_usd for line in lines)) if lines else None,
-        "address_usd": _rounded(spending.total(line.address_usd for line in lines)) if lines else None,
+        "compute_usd": _rounded(breakdown.total(line.compute_usd for line in lines)),
+        "storage_usd": _rounded(breakdown.total(line.storage_usd for line in lines)) if lines else None,
+        "address_usd": _rounded(breakdown.total(line.address_usd for line in lines)) if lines else None,
         "cost_to_target_usd": _rounded(goal.cost_usd) if goal else None,
         "cost_to_target_on_demand_usd": _rounded(goal.cost_on_demand_usd) if goal else None,
         "price_note": cost.note,
@@ -43,7 +45,7 @@ def receipt(run: Run, now: float) -> dict[str, Any]:
         "still_running": [line.instance_id for line in lines if line.to_t is None],
         "nodes": [
             {"node": node, "cost_usd": _rounded(spent.billed_usd), "cost_on_demand_usd": _rounded(spent.on_demand_usd)}
-            for node, spent in enumerate(spending.per_node(run, now))
+            for node, spent in enumerate(breakdown.per_node(run, now))
         ],
         "epochs": [
             {
@@ -52,7 +54,7 @@ def receipt(run: Run, now: float) -> dict[str, Any]:
                 "cost_usd": _rounded(spent.billed_usd),
                 "cost_on_demand_usd": _rounded(spent.on_demand_usd),
             }
-            for epoch, ended_t, spent in zip(run.epochs, run.epochs_t, spending.per_epoch(run), strict=True)
+            for epoch, ended_t, spent in zip(run.epochs, run.epochs_t, breakdown.per_epoch(run), strict=True)
         ],
         "idle_usd": None if idle is None else {cause: _rounded(usd) for cause, usd in idle.items()},
         "prices": [

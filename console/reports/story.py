@@ -7,17 +7,15 @@ terminal would obey.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from console import events as ce
-from console import ghost, spending, views
-from console.events import Record
-from console.exits import CUT_OFF, outcome
-from console.state import Run, alerts_since
-from console.views import clock, count, metric_name, money, percent, plain
-from remote import events as re
+from console.billing import breakdown, cost
+from console.compare import race as ghost
+from console.format import clock, count, metric_name, money, percent, plain
+from console.state.outcome import CUT_OFF, outcome
+from console.state.run import Run
+from console.views import nodes, progress
 
 COLUMNS: Final = 100
 ALERTS_SHOWN: Final = 20
@@ -71,15 +69,15 @@ def _how(run: Run, now: float) -> list[str]:
     ended = "the log stops while the run goes on" if status == CUT_OFF else status
     reason = plain(run.reason, 300)
     first = f"{ended}: {reason}" if reason else ended
-    lines = _labelled("ended", f"{first}; {clock(views.elapsed_s(run, now))} in all")
+    lines = _labelled("ended", f"{first}; {clock(progress.elapsed_s(run, now))} in all")
     if run.first_error is not None:
         where = "" if run.first_error.node is None else f"node {run.first_error.node}: "
         lines += _labelled("first error", where + plain(run.first_error.text, 300))
-    goal = views.target(run)
+    goal = progress.target(run)
     if goal is not None:
         name = f"{metric_name(goal.metric)} {percent(goal.value)}"
         if goal.time_to_target_s is None:
-            lines += _labelled("target", f"{name} not reached; best {percent(views.best(run, goal.metric), 3)}")
+            lines += _labelled("target", f"{name} not reached; best {percent(progress.best(run, goal.metric), 3)}")
         else:
             lines += _labelled(
                 "target",
@@ -89,11 +87,11 @@ def _how(run: Run, now: float) -> list[str]:
             if both:
                 lines += _labelled("cost to target", both)
     lines += _race(run, now)
-    spent = views.cost(run, now)
+    spent = cost.cost(run, now)
     both = _both(spent.billed_usd, spent.on_demand_usd)
     if both:
         lines += _labelled("cost", both + (f" ({plain(spent.note, 200)})" if spent.note else ""))
-    idle = spending.idle(run, now)
+    idle = breakdown.idle(run, now)
     if idle:
         parts = ", ".join(f"{cause} {money(usd)}" for cause, usd in idle.items())
         lines += _labelled("no step ran", f"{money(sum(idle.values()))}: {parts}")
@@ -135,7 +133,7 @@ def _epochs(run: Run) -> list[str]:
         lines.append(
             f"{epoch.epoch:5} {clock(epoch.elapsed_s):>9} {_cell(epoch.image_size):>5} {percent(epoch.top1, 3):>9}"
             f" {percent(epoch.top5, 3):>9} {_decimals(epoch.train_loss):>8} {_whole(epoch.img_per_s):>11}"
-            f" {money(views.cost_to(run, ended_t)):>10} {money(views.cost_on_demand_to(run, ended_t)):>10}"
+            f" {money(cost.cost_to(run, ended_t)):>10} {money(cost.cost_on_demand_to(run, ended_t)):>10}"
         )
     return lines
 
@@ -146,7 +144,7 @@ def _nodes(run: Run) -> list[str]:
     lines = ["node  status        util  records"]
     said = []
     for node in run.nodes:
-        mean = views.util_pct_mean(node)
+        mean = nodes.util_pct_mean(node)
         util = "—" if mean is None else f"{mean:.0f} %"
         reason = f"  {plain(node.reason, 60)}" if node.reason else ""
         said.append((node.node, f"{plain(node.status, 12):12} {util:>5} {count(node.records):>8}{reason}"))
@@ -208,107 +206,4 @@ def _whole(number: float | None) -> str:
     return "—" if number is None else f"{number:,.0f}"
 
 
-# --- while it runs ---------------------------------------------------------------------------------------------------
-
-
-class Narrator:
-    """Says what happens, for a terminal without the screen and for a pipe.
-
-    It holds nothing: what a record means is in the run before and the run after it.
-    """
-
-    def narrate(self, before: Run, after: Run, record: Record) -> list[str]:
-        """Lines about what the record changed, each with the run's clock; most records say nothing."""
-        at = clock(record.received - (after.started if after.started is not None else record.received))
-        return [
-            line for text in self._texts(before, after, record) for line in _wrapped(f"{at:>7}  {text}", indent=" " * 9)
-        ]
-
-    def heartbeat(self, run: Run, now: float) -> str:
-        """The progress line; to be printed once a second."""
-        return views.headline(run, now)[:COLUMNS]
-
-    def _texts(self, before: Run, after: Run, record: Record) -> Iterator[str]:
-        event = record.event
-        if isinstance(event, (re.HostSampled, re.RankProgressed, re.LogPrinted)):
-            return
-        match event:
-            case ce.RunCreated():
-                yield f"run {plain(event.run_id, 60)}: {plain(event.profile, 40)}, {count(event.nnodes)} hosts"
-            case ce.RunContinued():
-                where = "from the beginning" if event.step is None else f"after step {count(event.step)}"
-                yield f"the run goes on {where} (attempt {event.attempt})"
-            case re.StageProgressed() | re.StagingProgressed() | re.StagingEnded():
-                yield from self._stage(before, after)
-            case ce.HostConnected():
-                if _status(before, record.node) == "unreachable":
-                    yield f"node {record.node}: reachable again"
-            case re.TrainingStarted():
-                yield (
-                    f"training {plain(event.model, 30)} on {count(event.world_size)} ranks: "
-                    f"{count(event.total_epochs)} epochs, {count(event.total_steps)} steps"
-                    + (f", from step {count(event.start_step + 1)}" if event.start_step else "")
-                )
-            case re.PhaseStarted():
-                yield (
-                    f"phase {event.phase + 1}: {event.image_size} px, {count(event.batch_size_per_gpu)} images a rank, "
-                    f"{count(event.global_batch_size)} in all, {count(event.steps_per_epoch)} steps an epoch"
-                )
-            case re.StepEnded() if before.first_step is None:
-                yield "first step done"
-            case re.EpochEnded():
-                rate = f" · {_whole(event.img_per_s)} img/s" if event.img_per_s is not None else ""
-                loss = f" · loss {_decimals(event.train_loss)}" if event.train_loss is not None else ""
-                spent = views.cost_to(after, record.received)
-                bill = f" · {money(spent)}" if spent is not None else ""
-                yield (
-                    f"epoch {event.epoch} ended · top-1 {percent(event.top1)} · top-5 {percent(event.top5)}"
-                    f"{loss}{rate} · {clock(event.elapsed_s)}{bill}"
-                )
-            case re.TargetReached():
-                yield (
-                    f"target reached: {metric_name(event.metric)} {percent(event.value, 3)} after "
-                    f"{event.elapsed_s / 60:.2f} minutes of training"
-                )
-            case re.CheckpointSaved() if event.reason != "epoch":
-                yield f"checkpoint of step {count(event.step)} saved on node {record.node}"
-            case re.CheckpointLoaded():
-                yield f"goes on from the checkpoint of step {count(event.step)}"
-            case ce.CheckpointFetched():
-                yield f"checkpoint of step {count(event.step)} fetched: {plain(event.path, 60)}"
-            case re.Paused() if event.rank == 0:
-                yield f"paused after step {count(event.step)}"
-            case re.Resumed() if event.rank == 0:
-                yield f"resumed after {event.paused_s:.1f} s"
-            case ce.BudgetMoved():
-                yield f"{plain(event.by, 20)}: the budget is now {money(event.max_usd)}"
-            case ce.OperatorCommanded():
-                yield f"{plain(event.by, 20)}: {plain(event.command, 20)}"
-            case re.TrainerRestarted():
-                yield (
-                    f"node {record.node}: restarts from the last checkpoint "
-                    f"({event.restart}/{event.max_restarts}): {plain(event.reason, 200)}"
-                )
-            case ce.ConsoleAttached():
-                yield "a console attached"
-            case ce.ConsoleDetached():
-                yield "the console detached; the run goes on"
-            case ce.RunEnded():
-                yield f"{plain(event.status, 20)}: {plain(event.reason, 300)}"
-        # The fold is what decides what is an alert; here it is only spoken.
-        for alert in alerts_since(before, after):
-            where = "" if alert.node is None else f"node {alert.node}: "
-            yield f"! {where}{plain(alert.text, 400)}"
-
-    def _stage(self, before: Run, after: Run) -> Iterator[str]:
-        done = {stage.name: stage.nodes_done for stage in views.stages(before)}
-        for stage in views.stages(after):
-            if stage.nodes_done == stage.nodes and done.get(stage.name, -1) < stage.nodes:
-                yield f"{stage.name}: all {stage.nodes} nodes done" if stage.nodes > 1 else f"{stage.name}: done"
-
-
-def _status(run: Run, node: int | None) -> str:
-    return run.nodes[node].status if node is not None and node < len(run.nodes) else ""
-
-
-__all__ = ["COLUMNS", "Narrator", "story"]
+__all__ = ["COLUMNS", "story"]

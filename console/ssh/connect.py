@@ -7,23 +7,19 @@ would not help: wrong key, no Python, full disk) or `HostUnreachable` (it may).
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import re
-import secrets
-import shlex
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 
-from console.address import HostAddress
-from console.jumps import Jumps, Passage
-from remote.attach import REFUSED
+from console.ssh.address import HostAddress
+from console.ssh.errors import HostRefused, HostUnreachable, LoginRefused, WrongHostKey, _os_reason
+from console.ssh.jumps import Jumps, Passage
 
 CONNECT_TIMEOUT_S = 20.0
 KEEPALIVE_S = 5.0
@@ -41,25 +37,6 @@ _KEY_KINDS = (
     "rsa-sha2-256",
 )
 """What hosts hold: ssh-keygen's kinds, without those that OpenSSH has given up."""
-
-CODE_FOLDER = ".fastconsole/code"
-"""On a host, below the home folder; holds one folder for each content hash of `remote/`."""
-
-
-class HostRefused(Exception):
-    """The host cannot take part, and trying again would not help; one sentence."""
-
-
-class WrongHostKey(HostRefused):
-    """The host presented another key than the one pinned for it."""
-
-
-class LoginRefused(HostRefused):
-    """The host holds the pinned key and does not let the user in."""
-
-
-class HostUnreachable(Exception):
-    """The host cannot be reached now; one sentence."""
 
 
 _jumps: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Jumps] = weakref.WeakKeyDictionary()
@@ -239,202 +216,7 @@ def _key_kinds(pinned: asyncssh.SSHKey) -> list[str]:
     return own + [kind for kind in _KEY_KINDS if kind not in own]
 
 
-def _os_reason(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__
-
-
 def fingerprint(connection: asyncssh.SSHClientConnection) -> str:
     """SHA-256 of the host key that the host proved to hold, as OpenSSH prints it."""
     key = connection.get_server_host_key()
     return key.get_fingerprint() if key else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """The files of `remote/`, and the hash of their contents by which a host knows whether it has them."""
-
-    files: tuple[tuple[str, bytes], ...]
-    digest: str
-
-    @classmethod
-    def read(cls) -> Code:
-        """The package as it is on the laptop now."""
-        import remote
-
-        folder = Path(remote.__file__).parent
-        files = tuple((path.name, path.read_bytes()) for path in sorted(folder.glob("*.py")))
-        digest = hashlib.sha256()
-        for name, content in files:
-            digest.update(f"{name} {len(content)}\n".encode() + content)
-        return cls(files, digest.hexdigest()[:16])
-
-    @property
-    def folder(self) -> str:
-        """Its folder on a host, below the home folder."""
-        return f"{CODE_FOLDER}/{self.digest}"
-
-
-async def ship(connection: asyncssh.SSHClientConnection, code: Code, progress: Callable[[int, int], None]) -> bool:
-    """Has the host hold the code; True if it had to be sent. `progress(files done, files)`.
-
-    Written beside and renamed, so that a folder of this name is whole.
-
-    Raises:
-        HostRefused: the host's disk is full or may not be written.
-    """
-    beside = f"{code.folder}.{secrets.token_hex(4)}"
-    try:
-        async with connection.start_sftp_client() as sftp:
-            if await sftp.isdir(code.folder):
-                progress(len(code.files), len(code.files))
-                return False
-            await sftp.makedirs(f"{beside}/remote", exist_ok=True)
-            done = 0
-
-            async def put(name: str, content: bytes) -> None:
-                nonlocal done
-                async with sftp.open(f"{beside}/remote/{name}", "wb") as file:
-                    await file.write(content)
-                done += 1
-                progress(done, len(code.files))
-
-            await asyncio.gather(*(put(name, content) for name, content in code.files))
-            try:
-                await sftp.rename(beside, code.folder)
-            except asyncssh.SFTPError:
-                if not await sftp.isdir(code.folder):
-                    raise
-                # Another console was quicker with the same content.
-                await sftp.rmtree(beside)
-            return True
-    except (asyncssh.SFTPError, asyncssh.ChannelOpenError) as error:
-        why = "is the disk full, or the home folder not the user's?"
-        raise HostRefused(f"cannot write {beside} ({why}): {error.reason}") from None
-    except asyncssh.Error as error:
-        raise HostUnreachable(f"the connection broke while sending the code: {error.reason}") from None
-    except OSError as error:
-        raise HostUnreachable(f"the connection broke while sending the code: {_os_reason(error)}") from None
-
-
-class Channel:
-    """The open channel to a host's agent: journal lines come, commands go."""
-
-    def __init__(self, process: asyncssh.SSHClientProcess[bytes]) -> None:
-        self._process = process
-
-    @classmethod
-    async def open(
-        cls,
-        connection: asyncssh.SSHClientConnection,
-        address: HostAddress,
-        code: Code,
-        run_id: str,
-        *,
-        offset: int,
-        job_json: str | None = None,
-    ) -> Channel:
-        """Attaches at the byte `offset` of the host's journal; with a job, starts the agent if none is alive."""
-        words = [address.python, "-m", "remote.agent", "attach", run_id, str(address.node), "--from", str(offset)]
-        if job_json is not None:
-            words.append("--start")
-        command = f'PYTHONPATH="$HOME"/{code.folder} exec ' + " ".join(map(shlex.quote, words))
-        try:
-            process = await connection.create_process(command, encoding=None)
-        except (asyncssh.Error, OSError) as error:
-            raise HostUnreachable(f"no channel could be opened: {error}") from None
-        channel = cls(process)
-        if job_json is not None:
-            channel._write(job_json.encode() + b"\n")
-        return channel
-
-    def send(self, command: dict[str, Any]) -> None:
-        """Puts a command on its way; a channel that is closing takes nothing, and the next one sends it again."""
-        self._write(json.dumps(command, separators=(",", ":")).encode() + b"\n")
-
-    def _write(self, line: bytes) -> None:
-        try:
-            self._process.stdin.write(line)
-        except (BrokenPipeError, OSError, asyncssh.Error):
-            pass
-
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """What comes, in pieces of any length, until the channel ends."""
-        try:
-            while piece := await self._process.stdout.read(1 << 16):
-                yield piece
-        except (asyncssh.Error, OSError):
-            return
-
-    async def verdict(self) -> None:
-        """Why the channel ended: returns if the agent ended in order, else raises.
-
-        Raises:
-            HostRefused, HostUnreachable
-        """
-        try:
-            said = await self._process.stderr.read(1 << 16)
-            await self._process.wait_closed()
-        except (asyncssh.Error, OSError):
-            said = b""
-        status = self._process.exit_status
-        if status == 0:
-            return
-        text = said.decode("utf-8", "replace").strip()
-        last = text.splitlines()[-1] if text else ""
-        if status == REFUSED:
-            try:
-                raise HostRefused(str(json.loads(last)["error"]))
-            except (ValueError, KeyError, TypeError):
-                raise HostRefused(last) from None
-        if status == 127:
-            raise HostRefused("there is no Python by that name (run.python); " + last)
-        if status is not None:
-            raise HostRefused(f"the agent's channel ended with exit status {status}: {last}")
-        raise HostUnreachable("the connection was lost")
-
-    async def close(self) -> None:
-        """Ends the channel; the agent goes on."""
-        self._process.close()
-
-
-async def fetch(connection: asyncssh.SSHClientConnection, remote_path: str, local_path: Path, sha256: str) -> int:
-    """Brings a file of a host here, written beside and renamed once its hash is right; its size in bytes.
-
-    Raises:
-        HostUnreachable: the connection broke.
-        ValueError: what came has another hash.
-        OSError: it could not be written here.
-    """
-    beside = local_path.with_name(f"{local_path.name}.part")
-    try:
-        async with connection.start_sftp_client() as sftp:
-            await sftp.get(remote_path, str(beside))
-    except asyncssh.Error as error:
-        raise HostUnreachable(f"{remote_path} could not be fetched: {error.reason}") from None
-    digest, size = await asyncio.to_thread(_digest, beside)
-    if digest != sha256:
-        beside.unlink()
-        raise ValueError(f"{remote_path} came with another SHA-256 than the host wrote")
-    beside.replace(local_path)
-    return size
-
-
-async def upload(connection: asyncssh.SSHClientConnection, local_path: Path, remote_path: str) -> None:
-    """Puts a file on a host, written beside and renamed.
-
-    Raises:
-        HostUnreachable: the connection broke, or the host could not write it.
-    """
-    beside = f"{remote_path}.part"
-    try:
-        async with connection.start_sftp_client() as sftp:
-            await sftp.makedirs(str(Path(remote_path).parent), exist_ok=True)
-            await sftp.put(str(local_path), beside)
-            await sftp.posix_rename(beside, remote_path)
-    except asyncssh.Error as error:
-        raise HostUnreachable(f"{local_path.name} could not be sent: {error.reason}") from None
-
-
-def _digest(path: Path) -> tuple[str, int]:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import asyncssh
 
-from console.address import HostAddress
+from console.ssh.address import HostAddress
 
 Open = Callable[[HostAddress], Awaitable[asyncssh.SSHClientConnection]]
 

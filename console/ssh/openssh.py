@@ -4,32 +4,33 @@ from __future__ import annotations
 
 import shlex
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
-from console.address import HostAddress
-from console.rundir import RunDirectory
+from console.atomic_file import write_private
+from console.ssh.address import HostAddress
 
 KNOWN_HOSTS = "known_hosts"
 """In a run's directory: the pinned keys, by an alias for each node, written when a shell is opened."""
 
 
-def command(directory: RunDirectory, node: int) -> list[str]:
+def command(hosts: Sequence[HostAddress], node: int, known: Path) -> list[str]:
     """What to run in the terminal for a shell on the node.
+
+    `hosts`: those of the run. `known`: the file that gets their pinned keys, by an alias for each.
 
     Raises:
         ValueError: the run has no such host, or this machine no OpenSSH client; a sentence.
         OSError: the known_hosts file cannot be written.
     """
-    hosts, _ = directory.read_fleet()
     address = next((one for one in hosts if one.node == node), None)
     if address is None:
         raise ValueError(f"Node {node} has no host yet, so there is nothing to open a shell on.")
     ssh = shutil.which("ssh")
     if ssh is None:
         raise ValueError("There is no ssh on this machine; install the OpenSSH client (Debian: openssh-client).")
-    known = directory.path / KNOWN_HOSTS
     pinned = {_alias(one): one.host_key for host in hosts for one in (host, host.jump) if one and one.host_key}
-    directory.write_private(KNOWN_HOSTS, "".join(f"{alias} {_key(key)}\n" for alias, key in pinned.items()).encode())
+    write_private(known, "".join(f"{alias} {_key(key)}\n" for alias, key in pinned.items()).encode())
     words = [ssh, "-t", *_options(address, known)]
     if address.jump is not None:
         jump = [ssh, *_options(address.jump, known), "-W", "[%h]:%p", address.jump.host]

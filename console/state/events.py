@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from remote.events import REMOTE, Damaged, Event, Unknown, decode, encode, vocabulary
+from remote.wire.codec import Damaged, Event, Unknown, decode, encode, vocabulary
+from remote.wire.events import REMOTE
 
 SCHEMA = 1
 """Version of the journal's form. A reader takes this one and all below it."""
@@ -51,9 +52,9 @@ class RunCreated(Event):
     budget_warn_at: float | None = None
     """The share of the budget at which to warn."""
     on_loss: str = "end"
-    """What becomes of the run when a host is lost: see `console.profile.Fleet.on_loss`."""
+    """What becomes of the run when a host is lost: see `console.profile.schema.Fleet.on_loss`."""
     stage_from: str | None = None
-    """What is copied to every host before the gang starts: see `console.profile.Data.stage_from`."""
+    """What is copied to every host before the gang starts: see `console.profile.schema.Data.stage_from`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +257,7 @@ class RunEnded(Event):
     """The run is over and its hosts are given back, unless the reason says otherwise."""
 
     status: str
-    """One of `console.state.ENDED`."""
+    """One of `console.state.run.ENDED`."""
     exit_code: int
     reason: str
 
@@ -313,7 +314,7 @@ def parse_host_line(line: bytes | str, *, received: float, node: int, offset: in
     """The record in a line of a host's journal. Of what only the laptop witnesses a host knows no word.
 
     Raises:
-        Damaged, Unknown: see `remote.events.decode`.
+        Damaged, Unknown: see `remote.wire.codec.decode`.
     """
     values = _object(line)
     return Record(received, _time(values, "t"), decode(values, REMOTE), node, offset)
@@ -323,7 +324,7 @@ def parse_run_line(line: bytes | str) -> Record:
     """The record in a line of a run's journal: with an offset a host's, in the hosts' vocabulary, else the laptop's.
 
     Raises:
-        Damaged, Unknown: see `remote.events.decode`.
+        Damaged, Unknown: see `remote.wire.codec.decode`.
     """
     values = _object(line)
     node, offset = values.get("node"), values.get("offset")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from console import state
-from console.state import Run
+from console.state import run as state
+from console.state.run import Run
 
 CUT_OFF: Final = "cut off"
 """What a log without an end says of its run, where neither the target nor the schedule's end is in it."""

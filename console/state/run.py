@@ -1,10 +1,10 @@
-"""The state of a run: values, each made from the one before by `console.fold`.
+"""The state of a run: values, each made from the one before by `console.fold.apply`.
 
 Theory. A run's journal is the truth; the state is what one gets by folding it from the left, live while records come
 and later from the file, with the same code, so that both are equal field by field. The fold is pure: it reads no
 clock and no file, it never fails on a record that decoded, and what it does not know is None. Times in the state are
 of the laptop's clock (``received``) unless a name says otherwise. What depends on the present moment (cost, ETA, which
-node has gone quiet) is not here but in `console.views`, which takes ``now``.
+node has gone quiet) is not here but in `console.views.progress`, which takes ``now``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from console import events as ce
-from console.series import Series
-from remote import events as re
+from console.state import events as ce
+from console.state.series import Series
+from remote.wire import events as re
 
 LAUNCHING: Final = "launching"
 TRAINING: Final = "training"

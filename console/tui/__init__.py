@@ -1,1 +1,1 @@
-"""The screen: `console.tui.app.ConsoleApp` over a `console.source.Source`, and nothing else of the console."""
+"""The screen: `console.tui.app.ConsoleApp` over a `console.playback.source.Source`, and nothing else of the console."""

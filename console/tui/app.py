@@ -15,19 +15,19 @@ from textual.content import Content
 from textual.screen import Screen
 
 from console.config import Config, ConfigError, Remembered, recall, remember
-from console.source import Player, Source, present_run
+from console.playback.source import Player, Source, present_run
 from console.tui import keys, themes
-from console.tui.collector import Collector
+from console.tui.dialogs.help import HelpScreen
+from console.tui.draw.moment import Moment, moment_of, same
+from console.tui.gc_pacing import Collector
 from console.tui.keymap import check, whole_keymap
-from console.tui.leaving import Leaving
-from console.tui.moment import Moment, moment_of, same
-from console.tui.notices import Notices
 from console.tui.pager import page
 from console.tui.palette import Actions
-from console.tui.screens.help import HelpScreen
+from console.tui.quitting import Leaving
 from console.tui.screens.node import NodeScreen
 from console.tui.screens.run import RunScreen
 from console.tui.terminal import Shell, Terminal
+from console.tui.toasts import Notices
 from console.tui.widgets.alerts import AlertsPane
 from console.tui.widgets.log import LogPane
 

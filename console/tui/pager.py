@@ -13,13 +13,13 @@ from typing import TextIO
 from textual.app import App
 from textual.content import Content
 
-from console import log_view
-from console.log_view import Entry
-from console.source import Chronicle, Source
-from console.state import Run
-from console.tui.foreground import lend
+from console.format import plain
+from console.playback.source import Chronicle, Source
+from console.state.run import Run
+from console.tui.suspend import lend
 from console.tui.widgets.log import LogPane
-from console.views import plain
+from console.views import log
+from console.views.log import Entry
 
 
 async def page(app: App[int], source: Source | None, asked: LogPane.Paged) -> None:
@@ -70,7 +70,7 @@ def _head(file: TextIO, run: Run, asked: LogPane.Paged) -> None:
 def _lines(source: Source, node: int | None) -> Iterator[Entry]:
     teller: object = source if isinstance(source, Chronicle) else getattr(source, "present", None)
     if not isinstance(teller, Chronicle):
-        yield from log_view.entries(source.run, node)
+        yield from log.entries(source.run, node)
         return
     number = 0
     for number, line in enumerate(teller.whole_log(), start=1):

@@ -12,9 +12,9 @@ from textual.app import App
 from textual.content import Content
 from textual.worker import Worker, WorkerError
 
-from console.source import Source, present_run
-from console.tui.screens import questions
-from console.tui.screens.dialog import Dialog
+from console.playback.source import Source, present_run
+from console.tui.dialogs import questions
+from console.tui.dialogs.choice import Dialog
 from console.tui.screens.run import RunScreen
 
 CLOSE_S = 15.0

@@ -16,12 +16,12 @@ from textual.widgets.option_list import Option
 
 from console.config import Config, recall
 from console.tui import themes
-from console.tui.ink import cells, clean, fit
+from console.tui.dialogs.choice import Answer, Dialog
+from console.tui.draw.ink import cells, clean, fit
 from console.tui.keymap import check, whole_keymap
-from console.tui.screens.dialog import Answer, Dialog
 
 if TYPE_CHECKING:
-    from console.start_list import Choice
+    from console.tui.choices import Choice
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Chosen:
     """What is to be done."""
 
     verb: str
-    """As in `console.start_list`."""
+    """As in `console.commands.chooser`."""
     name: str
     compared: tuple[str, ...] = ()
     """Journals of runs to lay over it."""

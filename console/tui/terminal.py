@@ -9,16 +9,16 @@ from pathlib import Path
 from textual.app import App
 from textual.content import Content
 
-from console import views
 from console.config import Config
-from console.rundir import state_home
-from console.tui import marks
-from console.tui.foreground import lend
-from console.tui.ink import clean
-from console.tui.moment import Moment
+from console.paths import state_home
+from console.tui.draw import marks
+from console.tui.draw.ink import clean
+from console.tui.draw.moment import Moment
 from console.tui.screens.node import NodeScreen
+from console.tui.suspend import lend
 from console.tui.widgets.nodes import NodesPane
 from console.tui.widgets.pane import Pane
+from console.views import progress
 
 Shell = Callable[[int], Sequence[str]]
 """The command that opens a shell on a node. Raises ValueError with a sentence where there is none."""
@@ -133,7 +133,7 @@ class Terminal(App[int]):
 
 def title_of(moment: Moment) -> str:
     """``42 % training · local``: how far, how it is, what it is."""
-    at = views.progress(moment.run)
+    at = progress.progress(moment.run)
     share = f"{at.fraction * 100:.0f} % " if at.fraction is not None and moment.run.live else ""
     status = marks.status_word(moment.run.status).lower() if moment.run.records else "fastconsole"
     return "".join(one for one in f"{share}{status} · {clean(moment.title)}"[:100] if one.isprintable())

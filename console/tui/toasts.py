@@ -7,11 +7,11 @@ from typing import Final
 from textual.app import App
 from textual.content import Content
 
-from console import alert_keys
-from console.log_view import who
-from console.state import CRITICAL, INFO, Alert, alerts_since
-from console.tui.ink import clean
-from console.tui.moment import Moment
+from console.profile import recorded
+from console.state.run import CRITICAL, INFO, Alert, alerts_since
+from console.tui.draw.ink import clean
+from console.tui.draw.moment import Moment
+from console.views.log import who
 
 _AT_ONCE: Final = 3
 """Toasts of one moment; of more alerts the rest are counted in one."""
@@ -32,7 +32,7 @@ class Notices:
         raised = alerts_since(before.run, run)
         if not raised:
             return
-        keys = alert_keys.of_profile(run.created.profile_text if run.created else "")
+        keys = recorded.of_profile(run.created.profile_text if run.created else "")
         told = [alert for alert in raised if alert.kind not in keys.mute]
         for alert in told[:_AT_ONCE]:
             severity = "error" if alert.severity == CRITICAL else "information" if alert.severity == INFO else "warning"

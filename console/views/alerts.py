@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from console.log_view import spans
-from console.state import CRITICAL, INFO, Alert, Run
+from console.state.run import CRITICAL, INFO, Alert, Run
+from console.views.log import spans
 
 _TOGETHER_S: Final = 10.0
 """What is raised within so long, in the same words, has one cause."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from console.filter import Fields
-from console.state import Alert, LogLine, Run
+from console.state.run import Alert, LogLine, Run
+from console.views.filter import Fields
 
 FOLD_S: Final = 3.0
 """Lines that are equal and come within so long are one; a gang says what all its ranks say within a step or two."""

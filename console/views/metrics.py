@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from console.state import Node, Rank, Run
-from remote.events import HostSampled, Numbers, RankProgressed
+from console.state.run import Node, Rank, Run
+from remote.wire.events import HostSampled, Numbers, RankProgressed
 
 HEATS: Final = 10
 """Steps of a ramp of colours."""

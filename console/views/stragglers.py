@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from console.state import Rank, Run
-from remote.events import RankProgressed
+from console.state.run import Rank, Run
+from remote.wire.events import RankProgressed
 
 
 @dataclass(frozen=True, slots=True)

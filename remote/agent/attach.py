@@ -20,13 +20,13 @@ import sys
 import time
 from pathlib import Path
 
-from remote import agent
-from remote.events import AgentDied
-from remote.job import Job, host_folder
-from remote.journal import JOURNAL, Journal
-
-REFUSED = 10
-"""Exit status: the host cannot take part; the sentence is on stderr."""
+from remote.agent import daemonize
+from remote.agent.lock import take_lock
+from remote.wire import layout
+from remote.wire.events import AgentDied
+from remote.wire.job import Job
+from remote.wire.journal import Journal
+from remote.wire.layout import JOURNAL, REFUSED, host_folder
 
 _POLL_S = 0.05
 _CHECK_AGENT_S = 0.5
@@ -87,24 +87,24 @@ def _start(folder: Path, job: Job) -> None:
     if importlib.util.find_spec("torch") is None:
         raise Refusal(f"{sys.executable} has no torch; install it there, or name another Python in run.python")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lock = agent.take_lock(folder)
+    lock = take_lock(folder)
     if lock is None:
         return
     # Written through to the disk now, so that a full one is found before the gang waits for this node.
-    with (folder / agent.JOB).open("w") as file:
+    with (folder / layout.JOB).open("w") as file:
         file.write(job.to_json())
         file.flush()
         os.fsync(file.fileno())
     free_mib = os.statvfs(folder).f_bavail * os.statvfs(folder).f_frsize / 2**20
     if free_mib < _NEEDED_MIB:
         raise Refusal(f"the disk of {Path.home()} is full: {free_mib:.0f} MiB free, a run needs {_NEEDED_MIB} or more")
-    (folder / agent.COMMANDS).unlink(missing_ok=True)
+    (folder / layout.COMMANDS).unlink(missing_ok=True)
     journal = folder / JOURNAL
     if journal.exists():
         # Of an earlier attempt of the run on a host that stayed: what it told is known, and offsets begin anew.
         journal.rename(folder / f"journal-{time.time_ns()}.jsonl")
     try:
-        agent.daemonize(folder, job, lock)
+        daemonize.daemonize(folder, job, lock)
     except RuntimeError as error:
         raise Refusal(f"the agent did not start: {error}") from None
     os.close(lock)
@@ -144,7 +144,7 @@ def _relay(folder: Path, offset: int, commands: bytes) -> None:
 
 
 def _agent_alive(folder: Path) -> bool:
-    lock = agent.take_lock(folder)
+    lock = take_lock(folder)
     if lock is None:
         return True
     said = os.pread(lock, 20, 0).decode("ascii", "replace")
@@ -159,7 +159,7 @@ def _agent_alive(folder: Path) -> bool:
 
 
 def _pass_on(folder: Path, lines: bytes) -> None:
-    fd = os.open(folder / agent.COMMANDS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    fd = os.open(folder / layout.COMMANDS, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     try:
         os.write(fd, lines)
     finally:

@@ -1,21 +1,20 @@
 """The agent: a daemon on a host that supervises the trainer, looks at the processors, and holds the host's lease.
 
 It is the only thing on a host that acts. The console's words reach it as lines in ``commands.jsonl`` (written by
-``remote.attach``), each with an id, and it answers each once with a ``CommandDone`` in the journal; it runs in a
+``remote.agent.attach``), each with an id, and it answers each once with a ``CommandDone`` in the journal; it runs in a
 process session of its own, so that a console which goes away changes nothing for the run. What it starts
-(``remote.gang``) dies with it, by the kernel's hand.
+(``remote.train.launcher``) dies with it, by the kernel's hand.
 
 The lease is a deadline. The console moves it while it is attached; when it passes, the agent asks the gang for a
 checkpoint, ends the trainer, and gives the host back: nothing for a host that is somebody's own, the embedded host's
 process, or the instance's power. A rented host has a timer of its own besides, which the agent keeps told
-(`remote.lease`).
+(`remote.agent.lease`).
 
 Standard library only.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
@@ -25,13 +24,19 @@ import socket
 import subprocess
 import sys
 import time
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from remote import control
-from remote.copier import Copier
-from remote.events import (
+from remote.agent.cpu import MachineMeter, NetworkMeter, ProcessMeter, ShareMeter, boot_id, memory_mib
+from remote.agent.gpu import GpuMeter
+from remote.agent.lease import Lease
+from remote.agent.rank_output import OutputReader
+from remote.agent.spot_notice import METADATA_URL, Notices
+from remote.agent.trainer import _must_be_free, free_port
+from remote.agent.versions import nccl_version, torch_version
+from remote.staging.process import Copier
+from remote.wire import control
+from remote.wire.events import (
     AgentEnded,
     AgentStarted,
     CommandDone,
@@ -45,24 +50,10 @@ from remote.events import (
     TrainerStarted,
     XidReported,
 )
-from remote.gpu import GpuMeter
-from remote.job import Job
-from remote.journal import JOURNAL, Journal
-from remote.lease import Lease
-from remote.notice import METADATA_URL, Notices
-from remote.output import LOGS, OUTPUTS, OutputReader, RankPipes
-from remote.processor import MachineMeter, NetworkMeter, ProcessMeter, ShareMeter, boot_id, memory_mib
-
-COMMANDS = "commands.jsonl"
-LOCK = "agent.lock"
-"""Held by the living agent; holds its pid, or ``ended`` once it ended in order."""
-JOB = "job.json"
-LAUNCH = "launch.json"
-"""What the present attempt of the gang was told: ``rdzv_endpoint``, ``rdzv_id``, ``rdzv_node`` (who holds it),
-``nnodes`` (fewer than the job's where places are empty), ``attempt``."""
-
-HOST_PID = "FASTCONSOLE_HOST_PID"
-"""Environment: the process that is this embedded host."""
+from remote.wire.job import Job
+from remote.wire.journal import Journal
+from remote.wire.layout import COMMANDS, HOST_PID, JOURNAL, LAUNCH, LOGS, OUTPUTS
+from remote.wire.rank_pipes import RankPipes
 
 _TICK_S = 0.1
 _SAMPLE_S = 1.0
@@ -73,53 +64,6 @@ _CHECKPOINT_GRACE_S = 10.0
 _KILL_GRACE_S = 2.0
 _CONSOLE_S = 10.0
 """How long a console has to answer a spot notice before the agent does; it may be gone without a word."""
-_POWEROFF_S = 20.0
-"""How long the host's timer has to power it off: it looks every five seconds."""
-
-
-def torch_version() -> str | None:
-    """The installed torch's version, found without importing it; None where there is none."""
-    return _version("torch")
-
-
-def nccl_version() -> str | None:
-    """The NCCL that PyPI's torch brings; None where torch is built otherwise, or for CPUs."""
-    return next(filter(None, map(_version, ("nvidia-nccl-cu13", "nvidia-nccl-cu12", "nvidia-nccl-cu11"))), None)
-
-
-def _version(distribution: str) -> str | None:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
-
-
-def _must_be_free(port: int) -> None:
-    """Raises ValueError where the rendezvous could not be held on the port."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("", port))
-        except OSError as error:
-            raise ValueError(f"port {port}, for the rendezvous, cannot be used: {error.strerror}") from None
-
-
-def take_lock(folder: Path) -> int | None:
-    """The agent's lock as an open descriptor, or None while a living agent holds it."""
-    fd = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(fd)
-        return None
-    return fd
 
 
 class Agent:
@@ -262,7 +206,7 @@ class Agent:
             env.setdefault("OMP_NUM_THREADS", "1")
         pipes = RankPipes(self._job.nproc_per_node)
         self._trainer = subprocess.Popen(
-            [sys.executable, "-m", "remote.gang", str(self._folder), str(os.getpid())],
+            [sys.executable, "-m", "remote.train.launcher", str(self._folder), str(os.getpid())],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -446,60 +390,3 @@ class Agent:
                 )
         for fault in self._gpus.xids():
             self._journal.emit(XidReported(gpu=fault.gpu, xid=fault.xid))
-
-
-def give_host_back(job: Job, reason: str) -> None:
-    """What the lease's end ends beyond the agent itself, if it was the lease."""
-    if reason != "the lease ran out":
-        return
-    if job.lease_end == "host" and HOST_PID in os.environ:
-        os.kill(int(os.environ[HOST_PID]), signal.SIGTERM)
-    elif job.lease_end == "poweroff":
-        if Lease(job.lease_file).end_now():
-            time.sleep(_POWEROFF_S)
-        # `halt` would leave an EC2 instance running; `poweroff` ends it where shutdown means terminate.
-        subprocess.run(["sudo", "-n", "poweroff"], check=False)
-
-
-def daemonize(folder: Path, job: Job, lock: int) -> None:
-    """Starts the agent as a daemon and returns once its first record is in the journal.
-
-    Raises:
-        OSError: the folder cannot be written.
-        RuntimeError: the daemon ended before its first record; the message is its last words.
-    """
-    readable, writable = os.pipe()
-    child = os.fork()
-    if child:
-        os.close(writable)
-        os.waitpid(child, 0)
-        with os.fdopen(readable, "rb") as pipe:
-            said = pipe.read()
-        if said != b"1":
-            log = (folder / "agent.log").read_text(errors="replace").strip().splitlines()
-            raise RuntimeError(log[-1] if log else "the agent ended at once")
-        return
-    os.close(readable)
-    os.setsid()
-    if os.fork():
-        os._exit(0)
-    try:
-        null = os.open(os.devnull, os.O_RDONLY)
-        log_fd = os.open(folder / "agent.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        for fd, target in ((null, 0), (log_fd, 1), (log_fd, 2)):
-            os.dup2(fd, target)
-        agent = Agent(folder, job, lock)
-        agent.run(writable)
-        os.close(lock)
-        give_host_back(job, agent._leaving)
-    except BaseException as error:
-        sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        sys.stderr.flush()
-        os._exit(1)
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    from remote.attach import main
-
-    sys.exit(main(sys.argv[1:]))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from remote.events import Numbers
+from remote.wire.events import Numbers
 
 MIB = 1024 * 1024
 SLOW_S = 10.0

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 
 GRACE_S = 30.0
-"""Between the agent's deadline and the timer's: ten seconds for a checkpoint, four for the gang's end (`remote.agent`),
-five until the timer looks, and as many again on a host that is short of breath."""
+"""Between the agent's deadline and the timer's: ten seconds for a checkpoint, four for the gang's end
+(`remote.agent.daemon`), five until the timer looks, and as many again on a host that is short of breath."""
 
 HORIZON_S = 12 * 3600.0
 """The timer is told of no later deadline: it takes none beyond thirteen hours. A longer lease is told bit by bit."""

@@ -20,8 +20,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO
 
-from remote.events import LogPrinted
-from remote.journal import Journal
+from remote.wire.events import LogPrinted
+from remote.wire.journal import Journal
+from remote.wire.layout import LOGS
+from remote.wire.rank_pipes import RankPipes
 
 LINE_BYTES = 4096
 LINES_PER_S = 50
@@ -35,10 +37,6 @@ FILE_BYTES = 16 << 20
 """Of a stream's file; a full one is kept as the one before."""
 FREE_BYTES = 512 << 20
 """The disk is the checkpoints' first: with less left nothing is kept of what is printed."""
-LOGS = "logs"
-"""The files' folder in a run's folder on a host."""
-OUTPUTS = "FASTCONSOLE_RANK_OUTPUTS"
-"""Environment of the launcher: for each local rank the descriptors of its stdout and stderr, ``5:7,9:11``."""
 
 _CHUNK_BYTES = 1 << 16
 _ESCAPES = re.compile(
@@ -59,41 +57,6 @@ def _shown(piece: bytes) -> str:
     """The line as it is told: a byte that is no UTF-8, or a tab, must not make it longer than it may be."""
     text = plain(piece.decode("utf-8", "replace").rstrip("\r\n"))
     return text.encode()[:LINE_BYTES].decode("utf-8", "ignore")
-
-
-class RankPipes:
-    """Pipes for the stdout and the stderr of each rank of a node; the launcher inherits their writing ends."""
-
-    def __init__(self, ranks: int) -> None:
-        """Raises OSError where there are no descriptors left."""
-        pipes = [(os.pipe(), os.pipe()) for _ in range(ranks)]
-        self.reading = [(out[0], err[0]) for out, err in pipes]
-        self._writing = [(out[1], err[1]) for out, err in pipes]
-
-    @property
-    def inherited(self) -> list[int]:
-        """The descriptors that the launcher needs."""
-        return [fd for pair in self._writing for fd in pair]
-
-    @property
-    def spoken(self) -> str:
-        """What the launcher is told of them, in `OUTPUTS`."""
-        return ",".join(f"{out}:{err}" for out, err in self._writing)
-
-    def close_writing(self) -> None:
-        """Once the launcher has them: their end is then the end of all who hold them."""
-        for fd in self.inherited:
-            os.close(fd)
-        self._writing = []
-
-
-def speak_through_pipes(local_rank: int) -> None:
-    """For a rank: from here on its stdout and stderr are its own, where its launcher has such pipes for it."""
-    pairs = os.environ.get(OUTPUTS, "").split(",")
-    if local_rank < len(pairs) and ":" in pairs[local_rank]:
-        out, _, err = pairs[local_rank].partition(":")
-        os.dup2(int(out), 1)
-        os.dup2(int(err), 2)
 
 
 class OutputFile:

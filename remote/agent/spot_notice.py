@@ -16,7 +16,8 @@ import time
 import urllib.parse
 from collections.abc import Callable
 
-from remote.events import Event, RebalanceRecommended, SpotNoticed
+from remote.wire.codec import Event
+from remote.wire.events import RebalanceRecommended, SpotNoticed
 
 METADATA_URL = "FASTCONSOLE_METADATA_URL"
 """Environment of a host: where its metadata service is, instead of the address that the job names."""

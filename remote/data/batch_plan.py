@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from remote.job import Recipe
-from remote.schedule import Phase, phase_index, steps_per_epoch, total_epochs
+from remote.wire.job import Recipe
+from remote.wire.schedule import Phase, phase_index, steps_per_epoch, total_epochs
 
 Indices = npt.NDArray[np.int64]
 

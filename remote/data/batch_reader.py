@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from remote.batch_plan import Request, mixed
-from remote.crop import aligned, crop_into, middle_box, random_box
-from remote.decode import Unusable
-from remote.sources import Source
+from remote.data.batch_plan import Request, mixed
+from remote.data.crop import aligned, crop_into, middle_box, random_box
+from remote.data.datasets import Source
+from remote.data.decode import Unusable
 
 Batch = tuple[Tensor, Tensor]
 """uint8 pictures [n, height, width, 3] and int64 labels [n]."""

@@ -1,7 +1,7 @@
 """How a picture is cropped: which part of it, and its way to the pixels of a batch.
 
 A box is a part of the picture at its full size, so it is the same part whichever copy it is taken from
-(`remote.packed`) and at whichever fraction of the size it is decoded (`remote.decode`).
+(`remote.data.packed`) and at whichever fraction of the size it is decoded (`remote.data.decode`).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from remote.decode import SHRINKS
-from remote.sources import Opened
+from remote.data.datasets import Opened
+from remote.data.decode import SHRINKS
 
 RESIZE = 1.14
 """Validation pictures are resized to this times the crop's side (256/224), then cropped in the middle."""

@@ -12,11 +12,11 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from remote import decode, fashion_mnist, packed, shapes
-from remote.decode import Box, Decoded, Encoded, Pixels, Unusable
-from remote.job import Recipe
-from remote.packed import FULL, Contents, PackedSet
-from remote.shapes import Progress
+from remote.data import decode, fashion_mnist, packed, shapes
+from remote.data.decode import Box, Decoded, Encoded, Pixels, Unusable
+from remote.data.packed import FULL, Contents, PackedSet
+from remote.data.shapes import Progress
+from remote.wire.job import Recipe
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff")
 DATASETS = ("shapes", "fashion-mnist", "imagefolder", "packed")
@@ -115,7 +115,7 @@ class Folder:
 
 
 class Packed:
-    """A split that `remote.prepare` packed, at each size that it has."""
+    """A split that `remote.prepare.cli` packed, at each size that it has."""
 
     def __init__(self, root: Path, contents: Contents, split: str) -> None:
         """Maps the indices. Raises ValueError where they are not what `contents` says, OSError where they are not."""

@@ -21,7 +21,7 @@ import numpy.typing as npt
 import PIL
 from PIL import Image, UnidentifiedImageError
 
-from remote import tiles
+from remote.data import tiles
 
 Pixels = npt.NDArray[np.uint8]
 """[height, width, 3]."""
@@ -171,7 +171,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int] | None:
         height, width, colours, _ = _simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return None
-    # Four inks are Pillow's: it says that they were there, as `remote.prepare` does.
+    # Four inks are Pillow's: it says that they were there, as `remote.prepare.cli` does.
     return (width, height) if colours in ("YCbCr", "Gray", "RGB") else None
 
 

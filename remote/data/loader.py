@@ -26,20 +26,9 @@ from typing import Any
 
 import torch
 
-from remote.batch_plan import Request
-from remote.loader_process import (
-    BROKEN,
-    COMPLAINT,
-    DONE,
-    FAILED,
-    RESULT,
-    TASK,
-    Memory,
-    Slot,
-    Task,
-    work,
-)
-from remote.reader import Batch, Reader, without_missing
+from remote.data.batch_plan import Request
+from remote.data.batch_reader import Batch, Reader, without_missing
+from remote.data.loader_process import BROKEN, COMPLAINT, DONE, FAILED, RESULT, TASK, Memory, Slot, Task, work
 
 TRAINING, VALIDATION = 0, 1
 """The lanes."""

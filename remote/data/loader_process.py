@@ -1,4 +1,4 @@
-"""A process that reads pieces of batches into memory that it shares with its rank (`remote.loader`).
+"""A process that reads pieces of batches into memory that it shares with its rank (`remote.data.loader`).
 
 Tasks come through one pipe that all processes of a rank read from, so whoever is free takes the next one; results go
 back through another. Every record is written by one call and shorter than `PIPE_BUF`, so the kernel keeps it in one
@@ -22,9 +22,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from remote.batch_plan import Request
-from remote.lineage import end_with_parent
-from remote.reader import Reader
+from remote.data.batch_plan import Request
+from remote.data.batch_reader import Reader
+from remote.parent_death import end_with_parent
 
 PAGE = mmap.PAGESIZE
 TEXT = 2000

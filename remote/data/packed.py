@@ -1,6 +1,6 @@
 """A data set in few big files: thousands of JPEGs one after the other in each, and an index that says where each lies.
 
-Reading a picture is one ``pread``; nothing is listed, opened or parsed to find it. `remote.prepare` writes it::
+Reading a picture is one ``pread``; nothing is listed, opened or parsed to find it. `remote.prepare.cli` writes it::
 
     packed.json            what is there; written last, so a folder without it is unfinished
     train.names            the pictures' names at their source, one a line, for messages
@@ -44,7 +44,7 @@ RECORD = np.dtype(
         ("height", "<u2"),
     ]
 )
-"""A picture. Width and height are its own; the JPEG may have been filled up on the right (`remote.tiles`)."""
+"""A picture. Width and height are its own; the JPEG may have been filled up on the right (`remote.data.tiles`)."""
 Index = npt.NDArray[np.void]
 
 

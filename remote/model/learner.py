@@ -15,10 +15,10 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from remote import blurpool, optimizer, precision, resnet
-from remote.ema import Ema
-from remote.job import Recipe
-from remote.place import Place
+from remote.model import blurpool, optimizer, precision, resnet
+from remote.model.ema import Ema
+from remote.rank_env import Place
+from remote.wire.job import Recipe
 
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from remote.job import Recipe
+from remote.wire.job import Recipe
 
 
 def make(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

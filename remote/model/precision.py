@@ -14,7 +14,7 @@ TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 def of(wanted: str, device: torch.device) -> torch.dtype:
-    """The type for `wanted`, one of `remote.job.PRECISIONS`.
+    """The type for `wanted`, one of `remote.wire.job.PRECISIONS`.
 
     ``auto`` on a CPU is fp32: two cores without AMX compute bf16 at a fraction of the speed.
 

@@ -1,8 +1,8 @@
 """Prepares a data set once, so that every run reads it fast: ImageNet's folders or tars to packed sets.
 
 ``python -m remote.prepare SOURCE DESTINATION [--sizes 160,352,full] [--workers N]``; what SOURCE may look like is in
-`remote.originals`, what DESTINATION becomes in `remote.packed`, and how in `remote.packing`. ``--check`` reads a
-prepared data set back.
+`remote.prepare.originals`, what DESTINATION becomes in `remote.data.packed`, and how in `remote.prepare.pack`.
+``--check`` reads a prepared data set back.
 
 No torch here.
 """
@@ -15,13 +15,14 @@ import sys
 import time
 from pathlib import Path
 
-from remote import packed
-from remote.events import StageProgressed
-from remote.journal import JOURNAL, Journal, Silent
-from remote.packed import FULL, Contents
-from remote.packing import REPORT, SAY_S, SPLITS, Progress, Say, prepare, sizes_text
-from remote.recode import QUALITY
-from remote.stretch import Odd
+from remote.data import packed
+from remote.data.packed import FULL, Contents
+from remote.prepare.encode import QUALITY
+from remote.prepare.pack import REPORT, SAY_S, SPLITS, Progress, Say, prepare, sizes_text
+from remote.prepare.shard import Odd
+from remote.wire.events import StageProgressed
+from remote.wire.journal import Journal, Silent
+from remote.wire.layout import JOURNAL
 
 NAMED = 10
 """So many odd pictures are named at the end; the report names all."""
@@ -172,7 +173,3 @@ def check(root: Path, say: Say = lambda progress: None) -> list[str]:
                     say(Progress("check", done, total, per_s, (total - done) / per_s if per_s else None))
             one_set.close()
     return wrong
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

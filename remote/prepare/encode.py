@@ -1,4 +1,4 @@
-"""A picture as it comes to the JPEGs that are stored: at several sizes, cut into tiles (`remote.tiles`).
+"""A picture as it comes to the JPEGs that are stored: at several sizes, cut into tiles (`remote.data.tiles`).
 
 What is odd is repaired where that loses nothing a training would miss (CMYK, 16 bits, too many pixels), and refused
 with the reason where it is not (empty, truncated, no picture). As in the reference transform, EXIF's idea of which way
@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from remote.decode import MAX_PIXELS, Unusable, as_rgb, opened
-from remote.packed import FULL
-from remote.tiles import Grid
+from remote.data.decode import MAX_PIXELS, Unusable, as_rgb, opened
+from remote.data.packed import FULL
+from remote.data.tiles import Grid
 
 QUALITY = 92
 """Of pictures that are resized, as libjpeg counts. ImageNet's own are between 70 and 96."""

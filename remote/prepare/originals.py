@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from remote.whole_file import whole_file
+from remote.atomic_file import whole_file
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".tif", ".tiff")
 TRAIN = ("train", "train.tar", "ILSVRC2012_img_train.tar", "ILSVRC/Data/CLS-LOC/train")

@@ -1,4 +1,4 @@
-"""The work of `remote.prepare`: from a listing of pictures to packed sets, by many processes, safe against a kill.
+"""The work of `remote.prepare.cli`: from a listing of pictures to packed sets, by many processes, safe against a kill.
 
 Theory. The pictures are listed once, and the list is kept. It is cut into stretches of some thousand; a stretch is
 worked on by one process, which writes its pictures at every size to files of their own under other names, and only when
@@ -29,13 +29,14 @@ from typing import Any
 
 import numpy as np
 
-from remote import originals, packed
-from remote.lineage import end_with_parent
-from remote.originals import Listing
-from remote.packed import FULL, Contents
-from remote.recode import QUALITY
-from remote.stretch import WORK, Odd, Stretch, data_of, do, is_done, record_of
-from remote.whole_file import whole_file, write_whole
+from remote.atomic_file import whole_file, write_whole
+from remote.data import packed
+from remote.data.packed import FULL, Contents
+from remote.parent_death import end_with_parent
+from remote.prepare import originals
+from remote.prepare.encode import QUALITY
+from remote.prepare.originals import Listing
+from remote.prepare.shard import WORK, Odd, Stretch, data_of, do, is_done, record_of
 
 REPORT = "prepare-report.tsv"
 """Every picture that was left out or repaired, and why."""

@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from remote import originals, packed
-from remote.decode import Unusable
-from remote.originals import Listing
-from remote.packed import RECORD
-from remote.recode import recode
-from remote.whole_file import whole_file, write_whole
+from remote.atomic_file import whole_file, write_whole
+from remote.data import packed
+from remote.data.decode import Unusable
+from remote.data.packed import RECORD
+from remote.prepare import originals
+from remote.prepare.encode import recode
+from remote.prepare.originals import Listing
 
 WORK = ".prepare"
 """The folder in the destination with what is needed to go on; taken away at the end."""

@@ -1,9 +1,10 @@
 """Copies a data set to this host, before the gang starts: ``python -m remote.staging FOLDER AGENT_PID``, by the agent.
 
-Many ranges are read at once, each written where it belongs (`remote.partial`), and a file gets its name when it is
-whole and its checksum is right. A packed set's table of contents is written last, so that a folder is either a data set
-or unfinished. `remote.source.MARK`, kept in the folder, notes what was checked: a host that has it all looks at the
-sizes and times of its files and copies nothing. Hosts that share the folder take turns, and the second finds it done.
+Many ranges are read at once, each written where it belongs (`remote.staging.partial_file`), and a file gets its name
+when it is whole and its checksum is right. A packed set's table of contents is written last, so that a folder is either
+a data set or unfinished. `remote.staging.s3.MARK`, kept in the folder, notes what was checked: a host that has it all
+looks at the sizes and times of its files and copies nothing. Hosts that share the folder take turns, and the second
+finds it done.
 
 A break costs what was on its way: the next process goes on with the pieces that are on the disk.
 
@@ -17,7 +18,6 @@ import errno
 import hashlib
 import os
 import queue
-import sys
 import threading
 import time
 from collections import deque
@@ -25,29 +25,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from remote import room
-from remote.agent import JOB
-from remote.copier import DONE, REFUSED
-from remote.events import StagingEnded, StagingProgressed
-from remote.job import Job
-from remote.journal import JOURNAL, Journal
-from remote.landing import Landing, content
-from remote.lineage import end_with_parent
-from remote.partial import PIECE_BYTES, Partial
-from remote.source import (
-    ADDRESSES,
-    CONTENTS,
-    S3,
-    Broken,
-    Bucket,
-    Expired,
-    Folder,
-    Item,
-    Refused,
-    Source,
-    contents,
-)
-from remote.whole_file import write_whole
+from remote.atomic_file import write_whole
+from remote.staging import free_space
+from remote.staging.destination import Landing, content
+from remote.staging.folder import Folder
+from remote.staging.origin import Broken, Expired, Item, Refused, Source
+from remote.staging.partial_file import PIECE_BYTES, Partial
+from remote.staging.process import DONE, REFUSED
+from remote.staging.s3 import Bucket, contents
+from remote.wire.events import StagingEnded, StagingProgressed
+from remote.wire.job import Job
+from remote.wire.journal import Journal
+from remote.wire.layout import ADDRESSES, CONTENTS, JOB, JOURNAL, S3
 
 _TELL_S = 1.0
 _RATE_WINDOW_S = 10.0
@@ -185,7 +174,7 @@ class Copy:
                 needed -= os.stat(partial.part).st_blocks * 512
                 partial.close()
             needed += item.size
-        refusal = room.refusal(self._target, needed)
+        refusal = free_space.refusal(self._target, needed)
         if refusal:
             raise Refused(refusal)
         self._activity = "copy"
@@ -404,8 +393,3 @@ def main(folder: Path) -> int:
             return DONE if ended.ok else REFUSED
         time.sleep(1.0)
     return REFUSED
-
-
-if __name__ == "__main__":
-    end_with_parent(int(sys.argv[2]))
-    sys.exit(main(Path(sys.argv[1])))

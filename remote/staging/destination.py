@@ -17,8 +17,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from remote.source import CONTENTS, MARK, Item, Refused
-from remote.whole_file import write_whole
+from remote.atomic_file import write_whole
+from remote.staging.origin import Item, Refused
+from remote.staging.s3 import MARK
+from remote.wire.layout import CONTENTS
 
 LOCK = ".staging.lock"
 

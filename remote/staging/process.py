@@ -1,4 +1,5 @@
-"""The agent's hold on the copy of the data set (`remote.staging`): a process of its own, so that nothing waits for it.
+"""The agent's hold on the copy of the data set (`remote.staging.copy`): a process of its own, so that nothing waits for
+it.
 
 Standard library only.
 """
@@ -10,12 +11,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from remote.events import LogPrinted, StagingEnded
-from remote.job import Job
-from remote.journal import Journal
+from remote.wire.events import LogPrinted, StagingEnded
+from remote.wire.job import Job
+from remote.wire.journal import Journal
 
 DONE, REFUSED = 0, 3
-"""Exit statuses of `remote.staging` that has said itself what became of the copy."""
+"""Exit statuses of `remote.staging.copy` that has said itself what became of the copy."""
 _TRIES = 3
 """How often it is started where something kills it, such as a host that is short of memory."""
 

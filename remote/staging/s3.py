@@ -15,153 +15,24 @@ from __future__ import annotations
 import gzip
 import http.client
 import json
-import os
 import re
 import ssl
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-ADDRESSES = "addresses.json.gz"
-"""In a run's folder on a host: ``{"serial": n, "objects": [[name, bytes, etag, address], ...]}``."""
-CONTENTS = "packed.json"
-"""The table of contents of a packed data set (`remote.packed`, which needs numpy)."""
-S3 = "s3://"
+from remote.staging.origin import Broken, Expired, Item, Refused, Source, proper, whole
+from remote.wire.layout import CONTENTS
+
 MARK = ".staged.jsonl"
-"""What `remote.staging` keeps in the folder that it fills."""
+"""What `remote.staging.copy` keeps in the folder that it fills."""
 
 _TIMEOUT_S = 20.0
 _BLOCK_BYTES = 1 << 20
 _AGAIN = {408, 429, 500, 502, 503, 504}
 _MD5 = re.compile(r"[0-9a-f]{32}")
-
-
-class Refused(Exception):
-    """The copy cannot be made, and trying again would not help; one sentence."""
-
-
-class Broken(Exception):
-    """A read broke; it may work when it is tried again."""
-
-
-class Expired(Exception):
-    """The addresses are valid no more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A file of the source."""
-
-    name: str
-    """Its path below the source, with slashes."""
-    size: int
-    version: str
-    """By this two versions of the file are told apart: a SHA-256, an ETag, or the time of its last change."""
-    sha256: str = ""
-    """Of its content, where the source says."""
-    md5: str = ""
-    """Of its content, where its ETag is that."""
-    mtime_ns: int | None = None
-    """Where the source is a folder."""
-
-
-class Source(Protocol):
-    """Where the files come from."""
-
-    name: str
-
-    def items(self) -> list[Item]:
-        """All files. Raises Refused."""
-        ...
-
-    def read(self, item: Item, start: int, end: int) -> Iterator[memoryview]:
-        """The bytes of a range, in blocks; each is valid until the next is asked for.
-
-        Raises:
-            Refused, Broken, Expired
-        """
-        ...
-
-    def digest(self, item: Item) -> tuple[str, str]:
-        """How a copy of it is checked: an algorithm of hashlib's and the hex of it; empty where the source says none.
-
-        To be asked after the item was read.
-        """
-        ...
-
-
-def whole(source: Source, item: Item) -> bytes:
-    """A small file's content. Raises Refused, Broken, Expired."""
-    return b"".join(bytes(block) for block in source.read(item, 0, item.size))
-
-
-def proper(name: str) -> bool:
-    """True if a file of this name lands below the folder that it is copied to."""
-    parts = PurePosixPath(name).parts
-    return bool(parts) and not name.startswith("/") and ".." not in parts and "\0" not in name
-
-
-# --- a folder --------------------------------------------------------------------------------------------------------
-
-
-class Folder:
-    """A folder that the host sees: a mount of a network file system, or a disk of its own."""
-
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
-        self._root = path
-
-    def items(self) -> list[Item]:
-        """All files below it, links followed."""
-        if not self._root.is_dir():
-            what = "is no folder" if self._root.exists() else "is not there"
-            raise Refused(f"{self._root} {what} on this host; is it mounted? (data.stage_from)")
-        found = []
-        try:
-            for folder, _, names in os.walk(self._root, onerror=_raise, followlinks=True):
-                for name in names:
-                    path = Path(folder, name)
-                    if name == MARK or name.endswith((".part", ".map", ".lock")):
-                        continue
-                    stat = path.stat()
-                    inside = path.relative_to(self._root).as_posix()
-                    found.append(Item(inside, stat.st_size, f"{stat.st_mtime_ns}", mtime_ns=stat.st_mtime_ns))
-        except OSError as error:
-            raise Refused(f"{error.filename or self._root} cannot be read: {error.strerror}") from None
-        return sorted(found, key=lambda item: item.name)
-
-    def read(self, item: Item, start: int, end: int) -> Iterator[memoryview]:
-        """See `Source`."""
-        path = self._root / item.name
-        block = memoryview(bytearray(min(_BLOCK_BYTES, max(1, end - start))))
-        try:
-            with path.open("rb", buffering=0) as file:
-                stat = os.fstat(file.fileno())
-                if (stat.st_size, stat.st_mtime_ns) != (item.size, item.mtime_ns):
-                    raise Refused(f"{path} was changed while it was copied; start again when nobody writes to it")
-                file.seek(start)
-                while start < end:
-                    got = file.readinto(block[: end - start]) or 0
-                    if not got:
-                        raise Broken(f"{path} ends too early")
-                    yield block[:got]
-                    start += got
-        except FileNotFoundError:
-            raise Refused(f"{path} is there no more; start again when nobody writes to its folder") from None
-        except OSError as error:
-            # A network file system that stumbles may stand up again.
-            raise Broken(f"{path}: {error.strerror}") from None
-
-    def digest(self, item: Item) -> tuple[str, str]:
-        """See `Source`."""
-        return ("sha256", item.sha256) if item.sha256 else ("", "")
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 # --- S3 --------------------------------------------------------------------------------------------------------------

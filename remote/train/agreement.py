@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from remote.control import Wish
+from remote.wire.control import Wish
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,10 +17,10 @@ import torch
 import torch.distributed as dist
 from torch.nn import functional
 
-from remote.learner import Learner
-from remote.place import Place
-from remote.reader import Batch
-from remote.sources import Source, ratio_of
+from remote.data.batch_reader import Batch
+from remote.data.datasets import Source, ratio_of
+from remote.model.learner import Learner
+from remote.rank_env import Place
 
 SAY_S = 0.5
 """Seconds between two words on how far an evaluation is."""

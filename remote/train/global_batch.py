@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from remote.schedule import Phase
+from remote.wire.schedule import Phase
 
 
 def fitted(

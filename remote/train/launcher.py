@@ -4,7 +4,7 @@
 the same with forked ranks, which inherit the imports. Rendezvous c10d, a fixed number of nodes; a crashed rank is
 restarted, with the whole gang, by torchrun.
 
-Usage: ``python -m remote.gang FOLDER AGENT_PID``, by `remote.agent`.
+Usage: ``python -m remote.train.launcher FOLDER AGENT_PID``, by `remote.agent.daemon`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from remote.agent import JOB, LAUNCH
-from remote.events import RankFailed, StageProgressed, TrainerRestarted
-from remote.job import Job
-from remote.journal import JOURNAL, Journal
-from remote.lineage import end_with_parent
-from remote.output import speak_through_pipes
+from remote.parent_death import end_with_parent
+from remote.wire.events import RankFailed, StageProgressed, TrainerRestarted
+from remote.wire.job import Job
+from remote.wire.journal import Journal
+from remote.wire.layout import JOB, JOURNAL, LAUNCH
+from remote.wire.rank_pipes import speak_through_pipes
 
 RENDEZVOUS_TIMEOUT_S = 300
 """How long the first nodes wait for the last one."""
@@ -39,7 +39,7 @@ def main(folder: Path) -> int:
     journal.emit(StageProgressed(stage="import torch", done=0, total=1))
     if job.recipe.dataset == "shapes":
         # It needs no torch, and the imports take longer than it does.
-        from remote import shapes
+        from remote.data import shapes
 
         shapes.make_ahead(Path(job.recipe.data_dir).expanduser())
     # A store of its own for each rendezvous: in the shared one a restarted gang finds the addresses of the ranks that
@@ -47,9 +47,9 @@ def main(folder: Path) -> int:
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     # The collector finds nothing among modules and takes a sixth of torch's import (bench/start_up.py).
     gc.disable()
-    from remote import train
+    from remote.train import run_rank
 
-    train.preload()
+    run_rank.preload()
     gc.enable()
     # torchrun's own words of a failed rank are a page of its source; ours are one record (NodeAgent below).
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
@@ -59,11 +59,11 @@ def main(folder: Path) -> int:
 
 def _rank(job_json: str, folder: str) -> int:
     """What each forked rank runs."""
-    from remote import train
+    from remote.train import run_rank
 
     speak_through_pipes(int(os.environ["LOCAL_RANK"]))
     try:
-        status = train.main(Job.from_json(job_json), Path(folder))
+        status = run_rank.main(Job.from_json(job_json), Path(folder))
     except Exception:
         # torch would keep it in a file of the launcher's; the log is where one looks for it.
         traceback.print_exc()

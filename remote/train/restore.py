@@ -1,7 +1,7 @@
 """A run's state to a checkpoint and back: where it is, and what it has learnt.
 
 What is learnt comes and goes as one dict, whose parts are the learner's affair. How a checkpoint lies on the disk is
-that of `remote.checkpoint`.
+that of `remote.train.checkpoint`.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from remote import checkpoint
-from remote.events import CheckpointFailed, CheckpointLoaded, CheckpointSaved
-from remote.journal import Journal
-from remote.place import Place
-from remote.snapshot import Snapshot
+from remote.rank_env import Place
+from remote.train import checkpoint
+from remote.train.snapshot import Snapshot
+from remote.wire.events import CheckpointFailed, CheckpointLoaded, CheckpointSaved
+from remote.wire.journal import Journal
 
 STUCK_S = 60.0
 """Half of the time after which a collective has lost a rank."""
 About = dict[str, Any]
 """What a checkpoint must have in common with the recipe to be continued by it: model, dataset, classes."""
 Learnt = dict[str, Any]
-"""What `remote.learner.Learner.state` gives."""
+"""What `remote.model.learner.Learner.state` gives."""
 
 
 @dataclass(slots=True)

@@ -8,9 +8,9 @@ from collections import deque
 
 import torch
 
-from remote.events import RankProgressed
-from remote.journal import Journal
-from remote.place import Place
+from remote.rank_env import Place
+from remote.wire.events import RankProgressed
+from remote.wire.journal import Journal
 
 SAY_S = 1.0
 """Seconds between a rank's progress records."""

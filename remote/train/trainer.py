@@ -4,18 +4,13 @@ A rank calls `main(job, folder)`; torchrun has set its RANK, LOCAL_RANK and WORL
 ``torchrun --nproc-per-node 2 -m remote.train JOB.json FOLDER``. The file reads in the order of a run: take a place in
 the gang, open the data, build the model, load a checkpoint, take steps, evaluate, stop at the target.
 
-At every step boundary the ranks agree on pause, stop and checkpoint (see `remote.agreement`), one step late, so all of
-them act at the same step. What they do is said in the journal (see `remote.events`).
+At every step boundary the ranks agree on pause, stop and checkpoint (see `remote.train.agreement`), one step late, so
+all of them act at the same step. What they do is said in the journal (see `remote.wire.events`).
 """
 
 from __future__ import annotations
 
-import atexit
-import gc
 import os
-import re
-import signal
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -26,20 +21,25 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from PIL import Image
-from torch import nn
 
-from remote import evaluation, global_batch, peak, sources
-from remote.agreement import Agreed, Exchange
-from remote.batch_plan import training_plan, validation_plan
-from remote.control import Wish, WishReader
-from remote.events import (
+from remote.data import datasets
+from remote.data.batch_plan import training_plan, validation_plan
+from remote.data.batch_reader import Batch, Reader
+from remote.data.loader import TRAINING, VALIDATION, Loader, Room
+from remote.model import flops
+from remote.model.learner import Learner
+from remote.rank_env import Place
+from remote.train import evaluation, global_batch
+from remote.train.agreement import Agreed, Exchange
+from remote.train.restore import About, Learnt, Position, Restorer
+from remote.train.step_timer import Clock, Meter
+from remote.wire.control import Wish, WishReader
+from remote.wire.events import (
     EpochEnded,
     EvaluationProgressed,
     LogPrinted,
     Paused,
     PhaseStarted,
-    RankFailed,
     RankStarted,
     Resumed,
     StageProgressed,
@@ -48,16 +48,9 @@ from remote.events import (
     TrainingEnded,
     TrainingStarted,
 )
-from remote.job import Job, Recipe
-from remote.journal import JOURNAL, Journal
-from remote.learner import Learner
-from remote.lineage import end_with_parent
-from remote.loader import TRAINING, VALIDATION, Loader, Room
-from remote.meter import Clock, Meter
-from remote.place import Place
-from remote.reader import Batch, Reader
-from remote.restoring import About, Learnt, Position, Restorer
-from remote.schedule import Phase, lr_at, momentum_at, phase_index, steps_per_epoch, total_epochs, total_steps
+from remote.wire.job import Job, Recipe
+from remote.wire.journal import Journal
+from remote.wire.schedule import Phase, lr_at, momentum_at, phase_index, steps_per_epoch, total_epochs, total_steps
 
 TIMEOUT_S = 120
 """A collective that takes longer has lost a rank; torch's own default of 10 to 30 minutes costs more than the run."""
@@ -66,81 +59,6 @@ GIVE_UP_S = 15.0
 """What a rank whose peers are gone waits for its checkpoint; its launcher would wait for it for 30 s."""
 EVALUATION_AHEAD = 4
 """Steps before an epoch's end at which the first pictures of its evaluation are asked for."""
-
-
-# --- the entry -------------------------------------------------------------------------------------------------------
-
-
-def preload() -> None:
-    """Imports everything on the way to the first step, so that a launcher which forks its ranks pays for it once."""
-    collecting = gc.isenabled()
-    gc.disable()  # it finds nothing to collect among modules and takes a quarter of an import's time
-    Image.preinit()
-    # The first optimiser imports torch._dynamo, 1 s of CPU, whether or not anything is compiled.
-    torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
-    if collecting:
-        gc.enable()
-    gc.collect()
-    gc.freeze()  # the collector of a forked rank leaves these objects alone, and so the pages stay shared
-    atexit.register(gc.unfreeze)  # extension modules complain of leaks where the launcher ends with frozen objects
-
-
-def main(job: Job, folder: Path) -> int:
-    """Trains as one rank of the gang; 0 when the target is reached, the schedule is through, or it was told to stop.
-
-    A user's mistake, a full disk or a lost peer ends the process with exit code 1 and one sentence on stderr, which is
-    in the journal as well. `folder` is the run's folder on this host.
-    """
-    end_with_parent(os.getppid())
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked rank inherits its launcher's handler, which would linger
-    place = Place.from_env()
-    if job.embedded:
-        torch.set_num_threads(1)
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-    journal = Journal(folder / JOURNAL)
-
-    trainer = Trainer(job, folder, place, journal)
-    try:
-        trainer.run()
-    except Exception as error:
-        sentence = _sentence(error)
-        journal.emit(
-            RankFailed(
-                rank=place.rank,
-                exit_code=1,
-                message=sentence or f"{type(error).__name__}: {error}"[:500],
-                t_failed=time.time(),
-                echo=_lost_peers(error),
-            )
-        )
-        if sentence is None:
-            raise
-        sys.stderr.write(f"rank {place.rank}: {sentence}\n")
-        sys.stderr.flush()
-        trainer.give_up()
-        # No way back through the process group: its destructor may wait for ranks that are gone.
-        os._exit(1)
-    dist.destroy_process_group()
-    journal.close()
-    return 0
-
-
-def _sentence(error: Exception) -> str | None:
-    """What to say about an error that is not a bug; None for a bug."""
-    text = " ".join(str(error).split())
-    if isinstance(error, torch.OutOfMemoryError):
-        return f"out of GPU memory: {text[:300]}"
-    if _lost_peers(error):
-        # gloo and NCCL begin with a place in their source and end with advice.
-        return f"lost the other ranks: {re.sub(r'^[^ ]*[.]cc:[0-9]+[]]? *', '', text.lstrip('['))[:120]}"
-    if isinstance(error, ValueError | OSError):
-        return text[:1000]
-    return None
-
-
-def _lost_peers(error: Exception) -> bool:
-    """True where a rank failed because another one did."""
-    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
 
 
 # --- the run ---------------------------------------------------------------------------------------------------------
@@ -220,10 +138,10 @@ class Trainer:
                 self.stage("data", min(done, total - 1), total, recipe.dataset)
 
         self.stage("data", 0, None, recipe.dataset)
-        self.training, self.validation = sources.open_sources(recipe, progress)
+        self.training, self.validation = datasets.open_sources(recipe, progress)
         images = len(self.training)
         counted = f"{images:,} training images, {len(self.validation):,} held out"
-        decoder = sources.read_by(recipe)
+        decoder = datasets.read_by(recipe)
         self.stage("data", images, images, f"{counted}, decoded by {decoder}" if decoder else counted)
 
         def complain(text: str) -> None:
@@ -253,8 +171,8 @@ class Trainer:
     def check_same_data(self) -> None:
         """Every host must have the same pictures in the same order, or the ranks would train on a wild mixture."""
         everybodys: list[Any] = [None] * self.place.world_size
-        dist.all_gather_object(everybodys, sources.fingerprint(self.training, self.validation))
-        different = sources.difference(everybodys)
+        dist.all_gather_object(everybodys, datasets.fingerprint(self.training, self.validation))
+        different = datasets.difference(everybodys)
         if different is not None:
             raise ValueError(different)
 
@@ -297,7 +215,7 @@ class Trainer:
         self.flops: dict[int, float | None] = {}
         if place.rank == 0:
             for side in {phase.image_size for phase in recipe.phases}:
-                self.flops[side] = peak.flops_per_image(self.learner.model, side, recipe.batch_norm_group or 2)
+                self.flops[side] = flops.flops_per_image(self.learner.model, side, recipe.batch_norm_group or 2)
         self.learner.warm_up()
         self.stage("model", 1, 1, recipe.model)
 
@@ -327,7 +245,7 @@ class Trainer:
                 elapsed_s=at.elapsed_s,
                 precision=str(self.learner.precision).removeprefix("torch."),
                 device_name=device,
-                peak_flops=peak.peak_flops(device, self.learner.precision),
+                peak_flops=flops.peak_flops(device, self.learner.precision),
             )
         )
 
@@ -592,9 +510,3 @@ class Pending:
             data_s=self.data_s,
             img_per_s=self.images / self.step_s,
         )
-
-
-if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: torchrun ... -m remote.train JOB.json FOLDER")
-    sys.exit(main(Job.from_json(Path(sys.argv[1]).read_text()), Path(sys.argv[2])))

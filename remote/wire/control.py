@@ -2,7 +2,8 @@
 
 A file and not a signal: SIGUSR1 ends torchrun and orphans its workers (pytorch's ``--signals-to-handle`` means "shut
 down", not "forward"). A look costs one ``stat``; the file is read only when it changed. What a single rank sees here
-decides nothing; the ranks agree at a step boundary (see ``remote.train``), so that all of them act at the same step.
+decides nothing; the ranks agree at a step boundary (see ``remote.train.trainer``), so that all of them act at the same
+step.
 """
 
 from __future__ import annotations

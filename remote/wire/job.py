@@ -9,12 +9,12 @@ import json
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from remote.schedule import Phase
+from remote.wire.schedule import Phase
 
 TRAIN_IMAGES = {"fashion-mnist": 60_000, "shapes": 12_960}
 """Training images of the data sets whose size is known before a host has seen them.
 
-Here and not in ``remote.shapes``, which needs numpy and Pillow: the laptop has neither.
+Here and not in ``remote.data.shapes``, which needs numpy and Pillow: the laptop has neither.
 """
 
 OPTIMIZERS = ("sgd", "lars")
@@ -22,11 +22,6 @@ PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 GRADIENT_PRECISIONS = ("fp32", "bf16", "fp16")
 COMPILES = ("off", "default", "reduce-overhead")
 """Words of a recipe; the compile modes are torch's, and ``reduce-overhead`` is the one with CUDA graphs."""
-
-
-def host_folder(run_id: str, node: int) -> str:
-    """A node's folder of a run on its host, below the home folder. Hosts may share one home (a cluster's NFS does)."""
-    return f".fastconsole/runs/{run_id}/node-{node:02d}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +34,7 @@ class Recipe:
     """``shapes``, ``fashion-mnist``, ``imagefolder`` or ``packed``."""
     data_dir: str
     """Where the data set is or is made; ``~`` is the host's home. For ``imagefolder``, holds train/ and val/; for
-    ``packed``, what `remote.prepare` made."""
+    ``packed``, what `remote.prepare.cli` made."""
     phases: tuple[Phase, ...]
     target_metric: str | None = None
     """``top1`` or ``top5``; None trains all epochs."""
@@ -47,21 +42,21 @@ class Recipe:
     """A fraction."""
     seed: int = 0
     optimizer: str = "sgd"
-    """One of OPTIMIZERS; see `remote.optimizer`."""
+    """One of OPTIMIZERS; see `remote.model.optimizer`."""
     momentum: float = 0.9
     nesterov: bool = False
     weight_decay: float = 1e-4
     trust_coefficient: float = 0.001
     """Of LARS."""
     ema_decay: float = 0.0
-    """Of the running mean of the weights, by step; 0: none. See `remote.ema`."""
+    """Of the running mean of the weights, by step; 0: none. See `remote.model.ema`."""
     ema_every: int = 5
     """Steps between two updates of that mean."""
     label_smoothing: float = 0.0
     blurpool: bool = False
-    """Blurs before every strided convolution, which changes the architecture; see `remote.blurpool`."""
+    """Blurs before every strided convolution, which changes the architecture; see `remote.model.blurpool`."""
     precision: str = "auto"
-    """One of PRECISIONS; see `remote.precision`."""
+    """One of PRECISIONS; see `remote.model.precision`."""
     gradient_precision: str = "fp32"
     """One of GRADIENT_PRECISIONS: in what gradients travel between the ranks."""
     compile: str = "off"
@@ -107,9 +102,10 @@ class Job:
     lease_end: str = "agent"
     """What the lease's end ends: ``agent`` (a host that is not ours), ``host`` (an embedded one), ``poweroff``."""
     lease_file: str = ""
-    """Where the host's own timer, which powers it off, is told its deadline: see `remote.lease`; empty: it has none."""
+    """Where the host's own timer, which powers it off, is told its deadline: see `remote.agent.lease`; empty: it has
+    none."""
     stage_from: str = ""
-    """What is copied to the recipe's `data_dir` before the gang starts: see `remote.staging`; empty: nothing."""
+    """What is copied to the recipe's `data_dir` before the gang starts: see `remote.staging.copy`; empty: nothing."""
     metadata_url: str = ""
     """Where the host's metadata service tells of a spot instance's end; empty: there is none."""
     linger_s: float = 30.0

@@ -12,10 +12,8 @@ import threading
 import time
 from pathlib import Path
 
-from remote.events import Event, RecordsDropped, encode
-
-JOURNAL = "journal.jsonl"
-"""The journal's name in a run's folder on a host."""
+from remote.wire.codec import Event, encode
+from remote.wire.events import RecordsDropped
 
 
 class Journal:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from console.fleet import ProviderError
 from console.fleet.aws.cloud import Cloud, CloudError
-from remote.source import CONTENTS, S3
+from console.fleet.provider import ProviderError
+from remote.wire.layout import CONTENTS, S3
 
 MOST_OBJECTS: Final = 20_000
 """A list of more is slow to sign and to send; a packed data set has some hundred files."""

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from console.fleet import ProviderError
+from console.fleet.provider import ProviderError
 
 _CONNECT_TIMEOUT_S = 5
 _READ_TIMEOUT_S = 30

@@ -10,7 +10,7 @@ import os
 import re
 from pathlib import Path
 
-from console.rundir import all_runs
+from console.journal.directory import all_runs
 
 _ENVIRONMENT = (
     "AWS_ACCESS_KEY_ID",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from console.fleet import ProviderError
 from console.fleet.aws.cloud import Cloud, CloudError
+from console.fleet.provider import ProviderError
 
 _PARAMETER = "/aws/service/deeplearning/ami/{architecture}/{name}/latest/ami-id"
 _CANDIDATES = (

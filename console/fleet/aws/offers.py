@@ -10,14 +10,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from console import instance_types, prices
-from console.fleet import ProviderError
+from console.catalog import instance_types, prices
+from console.catalog.instance_types import InstanceType
 from console.fleet.aws.buckets import listing
 from console.fleet.aws.cloud import Cloud, CloudError, unknown_region
-from console.instance_types import InstanceType
-from console.offer import DataSet, Offer, QuotaSaid, Region, Reservation
-from console.profile import Fleet, Profile
-from remote.source import S3
+from console.fleet.provider import ProviderError
+from console.planning.offer import DataSet, Offer, QuotaSaid, Region, Reservation
+from console.profile.schema import Fleet, Profile
+from remote.wire.layout import S3
 
 PATIENCE_S: Final = 10.0
 _MARKETS: Final = {"spot": ("spot",), "on-demand": ("on-demand",), "spot-then-on-demand": ("spot", "on-demand")}

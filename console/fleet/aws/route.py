@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from console.address import HostAddress
 from console.fleet.aws.instances import Instance
-from console.profile import CONNECTS, Fleet
+from console.profile.schema import CONNECTS, Fleet
+from console.ssh.address import HostAddress
 
 _BASTION = re.compile(r"(?:(?P<user>[^@]+)@)?(?:\[(?P<v6>[^\]]+)\]|(?P<name>[^:]+))(?::(?P<port>\d+))?")
 OWN = "own"
@@ -19,7 +19,7 @@ class Route:
     """How the instances of a run are reached."""
 
     connect: str
-    """`console.profile.Fleet.connect`."""
+    """`console.profile.schema.Fleet.connect`."""
     user: str
     """The image's login user."""
     port: int

@@ -14,7 +14,7 @@ from console.fleet.aws.route import Route, route_of
 HOST_KEY_TAG = "fastconsole:host-key"
 LOGIN_TAG = "fastconsole:login"
 CHARTER_TAG = "fastconsole:charter"
-"""SHA-256 of the run's first record: see `console.charter`."""
+"""SHA-256 of the run's first record: see `console.journal.manifest`."""
 MARK_TAG = "fastconsole:console"
 """A mark of the laptop that came to the run last; none while that is the one that launched it."""
 

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from console import instance_types
-from console.fleet import ProviderError
+from console.catalog import instance_types
 from console.fleet.aws.cloud import Cloud
+from console.fleet.provider import ProviderError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

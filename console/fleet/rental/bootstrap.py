@@ -18,8 +18,9 @@ from pathlib import Path
 
 import asyncssh
 
-from console.address import HostAddress
-from console.hosts import HostRefused, HostUnreachable, LoginRefused, WrongHostKey, connect
+from console.ssh.address import HostAddress
+from console.ssh.connect import connect
+from console.ssh.errors import HostRefused, HostUnreachable, LoginRefused, WrongHostKey
 
 _BACKOFF_S = (1.0, 8.0)
 """First and longest wait before a host that does not answer is tried again."""

@@ -11,12 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from console.address import HostAddress
-from console.fleet.aws.claim import Claim, claim_of
 from console.fleet.aws.cloud import Cloud, CloudError
 from console.fleet.aws.instances import OWNER_TAG, PROFILE_TAG, RUN_TAG
-from console.profile import Profile
-from console.rundir import RunDirectory
+from console.fleet.rental.resources import Claim, claim_of
+from console.journal.directory import RunDirectory
+from console.profile.schema import Profile
+from console.ssh.address import HostAddress
 
 UNCERTAIN = ("unreachable", "unavailable")
 """Kinds of error after which nobody knows whether the call was accepted."""

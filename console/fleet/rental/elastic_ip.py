@@ -7,7 +7,7 @@ from typing import Any
 
 from console.fleet.aws.cloud import CloudError
 from console.fleet.aws.instances import RUN_TAG, Instance
-from console.fleet.aws.rental import PASSING, Deadline, Rental
+from console.fleet.rental.context import PASSING, Deadline, Rental
 
 
 async def attach(rental: Rental, instance: Instance) -> str:

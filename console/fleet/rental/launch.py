@@ -15,21 +15,21 @@ from dataclasses import dataclass, replace
 
 import asyncssh
 
-from console import instance_types
-from console.budget import closing_s
-from console.events import AlertRaised
-from console.fleet import News, ProviderError
-from console.fleet.aws.claim import ACCEPTED, ASKED, ENDED, REFUSED, Order
+from console.billing.accounts import MINIMUM_BILLED_S
+from console.billing.budget import closing_s
+from console.catalog import instance_types
 from console.fleet.aws.cloud import CloudError
-from console.fleet.aws.ground import STEPS, Ground, prepare
 from console.fleet.aws.instances import of_tokens
-from console.fleet.aws.rate import Rate
-from console.fleet.aws.rental import PASSING, Deadline, Rental
-from console.fleet.aws.user_data import user_data
-from console.ledger import MINIMUM_BILLED_S
-from console.state import Run
-from console.views import money
-from remote.events import StageProgressed
+from console.fleet.provider import News, ProviderError
+from console.fleet.rental.context import PASSING, Deadline, Rental
+from console.fleet.rental.prerequisites import STEPS, Ground, prepare
+from console.fleet.rental.quotes import Rate
+from console.fleet.rental.resources import ACCEPTED, ASKED, ENDED, REFUSED, Order
+from console.fleet.rental.user_data import user_data
+from console.format import money
+from console.state.events import AlertRaised
+from console.state.run import Run
+from remote.wire.events import StageProgressed
 
 _ATTEMPTS = 3
 """How often a call is made at least before its silence is believed."""

@@ -9,12 +9,12 @@ import urllib.request
 from dataclasses import dataclass
 from typing import Any
 
-from console.fleet import ProviderError
 from console.fleet.aws.cloud import Cloud, CloudError
 from console.fleet.aws.instances import RUN_TAG
-from console.fleet.aws.machine import Machine
-from console.fleet.aws.rental import Rental
-from console.profile import Fleet
+from console.fleet.aws.type_facts import Machine
+from console.fleet.provider import ProviderError
+from console.fleet.rental.context import Rental
+from console.profile.schema import Fleet
 
 _WHO_AM_I = "https://checkip.amazonaws.com"
 _WHO_AM_I_TIMEOUT_S = 5.0

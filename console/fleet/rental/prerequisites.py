@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from console import prices
-from console.fleet import ProviderError
+from console.catalog import prices
 from console.fleet.aws.cloud import Cloud, CloudError
 from console.fleet.aws.images import Image, find_image
-from console.fleet.aws.machine import Machine, describe_machine, offered_zones
-from console.fleet.aws.network import Subnet, admitted, has_efa, interfaces, placement_group, security_group, subnets
-from console.fleet.aws.rental import Rental
+from console.fleet.aws.type_facts import Machine, describe_machine, offered_zones
+from console.fleet.provider import ProviderError
+from console.fleet.rental.context import Rental
+from console.fleet.rental.network import Subnet, admitted, has_efa, interfaces, placement_group, security_group, subnets
 
 STEPS = 5
 """How many steps `prepare` names."""

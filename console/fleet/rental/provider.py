@@ -10,22 +10,22 @@ from pathlib import Path
 
 import asyncssh
 
-from console import prices
-from console.address import HostAddress
-from console.events import AlertRaised, HostLost, PriceQuoted
-from console.fleet import News, ProviderError
-from console.fleet.aws.arrival import Arrival
-from console.fleet.aws.claim import ACCEPTED, ASKED, ENDED, Claim, Order
+from console.catalog import prices
 from console.fleet.aws.cloud import CloudError
-from console.fleet.aws.give_back import ended, given_back, stopped
 from console.fleet.aws.instances import GONE, HALTED, Instance, of_run, of_tokens, why_gone
-from console.fleet.aws.launch import Place, markets, ordered, write_secret
-from console.fleet.aws.machine import retired
-from console.fleet.aws.network import own_address, readmit
-from console.fleet.aws.rental import PASSING, Patience, Rental
-from console.fleet.aws.user_data import DATA_DIR, LEASE_FILE
-from console.profile import Data, Profile
-from console.rundir import RunDirectory
+from console.fleet.aws.type_facts import retired
+from console.fleet.provider import News, ProviderError
+from console.fleet.rental.context import PASSING, Patience, Rental
+from console.fleet.rental.launch import Place, markets, ordered, write_secret
+from console.fleet.rental.network import own_address, readmit
+from console.fleet.rental.provision import Arrival
+from console.fleet.rental.resources import ACCEPTED, ASKED, ENDED, Claim, Order
+from console.fleet.rental.teardown import ended, given_back, stopped
+from console.fleet.rental.user_data import DATA_DIR, LEASE_FILE
+from console.journal.directory import RunDirectory
+from console.profile.schema import Data, Profile
+from console.ssh.address import HostAddress
+from console.state.events import AlertRaised, HostLost, PriceQuoted
 
 _LOOK_AGAIN_S = 5.0
 """How old EC2's answer may be when a broken connection asks whether its host is gone: one call for all of them."""

@@ -7,22 +7,22 @@ from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import replace
 from typing import Any
 
-from console import charter
-from console.address import HostAddress
-from console.events import AlertRaised, InstanceStarted
-from console.fleet import News, ProviderError
-from console.fleet.aws import elastic
-from console.fleet.aws.bootstrap import pin
-from console.fleet.aws.claim import Order
 from console.fleet.aws.cloud import CloudError
 from console.fleet.aws.instances import NODE_TAG, Instance, of_run, why_gone
-from console.fleet.aws.launch import drop_user_data
-from console.fleet.aws.passport import Passport
-from console.fleet.aws.rate import Rate
-from console.fleet.aws.rental import PASSING, Deadline, Rental, tag_list
 from console.fleet.aws.route import Route
-from console.hosts import HostRefused, HostUnreachable
-from remote.events import StageProgressed
+from console.fleet.aws.tags import Passport
+from console.fleet.provider import News, ProviderError
+from console.fleet.rental import elastic_ip
+from console.fleet.rental.bootstrap import pin
+from console.fleet.rental.context import PASSING, Deadline, Rental, tag_list
+from console.fleet.rental.launch import drop_user_data
+from console.fleet.rental.quotes import Rate
+from console.fleet.rental.resources import Order
+from console.journal import manifest
+from console.ssh.address import HostAddress
+from console.ssh.errors import HostRefused, HostUnreachable
+from console.state.events import AlertRaised, InstanceStarted
+from remote.wire.events import StageProgressed
 
 
 class Arrival:
@@ -143,8 +143,8 @@ class Arrival:
         except (HostRefused, HostUnreachable) as error:
             raise ProviderError(f"node {node}: {error}") from None
         assert pinned.host_key is not None
-        record = charter.first_line(rental.directory.journal)
-        papers = Passport(host_key=pinned.host_key, route=self._route, charter=charter.digest(record))
+        record = manifest.first_line(rental.directory.journal)
+        papers = Passport(host_key=pinned.host_key, route=self._route, charter=manifest.digest(record))
         await self._tag(instance, node, papers.tags())
         rental.addresses[node] = pinned
         claim = rental.claim
@@ -180,7 +180,7 @@ class Arrival:
         assert instance.private_ip is not None
         jump: HostAddress | None = None
         if fleet.connect == "elastic-ip" and node == 0:
-            host = await elastic.attach(rental, instance)
+            host = await elastic_ip.attach(rental, instance)
         elif fleet.connect == "elastic-ip":
             jump = await asyncio.shield(self._gateway)
         elif fleet.connect == "bastion":

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
-from console import instance_types, prices
-from console.events import InstanceStarted
-from console.fleet.aws.claim import Order
+from console.catalog import instance_types, prices
 from console.fleet.aws.cloud import CloudError
 from console.fleet.aws.instances import Instance
-from console.fleet.aws.rental import Rental
+from console.fleet.rental.context import Rental
+from console.fleet.rental.resources import Order
+from console.state.events import InstanceStarted
 
 
 class Rate:

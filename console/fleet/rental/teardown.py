@@ -13,16 +13,16 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from console.events import AlertRaised, InstanceStopped
-from console.fleet import News
-from console.fleet.aws.claim import ACCEPTED, ASKED, ENDED, Order
 from console.fleet.aws.cloud import CloudError
 from console.fleet.aws.instances import GONE, RUN_TAG, Instance, of_run, of_tokens
-from console.fleet.aws.kinds import KINDS, Kind
-from console.fleet.aws.launch import drop_user_data
-from console.fleet.aws.rate import Rate
-from console.fleet.aws.rental import PASSING, Deadline, Rental
-from remote.events import StageProgressed
+from console.fleet.aws.resource_kinds import KINDS, Kind
+from console.fleet.provider import News
+from console.fleet.rental.context import PASSING, Deadline, Rental
+from console.fleet.rental.launch import drop_user_data
+from console.fleet.rental.quotes import Rate
+from console.fleet.rental.resources import ACCEPTED, ASKED, ENDED, Order
+from console.state.events import AlertRaised, InstanceStopped
+from remote.wire.events import StageProgressed
 
 
 async def given_back(rental: Rental) -> AsyncIterator[News]:

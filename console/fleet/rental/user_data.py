@@ -3,7 +3,7 @@
 The text is JSON under cloud-init's first line, which is YAML too, so that nothing in it can be read as anything else.
 The lease is armed by ``bootcmd``, the first thing that cloud-init does of all this (its modules run in the order
 bootcmd, write-files, users-groups, ssh) and long before sshd starts. The one secret in it is the launch's host key,
-which every instance of the launch can read; `console.fleet.aws.bootstrap` has each host drop it.
+which every instance of the launch can read; `console.fleet.rental.bootstrap` has each host drop it.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Button, Label
 
-from console.tui.screens.over import Over
+from console.tui.dialogs.modal import Over
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Input, Label
 
-from console.tui.screens.over import Over
+from console.tui.dialogs.modal import Over
 
 
 class FilterPrompt(Over[str]):

@@ -12,10 +12,10 @@ from textual.content import Content
 from textual.widgets import Input, Label, SelectionList
 from textual.widgets.selection_list import Selection
 
-from console.tui.screens.over import Over
+from console.tui.dialogs.modal import Over
 
 if TYPE_CHECKING:
-    from console.past_runs import Found
+    from console.compare.past_runs import Found
 
 
 class CompareScreen(Over[tuple[str, ...]]):

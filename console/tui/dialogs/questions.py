@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 from textual.screen import ModalScreen
 
-from console import budget as budgets
-from console import views
-from console.tui.moment import Moment
-from console.tui.screens.dialog import Answer, Dialog
-from console.tui.screens.prompt import Prompt
+from console.billing import budget as budgets
+from console.billing.cost import cost as cost_
+from console.format import clock, count, money, time_of_day
+from console.tui.dialogs.choice import Answer, Dialog
+from console.tui.dialogs.prompt import Prompt
+from console.tui.draw.moment import Moment
+from console.views import progress
 
 Asking = Callable[[], ModalScreen[str]]
 """Makes a question, once it is sure that it will be asked."""
@@ -18,8 +20,8 @@ Asking = Callable[[], ModalScreen[str]]
 
 def stop(moment: Moment) -> Dialog:
     """Before a graceful stop."""
-    at = views.progress(moment.run)
-    where = "" if at.step is None else f" It is at step {views.count(at.step)} of {views.count(at.total_steps)}."
+    at = progress.progress(moment.run)
+    where = "" if at.step is None else f" It is at step {count(at.step)} of {count(at.total_steps)}."
     return Dialog(
         "Stop the run?",
         [
@@ -32,12 +34,12 @@ def stop(moment: Moment) -> Dialog:
 
 def terminate(moment: Moment) -> Prompt:
     """Before everything is torn down; the word must be typed."""
-    run, cost = moment.run, views.cost(moment.run, moment.now)
-    saves = "" if cost.usd_per_h is None else f" This saves {views.money(cost.usd_per_h)} an hour."
+    run, cost = moment.run, cost_(moment.run, moment.now)
+    saves = "" if cost.usd_per_h is None else f" This saves {money(cost.usd_per_h)} an hour."
     last = run.checkpoints[-1] if run.checkpoints else None
     lost = "No checkpoint was saved: all training is lost."
     if last is not None:
-        lost = f"Training after the checkpoint of step {views.count(last.step)} is lost."
+        lost = f"Training after the checkpoint of step {count(last.step)} is lost."
     return Prompt(
         "Terminate all hosts?",
         [
@@ -53,12 +55,12 @@ def terminate(moment: Moment) -> Prompt:
 
 def leave(moment: Moment) -> Dialog:
     """Before the console is left while a run goes on."""
-    run, cost = moment.run, views.cost(moment.run, moment.now)
+    run, cost = moment.run, cost_(moment.run, moment.now)
     sentences = [f"The run is {run.status} on {run.nnodes} hosts."]
     if "detach" in moment.controls:
-        going = "without you" if cost.usd_per_h is None else f"and costs {views.money(cost.usd_per_h)} an hour"
+        going = "without you" if cost.usd_per_h is None else f"and costs {money(cost.usd_per_h)} an hour"
         budget = run.budget_usd
-        until = "" if budget is None else f", up to its budget of {views.money(budget)}"
+        until = "" if budget is None else f", up to its budget of {money(budget)}"
         sentences.append(f"Detached, it goes on {going}{until}.")
     answers = []
     if "detach" in moment.controls:
@@ -77,17 +79,17 @@ def budget(moment: Callable[[], Moment]) -> Prompt:
     """How much the run may cost from now on; `moment` is asked again when there is an answer to judge."""
     asked = moment()
     run, now = asked.run, asked.now
-    cost = views.cost(run, now)
+    cost = cost_(run, now)
     left_s = budgets.lasts_s(run, now)
     if run.budget_usd is None:
-        sentence = f"There is no budget; spent {views.money(cost.billed_usd)}"
+        sentence = f"There is no budget; spent {money(cost.billed_usd)}"
     else:
-        sentence = f"Budget now {views.money(run.budget_usd)}, spent {views.money(cost.billed_usd)}"
+        sentence = f"Budget now {money(run.budget_usd)}, spent {money(cost.billed_usd)}"
     if left_s is not None and cost.usd_per_h is not None:
-        until = views.time_of_day(now + left_s, now)
-        sentence += f"; at {views.money(cost.usd_per_h)}/h it lasts until {until}"
+        until = time_of_day(now + left_s, now)
+        sentence += f"; at {money(cost.usd_per_h)}/h it lasts until {until}"
     least = budgets.least_usd(run, now)
-    takes = "" if least is None else f" It must leave time to stop in order: more than {views.money(least)} now."
+    takes = "" if least is None else f" It must leave time to stop in order: more than {money(least)} now."
 
     def wrong(typed: str) -> str:
         usd = budgets.dollars(typed)
@@ -104,7 +106,7 @@ def budget(moment: Callable[[], Moment]) -> Prompt:
 def go_to(moment: Moment) -> Prompt:
     """Where to in a run's time."""
     track = moment.track
-    length = views.clock(track.end - track.start) if track else "—"
+    length = clock(track.end - track.start) if track else "—"
     return Prompt(
         "Go to",
         [

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from console.tui.ink import Ink, Line
+from console.tui.draw.ink import Ink, Line
 
 # Dot bits of a braille cell by row and column (Unicode block U+2800).
 _DOTS: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from console.metrics import HEATS, THROTTLES, Metric, Scale, said
-from console.tui.ink import Ink, Line, cells, eighth
+from console.tui.draw.ink import Ink, Line, cells, eighth
+from console.views.metrics import HEATS, THROTTLES, Metric, Scale, said
 
 THROTTLE: Final = (("·", "·", "dim"), ("cap", "c", "accent"), ("hot", "h", "warn"), ("HW!", "!", "bad"))
 """For each of `THROTTLES` its word, its letter and its tone."""

@@ -6,9 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from console import curves, views
-from console.tui.braille import Canvas, Curve
-from console.tui.ink import Ink, Line, cells, fit, right, width_of
+from console.compare import curves
+from console.format import clock, count, percent
+from console.tui.draw import ticks
+from console.tui.draw.braille import Canvas, Curve
+from console.tui.draw.ink import Ink, Line, cells, fit, right, width_of
 
 GUTTER: Final = 7
 """Columns of the labels at the left, their tick included."""
@@ -75,8 +77,8 @@ def place_at(column: float, columns: int, span: tuple[float, float]) -> float:
 def place_words(axis: str, x: float) -> str:
     """A place on an axis: ``step 1,240``, ``epoch 3.42``, ``12:30``."""
     if axis == curves.TIME:
-        return views.clock(x)
-    return f"step {views.count(round(x))}" if axis == curves.STEP else f"epoch {x:.2f}"
+        return clock(x)
+    return f"step {count(round(x))}" if axis == curves.STEP else f"epoch {x:.2f}"
 
 
 def value_words(unit: str, value: float | None) -> str:
@@ -84,9 +86,9 @@ def value_words(unit: str, value: float | None) -> str:
     if value is None:
         return "—"
     if unit == "share":
-        return views.percent(value)
+        return percent(value)
     if unit == "rate":
-        return views.count(round(value)) if abs(value) >= 100 else f"{value:.3g}"
+        return count(round(value)) if abs(value) >= 100 else f"{value:.3g}"
     return f"{value:.4g}"
 
 
@@ -109,7 +111,7 @@ def _bounds(chart: Chart) -> tuple[float, float]:
     if chart.unit == "rate" and low > 0:
         # A rate is a height over nothing: its wobble is small where it is small.
         low = 0.0
-    low, high = curves.round_bounds(low, high)
+    low, high = ticks.round_bounds(low, high)
     return (max(0.0, low), min(1.0, high)) if chart.unit == "share" else (low, high)
 
 
@@ -128,7 +130,7 @@ def _logged(curve: Curve) -> Curve:
 
 def _labels(chart: Chart, canvas: Canvas, low: float, high: float, rows: int) -> dict[int, str]:
     wanted = max(2, min(8, rows // 2))
-    made = curves.log_ticks(low, high, wanted) if chart.log else curves.ticks(low, high, wanted)
+    made = ticks.log_ticks(low, high, wanted) if chart.log else ticks.ticks(low, high, wanted)
     labels: dict[int, str] = {}
     for value in made:
         row = canvas.row_of(math.log10(value) if chart.log else value)
@@ -173,10 +175,10 @@ def _under(chart: Chart, canvas: Canvas, width: int) -> Line:
     columns = width - GUTTER
     low, high = chart.span
     if chart.axis == curves.TIME:
-        made = [(tick, views.clock(tick)) for tick in curves.clock_ticks(low, high, columns // _LABEL_COLUMNS)]
+        made = [(tick, clock(tick)) for tick in ticks.clock_ticks(low, high, columns // _LABEL_COLUMNS)]
     else:
-        whole = curves.ticks(low, high, max(1, columns // _LABEL_COLUMNS), whole=True)
-        made = [(tick, views.count(round(tick))) for tick in whole]
+        whole = ticks.ticks(low, high, max(1, columns // _LABEL_COLUMNS), whole=True)
+        made = [(tick, count(round(tick))) for tick in whole]
     row = [" "] * columns
     name = f" {chart.axis}"
     end = -1

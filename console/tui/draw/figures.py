@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from console import state, views
-from console.eta import legs
-from console.ghost import Race, lead_in_words, money_in_words
-from console.state import Run
-from console.tui.ink import Ink, Line, bar, clean, first_that_fits, fit, right, spread, width_of
-from console.tui.moment import Moment
+from console.compare.race import Race, lead_in_words, money_in_words
+from console.format import clock, count, metric_name, percent
+from console.profile.recorded import legs
+from console.state.run import PAUSED, TRAINING, Run
+from console.tui.draw.ink import Ink, Line, bar, clean, first_that_fits, fit, right, spread, width_of
+from console.tui.draw.moment import Moment
+from console.views import nodes, progress
 
 _PHASE_BAR: Final = 11
 """Columns that the phase's bar wants, its distance included."""
@@ -17,7 +18,7 @@ _PHASE_BAR: Final = 11
 
 def launch(run: Run, moment: Moment, width: int) -> list[Line]:
     """A bar for each stage of the launch."""
-    stages = views.stages(run)
+    stages = nodes.stages(run)
     if not stages:
         text = moment.starting or ("No training yet." if run.live else "The run ended before it trained.")
         return [((clean(text), "dim"),)]
@@ -46,13 +47,13 @@ def figures(moment: Moment, width: int) -> list[Line]:
 
 
 def _bars(run: Run, width: int) -> list[Line]:
-    at = views.progress(run)
+    at = progress.progress(run)
     lines: list[Line] = []
     phase = run.phase
     if phase is not None:
         number = f"{phase.phase + 1}/{at.phases}" if at.phases else f"{phase.phase + 1}"
         lr = f"  lr {run.step.lr:.4g}" if run.step else ""
-        size, batch = f"   {phase.image_size} px", f"  batch {phase.batch_size_per_gpu} × {views.count(run.world_size)}"
+        size, batch = f"   {phase.image_size} px", f"  batch {phase.batch_size_per_gpu} × {count(run.world_size)}"
         heads: Line = (("phase  ", "dim"), (number, "strong"))
         wordings = [(*heads, (rest, "dim")) for rest in (size + batch + lr, size + batch, size, "")]
         done = phase_done(run)
@@ -85,7 +86,7 @@ def phase_done(run: Run) -> float | None:
 
 
 def _barred(name: str, done: int, total: int | None, width: int, tone: str = "accent") -> Line:
-    figures = f" {views.count(done)}/{views.count(total)}"
+    figures = f" {count(done)}/{count(total)}"
     room = width - 7 - max(10, len(figures))
     return (
         (fit(name, 7), "dim"),
@@ -95,23 +96,23 @@ def _barred(name: str, done: int, total: int | None, width: int, tone: str = "ac
 
 
 def _now(run: Run, width: int) -> list[Line]:
-    goal = views.target(run)
+    goal = progress.target(run)
     last = run.epochs[-1] if run.epochs else None
     first: list[Ink] = []
     for name, metric, tone in (("top-5", "top5", "top5"), ("top-1", "top1", "top1")):
-        best = views.best(run, metric)
+        best = progress.best(run, metric)
         if metric == "top5" or best is not None:
-            wanted = f" → {views.percent(goal.value)}" if goal is not None and goal.metric == metric else ""
-            first += [(f"{name} ", "dim"), (views.percent(best), tone), (wanted, "goal"), ("   ", "plain")]
+            wanted = f" → {percent(goal.value)}" if goal is not None and goal.metric == metric else ""
+            first += [(f"{name} ", "dim"), (percent(best), tone), (wanted, "goal"), ("   ", "plain")]
     loss = run.step.loss if run.step else last.train_loss if last else None
-    rate = views.img_per_s(run) if len(run.points) else last.img_per_s if last else None
+    rate = progress.img_per_s(run) if len(run.points) else last.img_per_s if last else None
     second: list[Ink] = [("loss  ", "dim"), ("—" if loss is None else f"{loss:.3f}", "loss"), ("   ", "plain")]
-    second += [("—" if rate is None else views.count(round(rate)), "strong"), (" img/s", "dim")]
+    second += [("—" if rate is None else count(round(rate)), "strong"), (" img/s", "dim")]
     share = run.points[-1].peak_share if len(run.points) else None
     if share is not None:
-        second += [(f"   {views.percent(share, 0)} of peak", "dim")]
+        second += [(f"   {percent(share, 0)} of peak", "dim")]
     wait: Line = ()
-    if run.step is not None and run.step.step_s > 0 and run.status == state.TRAINING:
+    if run.step is not None and run.step.step_s > 0 and run.status == TRAINING:
         waits = run.step.data_s / run.step.step_s
         wait = ((f"waits for data {waits * 100:.0f} %", "warn" if waits > 0.2 else "dim"),)
     return [tuple(first), spread(tuple(second), wait, width)]
@@ -133,12 +134,12 @@ def race_line(race: Race, width: int) -> Line:
     name = clean(race.ghost)
     inks: Line = (("race   ", "dim"), *lead(race))
     money: Line = () if race.ahead_usd is None else ((f", {money_in_words(race.ahead_usd)}", "plain"),)
-    at: Line = ((f" at {views.percent(race.accuracy)}", "dim"),)
+    at: Line = ((f" at {percent(race.accuracy)}", "dim"),)
     whose: Line = ((f" · {name}", "ghost"),)
     epoch: Line = ()
     if race.ahead_epoch_s is not None and not race.over:
         epoch = ((f"; at the same epoch {lead_in_words(race.ahead_epoch_s)}", "dim"),)
-    theirs: Line = () if race.shown is None or race.over else ((f" has {views.percent(race.shown)} now", "dim"),)
+    theirs: Line = () if race.shown is None or race.over else ((f" has {percent(race.shown)} now", "dim"),)
     return first_that_fits(
         [
             (*inks, *money, *at, *whose, *theirs, *epoch),
@@ -156,11 +157,11 @@ def race_line(race: Race, width: int) -> Line:
 def left_line(moment: Moment, width: int) -> Line:
     """When the target will be reached; nothing where the run is over, or has none."""
     run = moment.run
-    goal = views.target(run)
-    if goal is None or goal.time_to_target_s is not None or run.status not in (state.TRAINING, state.PAUSED):
+    goal = progress.target(run)
+    if goal is None or goal.time_to_target_s is not None or run.status not in (TRAINING, PAUSED):
         return ()
     left = moment.eta
-    name = f"{views.metric_name(goal.metric)} {views.percent(goal.value)} "
+    name = f"{metric_name(goal.metric)} {percent(goal.value)} "
     if left is None:
         return (("left   ", "dim"), (name, "goal"), ("in —, not known yet", "dim"))
     inks: Line = (("left   ", "dim"), (name, "goal"), ("in ", "dim"), (span_words(left.low_s, left.high_s), "strong"))
@@ -170,6 +171,6 @@ def left_line(moment: Moment, width: int) -> Line:
 def span_words(low_s: float, high_s: float | None) -> str:
     """A range of times: ``4:10–6:30``; ``from 4:10 on`` where nothing bounds it."""
     if high_s is None:
-        return f"{views.clock(low_s)} or more"
-    low, high = views.clock(low_s), views.clock(high_s)
+        return f"{clock(low_s)} or more"
+    low, high = clock(low_s), clock(high_s)
     return low if low == high else f"{low}–{high}"

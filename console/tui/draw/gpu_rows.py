@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from console.metrics import metric, throttle_level
-from console.state import Node, Run
-from console.tui.ink import Ink, Line, clean, fit, right, spark, trend
-from console.tui.widgets.cells import THROTTLE
-from remote.events import HostSampled
+from console.state.run import Node, Run
+from console.tui.draw.cells import THROTTLE
+from console.tui.draw.ink import Ink, Line, clean, fit, right, spark, trend
+from console.views.metrics import metric, throttle_level
+from remote.wire.events import HostSampled
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import Final, overload
 
 from rich.cells import cell_len, set_cell_size
 
-from console.metrics import HEATS
+from console.views.metrics import HEATS
 
 Ink = tuple[str, str]
 """A text and its tone."""

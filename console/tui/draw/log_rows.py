@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, overload
 
-from console.log_view import Entry, Row
-from console.tui.ink import Ink, Line, cells, clean, fit, right, width_of
+from console.tui.draw.ink import Ink, Line, cells, clean, fit, right, width_of
+from console.views.log import Entry, Row
 
 _LONGEST_OPEN: Final = 40
 """Rows that an opened line may take."""

@@ -5,8 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Final
 
-from console import state, stragglers, views
-from console.state import Node, Run
+from console.format import clock
+from console.state.run import (
+    FAILED,
+    FINISHED,
+    LAUNCHING,
+    MISSED,
+    OVER_BUDGET,
+    PAUSED,
+    REACHED,
+    STOPPED,
+    STOPPING,
+    TRAINING,
+    UNREACHABLE,
+    Node,
+    Run,
+)
+from console.views import nodes, stragglers
 
 NODE: Final[dict[str, tuple[str, str]]] = {
     "waiting": ("·", "faint"),
@@ -27,23 +42,23 @@ BROKEN: Final = ("unreachable", "failed", "refused", "lost", "dropped")
 """Statuses of a node that come with a reason."""
 
 RUN: Final[dict[str, str]] = {
-    state.LAUNCHING: "accent",
-    state.TRAINING: "good",
-    state.PAUSED: "warn",
-    state.STOPPING: "warn",
-    state.REACHED: "good",
-    state.FINISHED: "good",
-    state.MISSED: "warn",
-    state.STOPPED: "warn",
-    state.FAILED: "bad",
-    state.OVER_BUDGET: "bad",
-    state.UNREACHABLE: "bad",
+    LAUNCHING: "accent",
+    TRAINING: "good",
+    PAUSED: "warn",
+    STOPPING: "warn",
+    REACHED: "good",
+    FINISHED: "good",
+    MISSED: "warn",
+    STOPPED: "warn",
+    FAILED: "bad",
+    OVER_BUDGET: "bad",
+    UNREACHABLE: "bad",
 }
 """Tone of a run's status."""
 
 WORDS: Final[dict[str, str]] = {
-    state.REACHED: "TARGET REACHED",
-    state.MISSED: "TARGET MISSED",
+    REACHED: "TARGET REACHED",
+    MISSED: "TARGET MISSED",
 }
 """Where the status alone would not say it to a newcomer."""
 
@@ -90,9 +105,9 @@ class Troubles:
     def note(self, node: Node) -> tuple[str, str]:
         """The same in words; empty where there is nothing to say."""
         if node.node in self.doomed:
-            return f"! gone in {views.clock(self.doomed[node.node])}{replacement(node)}", "bad"
+            return f"! gone in {clock(self.doomed[node.node])}{replacement(node)}", "bad"
         if node.node in self.quiet:
-            return f"! quiet {views.clock(views.stale_s(node, self.now))}", "warn"
+            return f"! quiet {clock(nodes.stale_s(node, self.now))}", "warn"
         if node.node in self.slow and node.status == "training":
             one = self.slow[node.node]
             who = f"rank {one.rank}, " if len(node.ranks) > 1 else ""
@@ -105,8 +120,8 @@ def troubles(run: Run, now: float, *, clock_runs: bool = True) -> Troubles:
     slow: dict[int, stragglers.Straggler] = {}
     for one in stragglers.of(run) if run.live else ():
         slow.setdefault(one.node, one)
-    quiet = frozenset(views.quiet(run, now, QUIET_S)) if clock_runs else frozenset[int]()
-    return Troubles(now, slow, quiet, views.interruptions(run, now))
+    quiet = frozenset(nodes.quiet(run, now, QUIET_S)) if clock_runs else frozenset[int]()
+    return Troubles(now, slow, quiet, nodes.interruptions(run, now))
 
 
 def replacement(node: Node) -> str:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from console.comparison import Comparison
-from console.eta import Eta, eta
-from console.ghost import Ghost, Race, race
-from console.markers import Marker
-from console.source import Player, Source
-from console.state import Node, Run
+from console.compare.comparison import Comparison
+from console.compare.eta import Eta, eta
+from console.compare.race import Ghost, Race, race
+from console.playback.markers import Marker
+from console.playback.source import Player, Source
+from console.state.run import Node, Run
 
 NOTHING: Final = Comparison()
 """Compared with nothing but the record."""

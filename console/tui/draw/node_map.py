@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from console import views
-from console.metrics import Metric, Scale
-from console.state import Node, Run
-from console.tui import marks
-from console.tui.ink import Ink, Line, clean, right
-from console.tui.moment import address
-from console.tui.widgets.cells import cell, number_width
-from console.tui.widgets.nodes_rows import cut, figure, joined, memory, places
+from console.format import count as count_
+from console.state.run import Node, Run
+from console.tui.draw import marks
+from console.tui.draw.cells import cell, number_width
+from console.tui.draw.ink import Ink, Line, clean, right
+from console.tui.draw.moment import address
+from console.tui.draw.node_rows import cut, figure, joined, memory, places
+from console.views.metrics import Metric, Scale
 
 _GAP = 2
 
@@ -96,9 +96,9 @@ def about(run: Run, node: Node, troubles: marks.Troubles, metric: Metric, width:
     value = figure(run, node, metric, metric.key)
     unit = "" if metric.unit in ("", "%") else f" {metric.unit}"
     inks.append((f" {metric.title if metric.unit != metric.title else ''} {value}{unit}", "plain"))
-    inks.append((f"  {memory(node)}  step {views.count(node.step)}", "dim"))
+    inks.append((f"  {memory(node)}  step {count_(node.step)}", "dim"))
     if metric.key != "img" and node.img_per_s is not None:
-        inks.append((f"  {views.count(round(node.img_per_s))} img/s", "dim"))
+        inks.append((f"  {count_(round(node.img_per_s))} img/s", "dim"))
     note = troubles.note(node)
     if note[0]:
         inks.append((f"  {note[0]}", note[1]))

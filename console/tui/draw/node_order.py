@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from console import metrics, views
-from console.filter import Fields, Test
-from console.metrics import METRICS, Metric
-from console.state import Node, Run
-from console.tui import marks
-from console.tui.moment import Moment
+from console.state.run import Node, Run
+from console.tui.draw import marks
+from console.tui.draw.moment import Moment
+from console.views import metrics
+from console.views.filter import Fields, Test
+from console.views.metrics import METRICS, Metric
+from console.views.nodes import stale_s
 
 ORDERS: Final = ("node", "metric", "img", "lag", "data", "temp", "status")
 """In the order in which a key goes through them; ``metric``: the one that is shown."""
@@ -58,7 +59,7 @@ FIELDS: Final[Fields[Seen]] = Fields(
     numbers={
         "node": lambda seen: seen.node.node,
         "step": lambda seen: seen.node.step,
-        "quiet": lambda seen: views.stale_s(seen.node, seen.now),
+        "quiet": lambda seen: stale_s(seen.node, seen.now),
         "restarts": lambda seen: seen.node.restarts,
         **{metric.key: partial(_value, metric) for metric in METRICS},
     },

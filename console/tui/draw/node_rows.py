@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from console import state, views
-from console.metrics import Metric, Scale, said
-from console.state import Node, Run
-from console.tui import marks
-from console.tui.ink import Ink, Line, bar, cells, clean, fit, flow, right, trend, width_of
-from console.tui.moment import address, on_gpus
-from console.tui.widgets.cells import cell, number_width
+from console.format import count as count_
+from console.state.run import LAUNCHING, Node, Run
+from console.tui.draw import marks
+from console.tui.draw.cells import cell, number_width
+from console.tui.draw.ink import Ink, Line, bar, cells, clean, fit, flow, right, trend, width_of
+from console.tui.draw.moment import address, on_gpus
+from console.views import nodes
+from console.views.metrics import Metric, Scale, said
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +103,15 @@ def head(run: Run, columns: Columns) -> Line:
 
 def stages(run: Run, width: int) -> list[Line]:
     """While launching: how far each stage is."""
-    return [((" ", "plain"), *line) for line in flow(map(_stage, views.stages(run)), width - 2)][:3]
+    return [((" ", "plain"), *line) for line in flow(map(_stage, nodes.stages(run)), width - 2)][:3]
 
 
 def launching(run: Run) -> bool:
     """True while rows say how far hosts are, since there is nothing else to show."""
-    return run.status == state.LAUNCHING and not any(node.ranks for node in run.nodes)
+    return run.status == LAUNCHING and not any(node.ranks for node in run.nodes)
 
 
-def _stage(stage: views.Stage) -> Line:
+def _stage(stage: nodes.Stage) -> Line:
     done = stage.nodes_done >= stage.nodes
     tone = "good" if done else "accent" if stage.detail or stage.nodes_done else "dim"
     return ((f"{clean(stage.name)} {stage.nodes_done}/{stage.nodes}", tone),)
@@ -132,7 +133,7 @@ def row(
         text = f"{node.status}: {clean(node.reason)}" if node.reason else node.status
         inks.append((f"{text}{marks.replacement(node)}", tone))
         return cut(inks, width)
-    if (run.status == state.LAUNCHING and not node.ranks) or node.status in ("waiting", "launching"):
+    if (run.status == LAUNCHING and not node.ranks) or node.status in ("waiting", "launching"):
         return cut([*inks, *_launching(node, width - width_of(tuple(inks)))], width)
     if columns.cell:
         values = metric.of(run, node)
@@ -194,9 +195,9 @@ def _launching(node: Node, room: int) -> list[Ink]:
     if not node.stage:
         return [(node.status, "dim")]
     name = fit(clean(node.stage), min(12, max(4, room - 8)))
-    total, detail, words = node.stage_total, clean(node.stage_detail), views.stage_words(node)
+    total, detail, words = node.stage_total, clean(node.stage_detail), nodes.stage_words(node)
     if total is not None and node.stage_done >= total:
-        count = f"{views.count(total)} " if total > 1 else ""
+        count = f"{count_(total)} " if total > 1 else ""
         return [(name + " ", "good"), (f"✓ {count}{detail}", "dim")]
     if total is None or total < 2:
         # Nothing to measure: words say more than an empty bar.
@@ -214,8 +215,8 @@ def figure(run: Run, node: Node, metric: Metric | None, name: str) -> str:
     if name == "mem":
         return memory(node)
     if name == "step":
-        return views.count(node.step)
-    return "—" if node.img_per_s is None else views.count(round(node.img_per_s))
+        return count_(node.step)
+    return "—" if node.img_per_s is None else count_(round(node.img_per_s))
 
 
 def memory(node: Node) -> str:

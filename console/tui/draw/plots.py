@@ -6,13 +6,15 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
-from console import curves, views
-from console.curves import EPOCH, EVAL_LOSS, LOSS, LR, RATE, SHARE, STEP, TIME, TOP1, TOP5, Trace
-from console.tui import chart
-from console.tui.braille import Curve
-from console.tui.chart import GUTTER, Chart
-from console.tui.ink import Ink, Line, clean, flow, width_of
-from console.tui.moment import Moment
+from console.compare import curves
+from console.compare.curves import EPOCH, EVAL_LOSS, LOSS, LR, RATE, SHARE, STEP, TIME, TOP1, TOP5, Trace
+from console.format import percent
+from console.tui.draw import chart
+from console.tui.draw.braille import Curve
+from console.tui.draw.chart import GUTTER, Chart
+from console.tui.draw.ink import Ink, Line, clean, flow, width_of
+from console.tui.draw.moment import Moment
+from console.views import progress
 
 OVERVIEW: Final = ""
 ACCURACY: Final = "accuracy"
@@ -176,7 +178,7 @@ def chart_of(moment: Moment, look: Look, view: str, width: int) -> Chart:
             drawn.append(Curve(thin.xs, thin.ys, tone))
     ghost = moment.ghost
     if view == ACCURACY and axis == TIME and ghost is not None and not ghost.every_epoch:
-        metric = TOP1 if (goal_of := views.target(moment.run)) is not None and goal_of.metric == "top1" else TOP5
+        metric = TOP1 if (goal_of := progress.target(moment.run)) is not None and goal_of.metric == "top1" else TOP5
         xs, ys = curves.ghost_curve(ghost, metric)
         drawn.append(Curve(xs, ys, "ghost", dotted=True))
         title += [("  ", "plain"), (f"··· {clean(ghost.name)}", "ghost")]
@@ -197,7 +199,7 @@ def chart_of(moment: Moment, look: Look, view: str, width: int) -> Chart:
     if notes:
         names.append((f" ({', '.join(notes)})", "dim"))
     goal = None
-    aim = views.target(moment.run)
+    aim = progress.target(moment.run)
     if view == ACCURACY and aim is not None:
         goal = aim.value
         names.append(("  ┄ target", "goal"))
@@ -220,7 +222,7 @@ def _readout(moment: Moment, look: Look, width: int) -> list[Line]:
     ghost = moment.ghost
     if ghost is not None and axis == TIME and not ghost.every_epoch:
         shown = ghost.shown("top5", x)
-        parts.append(((f"{clean(ghost.name)} ", "dim"), (views.percent(shown), "ghost")))
+        parts.append(((f"{clean(ghost.name)} ", "dim"), (percent(shown), "ghost")))
     over = _OVER.get(look.view, TOP5)
     for place, past in enumerate(moment.compared.pasts):
         value = curves.value_at(past.trace, over, axis, x)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from console import metrics, stragglers, views
-from console.state import Node, Rank, Run
-from console.tui.ink import Ink, Line, clean, fit, right
+from console.format import count
+from console.state.run import Node, Rank, Run
+from console.tui.draw.ink import Ink, Line, clean, fit, right
+from console.views import metrics, stragglers
 
 PARTS: Final = (
     ("data", "▒", "warn"),
@@ -72,13 +73,13 @@ def _figure(run: Run, rank: Rank, name: str, size: int) -> Ink:
     if name == "pid":
         return right(str(rank.pid), size), "dim"
     if name == "step":
-        return right(views.count(rank.step), size), "plain"
+        return right(count(rank.step), size), "plain"
     if name == "behind":
         first = metrics.front(run)
         behind = None if rank.step is None or first is None else first - rank.step
-        return right(views.count(behind), size), "dim"
+        return right(count(behind), size), "dim"
     if name == "img/s":
-        return right("—" if rank.img_per_s is None else views.count(round(rank.img_per_s)), size), "plain"
+        return right("—" if rank.img_per_s is None else count(round(rank.img_per_s)), size), "plain"
     if name == "memory":
         return right("—" if rank.mem_used_mib is None else f"{rank.mem_used_mib / 1024:.1f} G", size), "plain"
     return right(_ms(rank.step_s), size), "plain"

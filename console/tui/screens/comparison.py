@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from console.comparison import Past
-from console.tui.screens.compare import CompareScreen
+from console.compare.comparison import Past
+from console.tui.dialogs.past_runs import CompareScreen
 from console.tui.screens.source_screen import SourceScreen
 from console.tui.widgets.progress import ProgressPane
 
@@ -18,7 +18,7 @@ class Comparing(SourceScreen):
         self.run_worker(self._ask(), group="compare", exclusive=True, exit_on_error=False)
 
     async def _ask(self) -> None:
-        from console import past_runs
+        from console.compare import past_runs
 
         found = await asyncio.to_thread(past_runs.found)
         own = self.moment.run.run_id
@@ -32,7 +32,7 @@ class Comparing(SourceScreen):
 
     async def compare_with(self, paths: tuple[str, ...]) -> None:
         """Reads the logs, each in a thread, and shows each as soon as it is there; one that cannot be read is said."""
-        from console import past_runs
+        from console.compare import past_runs
 
         known = {past.path: past for past in self.compared.pasts}
         pasts: list[Past] = []

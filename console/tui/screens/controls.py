@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from console.budget import dollars, least_usd
-from console.source import Player
-from console.tui.screens import questions
+from console.billing.budget import dollars, least_usd
+from console.playback.source import Player
+from console.tui.dialogs import questions
 from console.tui.screens.source_screen import SourceScreen
 
 ACTIONS = ("control", "stop", "terminate", "budget", "pause")

@@ -8,7 +8,7 @@ from textual import events
 
 from console.config import Remembered
 from console.tui.screens.source_screen import SourceScreen
-from console.tui.widgets.body import Body, Plan
+from console.tui.widgets.columns import Body, Plan
 from console.tui.widgets.keybar import KeyBar
 from console.tui.widgets.pane import Pane
 from console.tui.widgets.tabs import NAMES, Tabs

@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from console.tui import keys
-from console.tui.moment import Moment
+from console.tui.draw.moment import Moment
 from console.tui.screens import playback
 from console.tui.screens.playback import Playback
 from console.tui.screens.source_screen import SourceScreen

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from console.source import Player
-from console.tui.moment import Moment
-from console.tui.screens import questions
+from console.playback.source import Player
+from console.tui.dialogs import questions
+from console.tui.draw.moment import Moment
 from console.tui.screens.source_screen import SourceScreen
 from console.tui.widgets.timeline import Timeline
 

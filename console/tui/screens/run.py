@@ -7,18 +7,17 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from console.source import Player
+from console.playback.source import Player
 from console.tui import keys
-from console.tui.moment import Moment
+from console.tui.draw.moment import Moment
 from console.tui.screens import controls, playback
-from console.tui.screens.comparing import Comparing
+from console.tui.screens.comparison import Comparing
 from console.tui.screens.controls import Controls
 from console.tui.screens.layout import Layout
 from console.tui.screens.node import NodeScreen
 from console.tui.screens.playback import Playback
 from console.tui.widgets.alerts import AlertsPane, AlertStrip, strip_alert
-from console.tui.widgets.body import Body
-from console.tui.widgets.closing import ClosingPanel
+from console.tui.widgets.columns import Body
 from console.tui.widgets.cost import CostPane
 from console.tui.widgets.header import Header
 from console.tui.widgets.keybar import KeyBar
@@ -26,6 +25,7 @@ from console.tui.widgets.log import LogPane
 from console.tui.widgets.nodes import NodesPane
 from console.tui.widgets.pane import Pane
 from console.tui.widgets.progress import ProgressPane
+from console.tui.widgets.summary import ClosingPanel
 from console.tui.widgets.tabs import Tabs
 from console.tui.widgets.timeline import Timeline
 

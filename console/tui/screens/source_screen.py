@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from console.source import Player, Source
-from console.tui.moment import NOTHING, Moment, moment_of
+from console.playback.source import Player, Source
+from console.tui.draw.moment import NOTHING, Moment, moment_of
 from console.tui.widgets.pane import Toned
 
 

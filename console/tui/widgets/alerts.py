@@ -10,12 +10,14 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.reactive import reactive
 
-from console import alert_view, views
-from console.alert_view import Group
-from console.state import CRITICAL, INFO, WARNING, Alert, Run
-from console.tui.ink import Ink, Line, clean, fit, spread, width_of, wrap
-from console.tui.moment import Moment
+from console.format import clock
+from console.format import count as count_
+from console.state.run import CRITICAL, INFO, WARNING, Alert, Run
+from console.tui.draw.ink import Ink, Line, clean, fit, spread, width_of, wrap
+from console.tui.draw.moment import Moment
 from console.tui.widgets.pane import Pane
+from console.views import alerts
+from console.views.alerts import Group
 
 RECENT_S = 60.0
 """How long an alert that has no end stays in the strip."""
@@ -54,8 +56,8 @@ class AlertsPane(Pane):
     def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
         """The first failure in full, then the groups, open ones first."""
         run = moment.run
-        self._groups = alert_view.groups(run)
-        still = alert_view.open_count(run)
+        self._groups = alerts.groups(run)
+        still = alerts.open_count(run)
         self.border_title = "5 Alerts" + (
             f" · {still} open" if still else f" · {len(run.alerts)}" if run.alerts else ""
         )
@@ -147,7 +149,7 @@ class AlertStrip(Pane, can_focus=False):
         mark, tone = MARKS.get(alert.severity, MARKS[WARNING])
         chip = " ✗ first failure  " if first else f" {mark} "
         start: Line = ((chip, f"chip-{'bad' if first else tone}"), (f" {text}", "strong"))
-        still = alert_view.open_count(run)
+        still = alerts.open_count(run)
         more = f"{still} open · 5 shows them " if still > 1 else "5 shows it "
         cut = fit(f" {text}", max(1, width - len(start[0][0]) - len(more) - 1)) if width > 60 else f" {text}"
         return [spread((start[0], (cut.rstrip(), "strong")), ((more, "dim"),), width)], ()
@@ -161,7 +163,7 @@ def strip_alert(moment: Moment) -> Alert | None:
     if not run.live:
         return None
     newest = run.alerts[-1] if run.alerts else None
-    worst = next((group.first for group in alert_view.groups(run) if group.open), None)
+    worst = next((group.first for group in alerts.groups(run) if group.open), None)
     if newest is not None and newest.cleared is None and _fresh(newest, moment.now):
         return worst if worst is not None and worst.severity == CRITICAL else newest
     return worst
@@ -178,12 +180,12 @@ def _who(alert: Alert) -> str:
 def _drawn(group: Group, moment: Moment, width: int, *, whole: bool) -> list[Line]:
     alert, run = group.first, moment.run
     mark, tone = MARKS.get(alert.severity, MARKS[WARNING])
-    at = views.clock(max(0.0, alert.received - (run.started or 0.0)))
+    at = clock(max(0.0, alert.received - (run.started or 0.0)))
     inks: list[Ink] = [(f" {mark} ", tone if group.open or not alert.id else "faint"), (f"{at} ", "faint")]
     if group.open:
-        inks.append((f"for {views.clock(max(0.0, moment.now - alert.received))} ", tone))
+        inks.append((f"for {clock(max(0.0, moment.now - alert.received))} ", tone))
     elif group.cleared is not None:
-        inks.append((f"took {views.clock(group.cleared - alert.received)} ", "faint"))
+        inks.append((f"took {clock(group.cleared - alert.received)} ", "faint"))
     inks.append((f"{clean(alert.kind)} ", tone if group.open else "dim"))
     if group.about:
         inks.append((f"{group.about} ", "strong"))
@@ -203,4 +205,4 @@ def _losses(run: Run) -> list[Line]:
         (run.unknown, "records are of a newer version"),
         (run.dropped, "records were lost on full disks"),
     ]
-    return [((f" {views.count(count)} {text}", "dim"),) for count, text in said if count]
+    return [((f" {count_(count)} {text}", "dim"),) for count, text in said if count]

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from console import budget, burn, spending, views
-from console.burn import Dollars, Projection
-from console.curves import TIME
-from console.state import Run
-from console.tui import chart
-from console.tui.braille import Curve
-from console.tui.chart import Chart
-from console.tui.figures import span_words
-from console.tui.ink import Ink, Line, bar, clean, fit, flow, right, spread, width_of, wrap
-from console.tui.moment import Moment
+from console.billing import breakdown, budget
+from console.billing.cost import Cost
+from console.billing.cost import cost as cost_
+from console.compare import cost_forecast
+from console.compare.cost_forecast import Dollars, Projection
+from console.compare.curves import TIME
+from console.format import metric_name, percent, time_of_day
+from console.format import money as money_
+from console.state.run import Run
+from console.tui.draw import chart
+from console.tui.draw.braille import Curve
+from console.tui.draw.chart import Chart
+from console.tui.draw.figures import span_words
+from console.tui.draw.ink import Ink, Line, bar, clean, fit, flow, right, spread, width_of, wrap
+from console.tui.draw.moment import Moment
 from console.tui.widgets.header import money
 from console.tui.widgets.pane import Pane
+from console.views import progress
 
 TALL: Final = 36
 """Lines of the screen from which the pane, beside the others, also says where the money went."""
@@ -41,12 +47,12 @@ class CostPane(Pane):
         """A line a figure, the budget as a bar under them; where there is room, where the money went."""
         self.border_title = "3 Cost"
         run, now = moment.run, moment.now
-        cost = views.cost(run, now)
+        cost = cost_(run, now)
         inner = width - 2
         if cost.billed_usd is None and cost.on_demand_usd is None:
             text = "No price is known for these hosts." if run.created else "Nothing rented yet."
             return (), [((f" {line}", "dim"),) for line in wrap(text, inner)]
-        ends = burn.projection(run, now, moment.eta)
+        ends = cost_forecast.projection(run, now, moment.eta)
         alone = self.screen.has_class("single")
         lines = _figures(run, cost, ends, inner)
         lines += _ahead(moment, inner) if alone else []
@@ -61,7 +67,7 @@ class CostPane(Pane):
         return (), [((" ", "plain"), *line) for line in lines]
 
 
-def _figures(run: Run, cost: views.Cost, ends: Projection, width: int) -> list[Line]:
+def _figures(run: Run, cost: Cost, ends: Projection, width: int) -> list[Line]:
     """Billed and on demand, side by side: so far, an hour, an epoch, at the target, in the end."""
     live, narrow = run.live, width < _NARROW
     lines = [
@@ -71,9 +77,9 @@ def _figures(run: Run, cost: views.Cost, ends: Projection, width: int) -> list[L
     ]
     if ends.per_epoch[0] is not None:
         lines.append(_row("an epoch", money(ends.per_epoch[0]), money(ends.per_epoch[1]), width))
-    goal = views.target(run)
+    goal = progress.target(run)
     if goal is not None:
-        name = "at target" if narrow else f"at {views.percent(goal.value, 0)} {views.metric_name(goal.metric)}"
+        name = "at target" if narrow else f"at {percent(goal.value, 0)} {metric_name(goal.metric)}"
         if goal.cost_usd is not None:
             lines.append(_row(name, money(goal.cost_usd), money(goal.cost_on_demand_usd), width))
         elif live:
@@ -99,27 +105,27 @@ def _range(dollars: Dollars | None) -> str:
         return "—"
     low, high = dollars
     if high is None:
-        return f"≥ {views.money(low)}"
+        return f"≥ {money_(low)}"
     # The cents of a range of dollars are none.
-    short = (f"${low:,.0f}", f"${high:,.0f}") if high >= 10 else (views.money(low), views.money(high))
+    short = (f"${low:,.0f}", f"${high:,.0f}") if high >= 10 else (money_(low), money_(high))
     return short[0] if short[0] == short[1] else f"{short[0]}–{short[1].removeprefix('$')}"
 
 
-def _budget(run: Run, now: float, cost: views.Cost, ends: Projection, width: int) -> list[Line]:
+def _budget(run: Run, now: float, cost: Cost, ends: Projection, width: int) -> list[Line]:
     usd = run.budget_usd
     if not usd or cost.billed_usd is None:
         return []
     share = cost.billed_usd / usd
     warn_at = (run.created.budget_warn_at if run.created else None) or 0.8
     tone = "bad" if share >= 1 else "warn" if share >= warn_at else "good"
-    text = f" {share * 100:.0f} % of {views.money(usd)}"
+    text = f" {share * 100:.0f} % of {money_(usd)}"
     lines: list[Line] = [(("budget ", "dim"), *bar(share, width - 7 - len(text), tone), (text, tone))]
     left_s, stops_s = budget.lasts_s(run, now), budget.stops_in_s(run, now)
     if run.live and left_s is not None and stops_s is not None:
         # The hour first: it is what a narrow pane keeps.
-        until = views.time_of_day(now + left_s, now)
+        until = time_of_day(now + left_s, now)
         lasts: list[Ink] = [("lasts until ", "dim"), (until, "warn" if left_s < _SOON_S else "plain")]
-        stops: Line = (("stops at ", "dim"), (views.time_of_day(now + stops_s, now), "plain"))
+        stops: Line = (("stops at ", "dim"), (time_of_day(now + stops_s, now), "plain"))
         lines.append(spread(tuple(lasts), stops, width))
         if ends.budget_first:
             lines.append((("the budget stops it before the target", "bad"),))
@@ -129,10 +135,10 @@ def _budget(run: Run, now: float, cost: views.Cost, ends: Projection, width: int
 def _where(run: Run, now: float, width: int) -> list[Line]:
     """The last epoch, and what was paid while no step ran."""
     lines: list[Line] = []
-    epochs = spending.per_epoch(run)
+    epochs = breakdown.per_epoch(run)
     if epochs and epochs[-1].billed_usd is not None:
         lines.append(_said(f"epoch {run.epochs[-1].epoch} alone", money(epochs[-1].billed_usd), width))
-    idle = spending.idle(run, now)
+    idle = breakdown.idle(run, now)
     if idle:
         parts: list[Line] = [(("no step ran:", "dim"),)]
         parts += [((f"{cause} ", "dim"), (money(usd), "plain")) for cause, usd in idle.items()]
@@ -161,7 +167,7 @@ def _alone(run: Run, now: float, width: int, room: int) -> list[Line]:
 
 
 def _epochs(run: Run, room: int) -> list[Line]:
-    epochs = list(zip(run.epochs, spending.per_epoch(run), strict=True))[-max(0, min(room - 2, 2 * _ROWS)) :]
+    epochs = list(zip(run.epochs, breakdown.per_epoch(run), strict=True))[-max(0, min(room - 2, 2 * _ROWS)) :]
     if not epochs or room < 3:
         return []
     lines: list[Line] = [_cells("epoch", "billed", "on demand", "faint")]
@@ -172,7 +178,7 @@ def _epochs(run: Run, room: int) -> list[Line]:
 
 def _nodes(run: Run, now: float, room: int) -> list[Line]:
     """Neighbours that cost the same share a line: a fleet that was rented at once is one fact."""
-    spent = spending.per_node(run, now)
+    spent = breakdown.per_node(run, now)
     if not spent or room < 3:
         return []
     rows: list[tuple[str, str, str]] = []
@@ -208,7 +214,7 @@ def _beside(tables: list[list[Line]], width: int) -> list[Line]:
 
 def _burn_down(run: Run, now: float, width: int, height: int) -> list[Line]:
     """What is left of the budget, and where the run would be stopped for it."""
-    down = burn.burn_down(run, now)
+    down = cost_forecast.burn_down(run, now)
     if down is None or height < _PLOT[0] or width < 30:
         return []
     start = down.times[0]
@@ -222,7 +228,7 @@ def _burn_down(run: Run, now: float, width: int, height: int) -> list[Line]:
         return []
     title: list[Ink] = [("left of the budget", "accent")]
     if down.stops_t is not None:
-        title.append((f"  │ stops at {views.time_of_day(down.stops_t, now)}", "dim"))
+        title.append((f"  │ stops at {time_of_day(down.stops_t, now)}", "dim"))
     one = Chart(
         tuple(title),
         tuple(drawn),

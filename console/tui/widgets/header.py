@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from console import state, views
-from console.eta import schedule_s
-from console.state import Run
-from console.tui import marks
-from console.tui.figures import lead, span_words
-from console.tui.ink import Ink, Line, bar, cells, clean, first_that_fits, spread, width_of
-from console.tui.moment import Moment
+from console.billing.cost import cost as cost_
+from console.compare.eta import schedule_s
+from console.format import clock, count, metric_name, percent
+from console.format import money as money_
+from console.state.run import LAUNCHING, PAUSED, TRAINING, Run
+from console.tui.draw import marks
+from console.tui.draw.figures import lead, span_words
+from console.tui.draw.ink import Ink, Line, bar, cells, clean, first_that_fits, spread, width_of
+from console.tui.draw.moment import Moment
 from console.tui.widgets.pane import Pane
+from console.views import nodes, progress
 
 
 class Header(Pane, can_focus=False):
@@ -28,7 +31,7 @@ def _first(moment: Moment, width: int) -> Line:
     run_id = clean(run.run_id)
     chip = _chip(moment)
     healths = _health(moment)
-    elapsed: Line = ((views.clock(views.elapsed_s(run, now)), "strong"),)
+    elapsed: Line = ((clock(progress.elapsed_s(run, now)), "strong"),)
     left, short_left = _left(moment)
     spent = _spent(run, now)
     full_id: Line = ((f"  {run_id}", "dim"),) if run_id and run_id != name else ()
@@ -54,14 +57,14 @@ def _first(moment: Moment, width: int) -> Line:
 
 def _left(moment: Moment) -> tuple[Line, Line]:
     """When the target will be reached, or where there is none the schedule's end; in words and in short."""
-    run, goal = moment.run, views.target(moment.run)
-    if not run.live or run.status == state.LAUNCHING:
+    run, goal = moment.run, progress.target(moment.run)
+    if not run.live or run.status == LAUNCHING:
         return (), ()
     if goal is not None and goal.time_to_target_s is None:
         left = moment.eta
         span = "—" if left is None else span_words(left.low_s, left.high_s)
         tone = "dim" if left is None else "strong"
-        name = f"   {views.percent(goal.value, 0)} in "
+        name = f"   {percent(goal.value, 0)} in "
     else:
         end = schedule_s(run, moment.now)
         span = "—" if end is None else span_words(*end)
@@ -83,30 +86,30 @@ def _health(moment: Moment) -> Line:
     """What is wrong, in two words, or that a command is on its way."""
     run = moment.run
     parts: list[Ink] = []
-    for command in views.pending(run, moment.now)[-1:]:
+    for command in nodes.pending(run, moment.now)[-1:]:
         doing = {"pause": "pausing", "stop": "stopping", "resume": "resuming", "terminate": "terminating"}
         word = doing.get(command.command, clean(command.command))
         parts.append((f"  {word} {len(command.done)}/{run.nnodes}", "warn"))
     if not run.live:
         return tuple(parts)
     broken = sum(node.status in marks.BROKEN and node.status != "dropped" for node in run.nodes)
-    doomed = views.interruptions(run, moment.now)
-    quiet = len(views.quiet(run, moment.now)) if moment.play is None or moment.play.playing else 0
+    doomed = nodes.interruptions(run, moment.now)
+    quiet = len(nodes.quiet(run, moment.now)) if moment.play is None or moment.play.playing else 0
     if doomed:
-        soonest_s = views.clock(min(doomed.values()))
+        soonest_s = clock(min(doomed.values()))
         which = f"node {next(iter(doomed))}" if len(doomed) == 1 else f"{len(doomed)} nodes"
         parts.append((f"  ! EC2 takes {which} back in {soonest_s}", "bad"))
     elif broken:
         parts.append((f"  ✗ {broken} of {run.nnodes} hosts down", "bad"))
     elif quiet:
         parts.append((f"  ! {quiet} of {run.nnodes} hosts quiet", "warn"))
-    elif run.status == state.TRAINING:
+    elif run.status == TRAINING:
         parts.append(("  ✓ healthy", "good"))
     return tuple(parts)
 
 
 def _spent(run: Run, now: float) -> Line:
-    cost = views.cost(run, now)
+    cost = cost_(run, now)
     if cost.billed_usd is None:
         return (("cost —", "dim"),)
     budget = run.budget_usd
@@ -116,7 +119,7 @@ def _spent(run: Run, now: float) -> Line:
         tone = "bad" if share >= 1 else "warn" if share >= (run.created.budget_warn_at or 0.8) else "strong"
     inks: list[Ink] = [(money(cost.billed_usd), tone)]
     if budget is not None:
-        inks.append((f" of {views.money(budget)}", "dim"))
+        inks.append((f" of {money_(budget)}", "dim"))
     if "simulated" in cost.note:
         inks.append((" simulated", "dim"))
     return tuple(inks)
@@ -124,7 +127,7 @@ def _spent(run: Run, now: float) -> Line:
 
 def money(usd: float | None) -> str:
     """Four decimals while the sum is small enough that cents would stand still."""
-    return f"${usd:.4f}" if usd is not None and 0 < usd < 1 else views.money(usd)
+    return f"${usd:.4f}" if usd is not None and 0 < usd < 1 else money_(usd)
 
 
 def _second(moment: Moment, width: int) -> Line:
@@ -133,14 +136,14 @@ def _second(moment: Moment, width: int) -> Line:
         return ((f" {clean(moment.trouble)}", "bad"),)
     if moment.starting:
         return ((f" {clean(moment.starting)}", "accent"),)
-    if run.status == state.LAUNCHING:
+    if run.status == LAUNCHING:
         return _launch(run, now, width)
-    at = views.progress(run)
+    at = progress.progress(run)
     words: list[Ink] = []
-    if run.status == state.PAUSED and run.paused_since is not None:
-        words.append((f"paused {views.clock(now - run.paused_since)}  ", "warn"))
+    if run.status == PAUSED and run.paused_since is not None:
+        words.append((f"paused {clock(now - run.paused_since)}  ", "warn"))
     if at.epoch is not None:
-        words.append((f"epoch {at.epoch}/{views.count(at.epochs)}", "strong"))
+        words.append((f"epoch {at.epoch}/{count(at.epochs)}", "strong"))
     if at.fraction is not None:
         words.append((f"  {at.fraction * 100:.0f} %", "strong"))
     right_hand = (*_race(moment, width), *_figures(run, width), (" ", "plain"))
@@ -163,21 +166,21 @@ def _race(moment: Moment, width: int) -> Line:
 
 
 def _figures(run: Run, width: int) -> Line:
-    goal = views.target(run)
+    goal = progress.target(run)
     metric = goal.metric if goal else "top5"
-    best = views.best(run, metric)
+    best = progress.best(run, metric)
     reached = goal is not None and best is not None and best >= goal.value
-    inks: list[Ink] = [(f"{views.metric_name(metric)} ", "dim"), (views.percent(best), "good" if reached else "strong")]
+    inks: list[Ink] = [(f"{metric_name(metric)} ", "dim"), (percent(best), "good" if reached else "strong")]
     if goal is not None:
-        inks.append((f" → {views.percent(goal.value)}", "goal"))
-    rate = views.img_per_s(run) if run.live else None
+        inks.append((f" → {percent(goal.value)}", "goal"))
+    rate = progress.img_per_s(run) if run.live else None
     if rate is not None and width >= 90:
-        inks.append((f"   {views.count(round(rate))} img/s", "dim"))
+        inks.append((f"   {count(round(rate))} img/s", "dim"))
     return tuple(inks)
 
 
 def _launch(run: Run, now: float, width: int) -> Line:
-    stages = views.stages(run)
+    stages = nodes.stages(run)
     total = sum(stage.nodes for stage in stages)
     done = sum(stage.nodes_done for stage in stages)
     current = next((stage for stage in stages if stage.nodes_done < stage.nodes), None)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from textual import events
 from textual.binding import Binding
 
-from console.tui.ink import Ink, Line, cells
+from console.tui.draw.ink import Ink, Line, cells
+from console.tui.draw.moment import Moment
 from console.tui.keys import context
-from console.tui.moment import Moment
 from console.tui.widgets.pane import Pane
 
 LAST = ("app.help", "app.leave")

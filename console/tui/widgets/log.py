@@ -12,15 +12,15 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 
-from console import filter as filters
-from console.log_view import FIELDS, Entry, Row, entries, failure_lines, rows, told_backwards
-from console.state import Run
-from console.tui.ink import Line, clean
-from console.tui.log_rows import Place, Rows, failure_head, places, room_for, tag_width
-from console.tui.moment import Moment
-from console.tui.pattern import Pattern
-from console.tui.screens.filter import FilterPrompt
+from console.state.run import Run
+from console.tui.dialogs.filter import FilterPrompt
+from console.tui.draw.ink import Line, clean
+from console.tui.draw.log_rows import Place, Rows, failure_head, places, room_for, tag_width
+from console.tui.draw.moment import Moment
+from console.tui.widgets.log_search import Pattern
 from console.tui.widgets.pane import Pane
+from console.views import filter as filters
+from console.views.log import FIELDS, Entry, Row, entries, failure_lines, rows, told_backwards
 
 
 def _key(key: str, action: str, name: str, tooltip: str, *, show: bool = False, shown: str | None = None) -> Binding:

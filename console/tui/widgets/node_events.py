@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from console import views
-from console.state import Run
-from console.tui.ink import Ink, Line, clean, fit
-from console.tui.moment import Moment
+from console.format import clock
+from console.state.run import Run
+from console.tui.draw.ink import Ink, Line, clean, fit
+from console.tui.draw.moment import Moment
 from console.tui.widgets.pane import Pane
 
 
@@ -27,7 +27,7 @@ class NodeEventsPane(Pane):
         started = moment.run.started or 0.0
         rows: list[Line] = []
         for received, kind, text, tone in events:
-            inks: list[Ink] = [(f" {views.clock(received - started)} ", "faint"), (fit(clean(kind), 9) + " ", tone)]
+            inks: list[Ink] = [(f" {clock(received - started)} ", "faint"), (fit(clean(kind), 9) + " ", tone)]
             rows.append((*inks, (fit(clean(text), max(1, width - 12 - len(inks[0][0]))).rstrip(), "plain")))
         return (), rows
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from console import views
-from console.state import Node
-from console.tui import marks
-from console.tui.ink import Line, clean, fit, wrap
-from console.tui.moment import Moment, address, on_gpus
-from console.tui.widgets import node_gpus, node_ranks
+from console.format import clock, count, money
+from console.profile import recorded
+from console.state.run import Node
+from console.tui.draw import gpu_rows, marks, rank_rows
+from console.tui.draw.ink import Line, clean, fit, wrap
+from console.tui.draw.moment import Moment, address, on_gpus
 from console.tui.widgets.pane import Pane
+from console.views.nodes import stage_words, stale_s
 
 
 class FactsPane(Pane):
@@ -29,9 +30,9 @@ class FactsPane(Pane):
         node = nodes[self._node]
         lines = _trouble(node, moment, width - 2)
         lines += _facts(node, moment, width - 2)
-        lines += node_gpus.lines(moment.run, node, on_gpus(moment.run), width - 2)
-        lines += node_ranks.lines(moment.run, node, width - 2)
-        lines += node_ranks.processes(node, width - 2)
+        lines += gpu_rows.lines(moment.run, node, on_gpus(moment.run), width - 2)
+        lines += rank_rows.lines(moment.run, node, width - 2)
+        lines += rank_rows.processes(node, width - 2)
         lines += _environment(moment, width - 2)
         return (), [((" ", "plain"), *line) for line in lines]
 
@@ -47,7 +48,7 @@ def _trouble(node: Node, moment: Moment, width: int) -> list[Line]:
             for part in wrap(clean(node.reason), max(8, width))
         ]
     lines += [
-        ((f"Xid {fault.xid} on GPU {fault.gpu}, {views.clock(moment.now - fault.received)} ago", "bad"),)
+        ((f"Xid {fault.xid} on GPU {fault.gpu}, {clock(moment.now - fault.received)} ago", "bad"),)
         for fault in node.faults[-3:]
     ]
     return lines
@@ -57,15 +58,15 @@ def _facts(node: Node, moment: Moment, width: int) -> list[Line]:
     mark, tone = marks.node_mark(node.status)
     stage = ""
     if node.stage:
-        stage = f"{node.stage} {views.stage_words(node)}"
+        stage = f"{node.stage} {stage_words(node)}"
     agent, sample = node.agent, node.sample
-    silent = views.stale_s(node, moment.now)
+    silent = stale_s(node, moment.now)
     deadline = node.lease_deadline_t
     facts = [
-        ("status", f"{mark} {node.status} for {views.clock(moment.now - node.since)}", tone),
+        ("status", f"{mark} {node.status} for {clock(moment.now - node.since)}", tone),
         ("address", address(node), "plain"),
-        ("last record", "—" if silent is None else f"{views.clock(silent)} ago", "plain"),
-        ("lease", "—" if deadline is None else f"ends in {views.clock(deadline - moment.now)} unless moved", "plain"),
+        ("last record", "—" if silent is None else f"{clock(silent)} ago", "plain"),
+        ("lease", "—" if deadline is None else f"ends in {clock(deadline - moment.now)} unless moved", "plain"),
         ("stage", stage or "—", "plain"),
         ("host name", agent.hostname if agent else "—", "plain"),
         ("agent", f"pid {agent.pid}, Python {agent.python}" if agent else "—", "plain"),
@@ -76,7 +77,7 @@ def _facts(node: Node, moment: Moment, width: int) -> list[Line]:
         ("disk free", _disk(node), "plain"),
         *_network(node),
         *_instance(node, moment),
-        ("records", f"{views.count(node.records)}, restarts {node.restarts}", "plain"),
+        ("records", f"{count(node.records)}, restarts {node.restarts}", "plain"),
     ]
     pairs: list[Line] = [((fit(name, 13), "dim"), (clean(text), tone)) for name, text, tone in facts]
     lines: list[Line] = []
@@ -111,8 +112,8 @@ def _instance(node: Node, moment: Moment) -> list[tuple[str, str, str]]:
     last = node.billing[-1]
     kind = ", ".join(part for part in (last.instance_type, last.zone, last.market) if part)
     seconds = sum((one.stopped_t or moment.now) - one.started_t for one in node.billing)
-    price = "" if last.usd_per_h is None else f" at {views.money(last.usd_per_h)} an hour"
-    facts = [("instance", last.instance_id, "plain"), ("on the bill", f"{views.clock(seconds)}{price}", "plain")]
+    price = "" if last.usd_per_h is None else f" at {money(last.usd_per_h)} an hour"
+    facts = [("instance", last.instance_id, "plain"), ("on the bill", f"{clock(seconds)}{price}", "plain")]
     return [*facts, ("kind", kind, "plain")] if kind else facts
 
 
@@ -143,14 +144,14 @@ def _memory(node: Node) -> str:
 
 
 def _share(cpus: int | None, util_pct: float | None) -> str:
-    said = views.count(cpus)
+    said = count(cpus)
     return said if util_pct is None else f"{said} at {util_pct:.0f} %"
 
 
 def _environment(moment: Moment, width: int) -> list[Line]:
     """The profile's environment, as the journal has it: values that may be secrets are not in it."""
     created = moment.run.created
-    pairs = views.environment(created.profile_text) if created else ()
+    pairs = recorded.environment(created.profile_text) if created else ()
     if not pairs:
         return []
     lines: list[Line] = [(), (("environment", "dim"),)]

@@ -11,18 +11,17 @@ from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
 
-from console import filter as filters
-from console import metrics
-from console.metrics import Metric, Scale
-from console.state import Run
-from console.tui import marks
-from console.tui.ink import Line, Lines, clean, spread
-from console.tui.moment import Moment, on_gpus
-from console.tui.screens.filter import FilterPrompt
-from console.tui.widgets import nodes_map, nodes_order, nodes_rows
-from console.tui.widgets.body import Body
-from console.tui.widgets.cells import legend
+from console.state.run import Run
+from console.tui.dialogs.filter import FilterPrompt
+from console.tui.draw import marks, node_map, node_order, node_rows
+from console.tui.draw.cells import legend
+from console.tui.draw.ink import Line, Lines, clean, spread
+from console.tui.draw.moment import Moment, on_gpus
+from console.tui.widgets.columns import Body
 from console.tui.widgets.pane import Pane
+from console.views import filter as filters
+from console.views import metrics
+from console.views.metrics import Metric, Scale
 
 EXAMPLES = "util<50 & node>8 · status=lost · temp>=80 | throttled · slow · any words"
 _LEGEND_FROM = 9
@@ -67,9 +66,9 @@ class NodesPane(Pane):
         self._view = ""
         """``rows`` or ``map``; empty: rows while they fit."""
         self._filter = ""
-        self._test: filters.Test[nodes_order.Seen] = lambda _: True
+        self._test: filters.Test[node_order.Seen] = lambda _: True
         self._shown_nodes: Sequence[int] = ()
-        self._grid: nodes_map.Grid | None = None
+        self._grid: node_map.Grid | None = None
         """Where nodes are, while a map is shown."""
         self._left: int | None = None
         """The node that the cursor had to leave because a filter hides it."""
@@ -88,7 +87,7 @@ class NodesPane(Pane):
         scale = metric.scale(run)
         # While a log stands still nobody speaks, and nobody is quiet.
         troubles = marks.troubles(run, moment.now, clock_runs=moment.play is None or moment.play.playing)
-        order = nodes_order.shown(moment, troubles, self._test, self._order, metric, backwards=self._backwards)
+        order = node_order.shown(moment, troubles, self._test, self._order, metric, backwards=self._backwards)
         self._shown_nodes = order
         self.border_title = self._title(run, metric)
         room = self._room(height)
@@ -96,21 +95,21 @@ class NodesPane(Pane):
         if not order:
             return head, [((f" No node passes {clean(self._filter)} · Esc shows all", "warn"),)]
         rows_fit = len(order) + len(head) + 1 <= room
-        if nodes_rows.launching(run) or self._view == "rows" or (not self._view and rows_fit):
+        if node_rows.launching(run) or self._view == "rows" or (not self._view and rows_fit):
             return self._rows_of(run, troubles, metric, scale, width, head)
         return self._map_of(run, troubles, metric, scale, width, room, head)
 
     def _rows_of(
         self, run: Run, troubles: marks.Troubles, metric: Metric, scale: Scale, width: int, head: list[Line]
     ) -> tuple[Sequence[Line], Sequence[Line]]:
-        columns, order = nodes_rows.plan(run, metric, scale, width), self._shown_nodes
-        if nodes_rows.launching(run):
-            head = nodes_rows.stages(run, width) if head else []
+        columns, order = node_rows.plan(run, metric, scale, width), self._shown_nodes
+        if node_rows.launching(run):
+            head = node_rows.stages(run, width) if head else []
         rows = Lines(
             len(order),
-            lambda place: nodes_rows.row(run, run.nodes[order[place]], troubles, metric, scale, columns, width),
+            lambda place: node_rows.row(run, run.nodes[order[place]], troubles, metric, scale, columns, width),
         )
-        return [*head, nodes_rows.head(run, columns)], rows
+        return [*head, node_rows.head(run, columns)], rows
 
     def _map_of(
         self, run: Run, troubles: marks.Troubles, metric: Metric, scale: Scale, width: int, room: int, head: list[Line]
@@ -118,13 +117,13 @@ class NodesPane(Pane):
         order, nodes = self._shown_nodes, run.nodes
         cursor = self.cursor if self.has_focus else None
         about = nodes[self.cursor if self.cursor in order else order[0]]
-        head = [*head, nodes_map.about(run, about, troubles, metric, width)] if head else []
-        grid = self._grid = nodes_map.plan(run, metric, scale, len(order), width, room - len(head))
+        head = [*head, node_map.about(run, about, troubles, metric, width)] if head else []
+        grid = self._grid = node_map.plan(run, metric, scale, len(order), width, room - len(head))
         lines = -(-len(order) // grid.across)
 
         def line(place: int) -> Line:
             numbers = order[place * grid.across : (place + 1) * grid.across]
-            return nodes_map.line(run, [nodes[one] for one in numbers], cursor, troubles, metric, scale, grid, width)
+            return node_map.line(run, [nodes[one] for one in numbers], cursor, troubles, metric, scale, grid, width)
 
         return head, Lines(lines, line)
 
@@ -255,7 +254,7 @@ class NodesPane(Pane):
         """Another order, of those for which this fleet says something."""
         run = self.moment.run
         known = {"node", "metric", "status", *(metric.key for metric in metrics.known(run))} - {self._present(run).key}
-        orders = [order for order in nodes_order.ORDERS if order in known]
+        orders = [order for order in node_order.ORDERS if order in known]
         at = orders.index(self._order) if self._order in orders else 0
         self._order = orders[(at + 1) % len(orders)]
         self.redraw()
@@ -286,7 +285,7 @@ class NodesPane(Pane):
 
     def _judge(self, typed: str) -> tuple[str, bool]:
         try:
-            test = filters.parse(typed, nodes_order.FIELDS)
+            test = filters.parse(typed, node_order.FIELDS)
         except filters.Wrong as wrong:
             return str(wrong), False
         self._filter, self._test = typed.strip(), test

@@ -15,8 +15,8 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widget import Widget
 
-from console.tui.ink import TONES, Line, cells
-from console.tui.moment import Moment
+from console.tui.draw.ink import TONES, Line, cells
+from console.tui.draw.moment import Moment
 
 
 class _Title:

@@ -10,11 +10,11 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from console.curves import AXES
-from console.tui import chart, figures, plots
-from console.tui.ink import Line, clean
-from console.tui.moment import Moment
-from console.tui.plots import OVERVIEW, Area, Look
+from console.compare.curves import AXES
+from console.tui.draw import chart, figures, plots
+from console.tui.draw.ink import Line, clean
+from console.tui.draw.moment import Moment
+from console.tui.draw.plots import OVERVIEW, Area, Look
 from console.tui.widgets.pane import Pane
 
 _SMALLEST = 20

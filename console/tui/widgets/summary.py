@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from console import views
-from console.ghost import money_in_words
-from console.state import REACHED, Run
-from console.tui import marks
-from console.tui.figures import lead
-from console.tui.ink import Ink, Line, clean, fit, flow, wrap
-from console.tui.moment import Moment
+from console.billing.cost import cost as cost_
+from console.compare.race import money_in_words
+from console.format import clock, metric_name, percent
+from console.state.run import REACHED, Run
+from console.tui.draw import marks
+from console.tui.draw.figures import lead
+from console.tui.draw.ink import Ink, Line, clean, fit, flow, wrap
+from console.tui.draw.moment import Moment
 from console.tui.widgets.header import money
 from console.tui.widgets.pane import Pane
+from console.views import progress
 
 
 class ClosingPanel(Pane, can_focus=False):
@@ -40,11 +42,11 @@ class ClosingPanel(Pane, can_focus=False):
 
 
 def _sentence(run: Run) -> str:
-    goal = views.target(run)
+    goal = progress.target(run)
     if run.status == REACHED and goal is not None:
-        took = views.clock(goal.time_to_target_s)
-        best, wanted = views.percent(views.best(run, goal.metric)), views.percent(goal.value)
-        return f"{views.metric_name(goal.metric)} reached {best} (target {wanted}) in {took} of training."
+        took = clock(goal.time_to_target_s)
+        best, wanted = percent(progress.best(run, goal.metric)), percent(goal.value)
+        return f"{metric_name(goal.metric)} reached {best} (target {wanted}) in {took} of training."
     reason = clean(run.reason)
     plain = f"The run {_ended(run.status)}"
     return f"{plain}: {reason}" if reason else f"{plain}."
@@ -64,13 +66,13 @@ def _ended(status: str) -> str:
 
 def _figures(moment: Moment) -> list[Line]:
     run, now = moment.run, moment.now
-    cost, goal = views.cost(run, now), views.target(run)
+    cost, goal = cost_(run, now), progress.target(run)
     figures: list[tuple[str, str]] = []
     if goal is not None:
-        figures.append(("time to target", views.clock(goal.time_to_target_s)))
+        figures.append(("time to target", clock(goal.time_to_target_s)))
     figures += [
-        ("top-5", views.percent(views.best(run, "top5"))),
-        ("whole run", views.clock(views.elapsed_s(run, now))),
+        ("top-5", percent(progress.best(run, "top5"))),
+        ("whole run", clock(progress.elapsed_s(run, now))),
     ]
     note = f" {cost.note}" if cost.note and len(cost.note) < 24 else ""
     figures += [("billed", money(cost.billed_usd) + note), ("on demand", money(cost.on_demand_usd))]

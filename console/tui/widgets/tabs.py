@@ -8,10 +8,10 @@ from typing import Final
 from textual import events
 from textual.reactive import reactive
 
-from console.alert_view import open_count
-from console.tui.ink import Ink, Line, cells, first_that_fits
-from console.tui.moment import Moment
+from console.tui.draw.ink import Ink, Line, cells, first_that_fits
+from console.tui.draw.moment import Moment
 from console.tui.widgets.pane import Pane
+from console.views.alerts import open_count
 
 NAMES: Final = ("Nodes", "Progress", "Cost", "Log", "Alerts")
 """The panes in the order of their keys."""

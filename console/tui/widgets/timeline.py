@@ -9,10 +9,12 @@ from textual import events
 from textual.content import Content
 from textual.message import Message
 
-from console import markers, views
-from console.markers import Marker
-from console.tui.ink import Ink, Line, clean, width_of
-from console.tui.moment import Moment, Playing, Track
+from console.format import clock as clock_
+from console.format import count
+from console.playback import markers
+from console.playback.markers import Marker
+from console.tui.draw.ink import Ink, Line, clean, width_of
+from console.tui.draw.moment import Moment, Playing, Track
 from console.tui.widgets.pane import Pane
 
 MARKS: Final = {
@@ -79,8 +81,8 @@ class Timeline(Pane, can_focus=False):
             self.tooltip = None
             return
         here = [one for one in track.markers if _column(one.t, track, self._room) == column]
-        said = [f"{views.clock(one.t - track.start)}  {clean(one.text)}" for one in here[-8:]]
-        self.tooltip = Content("\n".join(said or [views.clock(_time(column, track, self._room) - track.start)]))
+        said = [f"{clock_(one.t - track.start)}  {clean(one.text)}" for one in here[-8:]]
+        self.tooltip = Content("\n".join(said or [clock_(_time(column, track, self._room) - track.start)]))
 
     def _point(self, x: int) -> None:
         track, column = self.moment.track, x - self._begin
@@ -89,10 +91,10 @@ class Timeline(Pane, can_focus=False):
 
 
 def _ends(moment: Moment, track: Track, width: int) -> tuple[Line, Line]:
-    clock, length = views.clock(moment.now - track.start), views.clock(track.end - track.start)
+    clock, length = clock_(moment.now - track.start), clock_(track.end - track.start)
     right_hand: Line = ((f" {length} ", "dim"),)
     if track.reading is not None:
-        right_hand = ((f" reading … {views.count(track.reading)} records ", "accent"),)
+        right_hand = ((f" reading … {count(track.reading)} records ", "accent"),)
     play = moment.play
     if play is None:
         return ((" ● LIVE ", "good"), (f" {clock} ", "strong")), () if track.reading is None else right_hand
@@ -104,7 +106,7 @@ def _ends(moment: Moment, track: Track, width: int) -> tuple[Line, Line]:
 
 def _behind(clock: str, runs: str, play: Playing, width: int) -> Line:
     """No one may take the past for the present: a chip says it at any width."""
-    behind = views.clock(play.behind_s)
+    behind = clock_(play.behind_s)
     words = f" at {clock} · {behind} behind live · End returns "
     if width < 76:
         words = f" {behind} behind live "

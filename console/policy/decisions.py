@@ -1,0 +1,98 @@
+"""TODO docstring: console/policy/decisions.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from console.billing.budget import STOP_PATIENCE_S as STOP_PATIENCE_S
+from console.state.outcome import Exit
+
+
+@dataclass(frozen=True, slots=True)
+class StartGang:
+    """Every node is ready: the trainers may start."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopGang:
+    """Checkpoint at the next step boundary and leave the loop."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Warn:
+    """Something that the operator should see; once for each text."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndRun:
+    """It is over: what still runs on the hosts is ended, results are fetched, the hosts are given back."""
+
+    status: str
+    exit_code: Exit
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SaveCheckpoint:
+    """A checkpoint now: a host will be gone soon."""
+
+
+@dataclass(frozen=True, slots=True)
+class OrderReplacement:
+    """Ask the provider for another host for the node."""
+
+    node: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DrainGang:
+    """Checkpoint at the next step boundary and leave the loop; the run goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class KillGang:
+    """End the trainers that wait for one that is gone; the run goes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class RestartGang:
+    """The trainers are down; they may start again once every place has its host."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SwapNode:
+    """Give the node's place to the host that is ready for it."""
+
+    node: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropNode:
+    """Go on without the node."""
+
+    node: int
+    reason: str
+
+
+Decision = (
+    StartGang
+    | StopGang
+    | Warn
+    | EndRun
+    | SaveCheckpoint
+    | OrderReplacement
+    | DrainGang
+    | KillGang
+    | RestartGang
+    | SwapNode
+    | DropNode
+)

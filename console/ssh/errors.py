@@ -1,0 +1,23 @@
+"""TODO docstring: console/ssh/errors.py."""
+
+from __future__ import annotations
+
+
+class HostRefused(Exception):
+    """The host cannot take part, and trying again would not help; one sentence."""
+
+
+class WrongHostKey(HostRefused):
+    """The host presented another key than the one pinned for it."""
+
+
+class LoginRefused(HostRefused):
+    """The host holds the pinned key and does not let the user in."""
+
+
+class HostUnreachable(Exception):
+    """The host cannot be reached now; one sentence."""
+
+
+def _os_reason(error: OSError) -> str:
+    return error.strerror or str(error) or type(error).__name__

@@ -1,0 +1,101 @@
+"""TODO docstring: remote/train/run_rank.py."""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import os
+import re
+import signal
+import sys
+import time
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from PIL import Image
+from torch import nn
+
+from remote.parent_death import end_with_parent
+from remote.rank_env import Place
+from remote.train.trainer import Trainer
+from remote.wire.events import (
+    RankFailed,
+)
+from remote.wire.job import Job
+from remote.wire.journal import Journal
+from remote.wire.layout import JOURNAL
+
+# --- the entry -------------------------------------------------------------------------------------------------------
+
+
+def preload() -> None:
+    """Imports everything on the way to the first step, so that a launcher which forks its ranks pays for it once."""
+    collecting = gc.isenabled()
+    gc.disable()  # it finds nothing to collect among modules and takes a quarter of an import's time
+    Image.preinit()
+    # The first optimiser imports torch._dynamo, 1 s of CPU, whether or not anything is compiled.
+    torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    if collecting:
+        gc.enable()
+    gc.collect()
+    gc.freeze()  # the collector of a forked rank leaves these objects alone, and so the pages stay shared
+    atexit.register(gc.unfreeze)  # extension modules complain of leaks where the launcher ends with frozen objects
+
+
+def main(job: Job, folder: Path) -> int:
+    """Trains as one rank of the gang; 0 when the target is reached, the schedule is through, or it was told to stop.
+
+    A user's mistake, a full disk or a lost peer ends the process with exit code 1 and one sentence on stderr, which is
+    in the journal as well. `folder` is the run's folder on this host.
+    """
+    end_with_parent(os.getppid())
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked rank inherits its launcher's handler, which would linger
+    place = Place.from_env()
+    if job.embedded:
+        torch.set_num_threads(1)
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
+    journal = Journal(folder / JOURNAL)
+
+    trainer = Trainer(job, folder, place, journal)
+    try:
+        trainer.run()
+    except Exception as error:
+        sentence = _sentence(error)
+        journal.emit(
+            RankFailed(
+                rank=place.rank,
+                exit_code=1,
+                message=sentence or f"{type(error).__name__}: {error}"[:500],
+                t_failed=time.time(),
+                echo=_lost_peers(error),
+            )
+        )
+        if sentence is None:
+            raise
+        sys.stderr.write(f"rank {place.rank}: {sentence}\n")
+        sys.stderr.flush()
+        trainer.give_up()
+        # No way back through the process group: its destructor may wait for ranks that are gone.
+        os._exit(1)
+    dist.destroy_process_group()
+    journal.close()
+    return 0
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to say about an error that is not a bug; None for a bug."""
+    text = " ".join(str(error).split())
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"out of GPU memory: {text[:300]}"
+    if _lost_peers(error):
+        # gloo and NCCL begin with a place in their source and end with advice.
+        return f"lost the other ranks: {re.sub(r'^[^ ]*[.]cc:[0-9]+[]]? *', '', text.lstrip('['))[:120]}"
+    if isinstance(error, ValueError | OSError):
+        return text[:1000]
+    return None
+
+
+def _lost_peers(error: Exception) -> bool:
+    """True where a rank failed because another one did."""
+    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error))
