@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from run_story import Story, created, trained
-from test_policy import asked, commanded, connected, end_of, ended, story
+from test_policy_decide import asked, commanded, connected, end_of, ended, story
 
 from console.policy import endings, recovery
 from console.policy.decisions import (

@@ -49,7 +49,7 @@ LIMITS: Final[Mapping[str, Limit]] = {
     "clock": Limit(2, 1, 20, "seconds of difference"),
 }
 """The kinds that the console looks for by itself. Where the figures are from: a healthy run of the local profile on two
-loaded cores raises none of them (tests/test_alerts.py)."""
+loaded cores raises none of them (tests/test_health_alerts.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from run_story import START_T, Story, created, folded, launched, told, trained
-from test_events import PATIENT
+from test_wire_events import PATIENT
 
 from console.billing import cost
 from console.fold.apply import apply

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run_story import START_T, Story, created, folded, launched, told, trained
-from test_events import RECORDS
+from test_wire_events import RECORDS
 
 from console.fold.apply import apply
 from console.reports.narrator import Narrator

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from run_story import trained
-from test_predict import of, phase_of, profile_of
+from test_planning_predict import of, phase_of, profile_of
 
 from console.profile.schema import ProfileError
 from console.reports import export, story

@@ -7,7 +7,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_ghost import epoch
+from test_compare_race import epoch
 
 from console.compare import curves
 from console.compare.curves import EPOCH, LOSS, STEP, TIME, TOP5, Trace, thinned, value_at

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from run_story import START_T, created, differences, folded, launched, told, trained
-from test_events import PATIENT, RECORDS
+from test_wire_events import PATIENT, RECORDS
 
 from console.fold.apply import apply, lose
 from console.fold.changes import ARMS

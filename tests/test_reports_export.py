@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from run_story import differences, folded, told, trained
-from test_replay import DEBUG_LOG, TABLE, journal_of, needs_debug_log
+from test_playback_replay import DEBUG_LOG, TABLE, journal_of, needs_debug_log
 
 from console.journal.open_log import fold, open_log
 from console.reports.export import FORMATS, summary, write, write_json, write_tsv

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from long_ago import ALIBABA, LOG_8, TABLE_8, TABLE_16, items, until_epoch
 from run_story import Story, created, launched
-from test_ghost import epoch, step
+from test_compare_race import epoch, step
 
 from console.compare import race
 from console.compare.eta import eta, schedule_s

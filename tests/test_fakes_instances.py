@@ -227,7 +227,7 @@ def test_machines_end_with_the_process_that_keeps_them_however_it_ends(machines:
     script = (
         "import sys, time\n"
         "from pathlib import Path\n"
-        "import test_fake_instances as here\n"
+        "import test_fakes_instances as here\n"
         "cloud = here.FakeCloud()\n"
         "kept = here.Machines(cloud, Path(sys.argv[1]))\n"
         "names = here.launch(cloud, 2)\n"
