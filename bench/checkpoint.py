@@ -33,7 +33,7 @@ import torch.distributed as dist  # noqa: E402
 import torch.distributed.checkpoint as dcp  # noqa: E402
 
 from remote.model.learner import Learner  # noqa: E402
-from remote.rank_env import Place  # noqa: E402
+from remote.rank_env import RankEnv  # noqa: E402
 from remote.train import checkpoint  # noqa: E402
 from remote.train.restore import Position, Restorer  # noqa: E402
 from remote.wire.job import Recipe  # noqa: E402
@@ -52,7 +52,7 @@ def main(where: str | None) -> None:
         probe.bind(("127.0.0.1", 0))
         os.environ.update(RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(probe.getsockname()[1]))
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
-    place = Place(0, 0, 1, torch.device("cuda", 0) if cuda else torch.device("cpu"))
+    place = RankEnv(0, 0, 1, torch.device("cuda", 0) if cuda else torch.device("cpu"))
     batch, side = (256, 224) if cuda else (8, 64)
     phase = Phase(start_epoch=0, end_epoch=1, image_size=side, batch_size_per_gpu=batch, lr_start=0.1, lr_end=0.1)
     learner = Learner(Recipe(model="resnet50", dataset="", data_dir="", phases=(phase,)), place, 1000)
@@ -101,7 +101,7 @@ def main(where: str | None) -> None:
 class Ways:
     """Ways to make a checkpoint: each begins one and returns what waits for its end."""
 
-    def __init__(self, learner: Learner, place: Place, folder: Path) -> None:
+    def __init__(self, learner: Learner, place: RankEnv, folder: Path) -> None:
         self.learner = learner
         self.folder = folder
         self.restorer = Restorer(folder, place, Journal(folder / JOURNAL))

@@ -69,7 +69,7 @@ def child(folder: Path) -> None:
     """The screen over a book that follows the host's journal."""
     from canned_source import CannedSource, scene
 
-    from console.journal.store import Book
+    from console.journal.store import RunStore
     from console.tui.app import ConsoleApp
 
     records = scene("training", nodes=16, gpus=8)
@@ -77,7 +77,7 @@ def child(folder: Path) -> None:
     class Following(CannedSource):
         def __init__(self) -> None:
             super().__init__(records)
-            self.book = Book(folder / "run.jsonl", self.run)
+            self.store = RunStore(folder / "run.jsonl", self.run)
             self.longest_s = 0.0
 
         async def work(self) -> None:
@@ -98,10 +98,10 @@ def child(folder: Path) -> None:
                     lines = (held + whole).split(b"\n")
                     for begin in range(0, len(lines), 100):
                         some = lines[begin : begin + 100]
-                        self.book.take_lines(0, some, offset)
+                        self.store.take_lines(0, some, offset)
                         offset += sum(map(len, some)) + len(some)
                         await asyncio.sleep(0)
-                    held, self.run = rest, self.book.run
+                    held, self.run = rest, self.store.run
             await turning
 
         async def _turn(self) -> None:

@@ -26,7 +26,7 @@ import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
 
 from remote.model.learner import Learner, at_the_end  # noqa: E402
-from remote.rank_env import Place  # noqa: E402
+from remote.rank_env import RankEnv  # noqa: E402
 from remote.train.step_timer import Meter  # noqa: E402
 from remote.wire.events import StepEnded  # noqa: E402
 from remote.wire.job import Recipe  # noqa: E402
@@ -47,7 +47,7 @@ def main(steps: int) -> None:
         probe.bind(("127.0.0.1", 0))
         os.environ.update(RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(probe.getsockname()[1]))
     dist.init_process_group("nccl" if cuda else "gloo")
-    place = Place(0, 0, 1, torch.device("cuda", 0) if cuda else torch.device("cpu"))
+    place = RankEnv(0, 0, 1, torch.device("cuda", 0) if cuda else torch.device("cpu"))
     phase = Phase(start_epoch=0, end_epoch=1, image_size=SIDE, batch_size_per_gpu=BATCH, lr_start=0.1, lr_end=0.1)
     recipe = Recipe(model="resnet50" if cuda else "resnet-small", dataset="", data_dir="", phases=(phase,))
     learner = Learner(recipe, place, CLASSES)

@@ -32,7 +32,7 @@ from torch.nn.parallel import DistributedDataParallel  # noqa: E402
 
 from remote.model import precision, resnet  # noqa: E402
 from remote.model.learner import MEAN, STD, Learner  # noqa: E402
-from remote.rank_env import Place  # noqa: E402
+from remote.rank_env import RankEnv  # noqa: E402
 from remote.wire.job import Recipe  # noqa: E402
 from remote.wire.schedule import Phase  # noqa: E402
 
@@ -115,7 +115,7 @@ def ours(model: str, device: torch.device, wanted: str, px: int, batch: int, **c
     recipe = Recipe(
         model=model, dataset="", data_dir="", phases=(phase,), label_smoothing=0.1, precision=wanted, **changes
     )
-    learner = Learner(recipe, Place(0, 0, 1, device), CLASSES)
+    learner = Learner(recipe, RankEnv(0, 0, 1, device), CLASSES)
     learner.warm_up()
     return learner
 

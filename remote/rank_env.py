@@ -9,7 +9,7 @@ import torch
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class RankEnv:
     """A rank's place in the gang."""
 
     rank: int
@@ -18,7 +18,7 @@ class Place:
     device: torch.device
 
     @classmethod
-    def from_env(cls) -> Place:
+    def from_env(cls) -> RankEnv:
         """The place that torchrun gave."""
         local_rank = int(os.environ["LOCAL_RANK"])
         device = torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")

@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from remote.wire.codec import Event, decode
-from remote.wire.control import Wish, write_wish
+from remote.wire.control import ControlRequest, write_wish
 from remote.wire.events import REMOTE
 from remote.wire.job import Job, Recipe
 from remote.wire.layout import JOURNAL
@@ -86,7 +86,7 @@ class Gang:
                 rank.join()
         return codes
 
-    def wish(self, wish: Wish) -> None:
+    def wish(self, wish: ControlRequest) -> None:
         """Tells every rank's node, one after the other."""
         for folder in self.folders:
             write_wish(folder, wish)

@@ -23,7 +23,7 @@ from remote.agent.cpu import (
     network_bytes,
     tcp_segments,
 )
-from remote.wire.control import CONTROL, Wish, WishReader, write_wish
+from remote.wire.control import CONTROL, ControlReader, ControlRequest, write_wish
 
 ROOT = Path(__file__).parent.parent
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
@@ -211,9 +211,9 @@ def test_the_meter_reads_this_machine() -> None:
 
 
 def test_a_wish_is_read_as_it_was_written(tmp_path: Path) -> None:
-    reader = WishReader(tmp_path)
-    assert reader.read() == Wish()
-    for wish in (Wish(paused=True), Wish(paused=True, checkpoint=2), Wish(stop=True)):
+    reader = ControlReader(tmp_path)
+    assert reader.read() == ControlRequest()
+    for wish in (ControlRequest(paused=True), ControlRequest(paused=True, checkpoint=2), ControlRequest(stop=True)):
         write_wish(tmp_path, wish)
         assert reader.read() == wish
         assert reader.read() == wish
@@ -222,31 +222,31 @@ def test_a_wish_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b'{"halt": true}', b"\xff\xfe", b"null"])
 def test_a_file_that_is_no_wish_changes_nothing(content: bytes, tmp_path: Path) -> None:
-    reader = WishReader(tmp_path)
-    write_wish(tmp_path, Wish(paused=True))
-    assert reader.read() == Wish(paused=True)
+    reader = ControlReader(tmp_path)
+    write_wish(tmp_path, ControlRequest(paused=True))
+    assert reader.read() == ControlRequest(paused=True)
     beside = tmp_path / "beside"
     beside.write_bytes(content)
     beside.replace(tmp_path / CONTROL)
-    assert reader.read() == Wish(paused=True)
+    assert reader.read() == ControlRequest(paused=True)
     (tmp_path / CONTROL).unlink()
-    assert reader.read() == Wish(paused=True)
+    assert reader.read() == ControlRequest(paused=True)
 
 
 def test_a_wish_that_cannot_be_written_is_an_error_of_the_system(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        write_wish(tmp_path / "nowhere", Wish())
+        write_wish(tmp_path / "nowhere", ControlRequest())
 
 
 def test_readers_never_see_half_a_wish(tmp_path: Path) -> None:
-    write_wish(tmp_path, Wish())
+    write_wish(tmp_path, ControlRequest())
     program = (
         "import sys\nfrom pathlib import Path\nfrom remote.wire.control import Wish, write_wish\n"
         "for number in range(1, 2001): write_wish(Path(sys.argv[1]), Wish(checkpoint=number))"
     )
     seen = [0]
     with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT) as writer:
-        reader = WishReader(tmp_path)
+        reader = ControlReader(tmp_path)
         while writer.poll() is None:
             number = reader.read().checkpoint
             if number != seen[-1]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import small_run
 from run_story import Story, folded, launched, trained
 
-from console.discovery.rebuild import HostTale, tell
+from console.discovery.rebuild import HostJournal, tell
 from console.journal import manifest, open_log
 from console.journal.reader import read
 from console.state import events as ce
@@ -21,7 +21,7 @@ LATER_S = 7200.0
 """The other laptop comes so long after the last record."""
 
 
-def hosts(folder: Path, records: list[Record]) -> list[HostTale]:
+def hosts(folder: Path, records: list[Record]) -> list[HostJournal]:
     """The hosts' journals as they lie on their disks, with an unfinished line at the end."""
     tales = []
     for node in sorted({record.node for record in records if record.node is not None}):
@@ -29,7 +29,7 @@ def hosts(folder: Path, records: list[Record]) -> list[HostTale]:
         path = folder / f"journal-{node}"
         path.write_text("".join(f"{line}\n" for line in lines) + '{"t":1.0,"event":"Hos')
         found = next(one.event for one in records if one.node == node and isinstance(one.event, ce.HostFound))
-        tales.append(HostTale(node=node, found=found, journal=path))
+        tales.append(HostJournal(node=node, found=found, journal=path))
     return tales
 
 

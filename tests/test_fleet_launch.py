@@ -16,7 +16,7 @@ from fake_instances import Machines
 from console.fleet.aws.type_facts import Machine, machine_of
 from console.fleet.choose import provider_of
 from console.fleet.provider import ProviderError
-from console.fleet.rental.context import Rental
+from console.fleet.rental.context import AwsContext
 from console.fleet.rental.network import interfaces, readmit
 from console.journal.directory import RunDirectory
 from console.profile.schema import Profile
@@ -419,7 +419,7 @@ async def test_a_laptop_that_cannot_find_out_its_own_address(cloud: FakeCloud, m
 async def test_a_laptop_that_moved_is_let_in_from_its_new_address_alone(cloud: FakeCloud) -> None:
     rented = renting.provider(renting.profile(ssh_from='"198.51.100.1/32"'))
     await renting.launched(rented)
-    rental = Rental(rented.profile, rented.directory, renting.PATIENCE)
+    rental = AwsContext(rented.profile, rented.directory, renting.PATIENCE)
     # Twice: a console may die between the two rules.
     for _ in range(2):
         await readmit(rental, "us-east-1", "198.51.100.1/32", "203.0.113.7/32")

@@ -15,9 +15,9 @@ import pytest
 from canned_source import scene
 
 from console.health import notify
-from console.health.monitor import Watchman
+from console.health.monitor import AlertMonitor
 from console.health.notify import Hooks, Notice
-from console.journal.store import Book
+from console.journal.store import RunStore
 from console.profile.alerts import AlertKeys
 from console.state import events as ce
 from console.state.run import Run
@@ -183,20 +183,20 @@ async def test_the_loop_goes_on_while_a_webhook_takes_its_time(server: Server) -
 
 
 async def test_the_watchman_passes_on_every_alert_its_end_and_the_runs(tmp_path: Path, server: Server) -> None:
-    book = Book(tmp_path / "run.jsonl")
-    watchman = Watchman(book, AlertKeys(webhook=server.address, mute=("checkpoint",)), tmp_path)
+    store = RunStore(tmp_path / "run.jsonl")
+    watchman = AlertMonitor(store, AlertKeys(webhook=server.address, mute=("checkpoint",)), tmp_path)
     for record in scene("training", nodes=2)[:3]:
-        book.witness(record.event, record.node)
-    book.witness(ce.HostUnreachable(reason="cut"), 1)
-    book.witness(ce.HostConnected(from_offset=0), 1)
-    book.witness(re.CheckpointFailed(path="c.pt", reason="disk full"), 1)
-    book.witness(ce.AlertRaised(kind="spot", text="may be taken back", severity="info"), 1)
-    book.witness(ce.RunEnded(status="failed", exit_code=3, reason="rank 3 failed"))
+        store.witness(record.event, record.node)
+    store.witness(ce.HostUnreachable(reason="cut"), 1)
+    store.witness(ce.HostConnected(from_offset=0), 1)
+    store.witness(re.CheckpointFailed(path="c.pt", reason="disk full"), 1)
+    store.witness(ce.AlertRaised(kind="spot", text="may be taken back", severity="info"), 1)
+    store.witness(ce.RunEnded(status="failed", exit_code=3, reason="rank 3 failed"))
     await watchman.finish()
     assert [(told["state"], told["kind"], told["severity"]) for _, told in server.got] == [
         ("raised", "host", "warning"),
         ("cleared", "host", "warning"),
         ("ended", "end", "critical"),
     ]
-    book.close()
-    assert isinstance(book.run, Run)
+    store.close()
+    assert isinstance(store.run, Run)

@@ -10,8 +10,8 @@ import pytest
 
 from console.fold import apply
 from console.journal.directory import RunDirectory
-from console.journal.store import Book
-from console.live.checkpoints import Keeper, hand_over, newest_kept
+from console.journal.store import RunStore
+from console.live.checkpoints import CheckpointFetcher, hand_over, newest_kept
 from console.ssh.errors import HostUnreachable
 from console.state.events import CheckpointFetched, Record, RunCreated
 from console.state.run import Run
@@ -92,13 +92,13 @@ async def test_an_older_checkpoint_goes_when_the_newest_has_come(directory: RunD
 
 
 async def test_a_disk_that_a_host_left_gives_nothing_from_beside_it(directory: RunDirectory, tmp_path: Path) -> None:
-    book = Book(directory.journal, run_with("checkpoints/step-1.pt"))
+    store = RunStore(directory.journal, run_with("checkpoints/step-1.pt"))
     disk = tmp_path / "disk"
     disk.joinpath(host_folder("run", 0)).mkdir(parents=True)
-    book.witness(saved(3, "../../../../../thesis.tex"), 0)
-    await Keeper(book, directory).finish({}, lambda node: disk)
-    book.close()
-    assert [alert.text for alert in book.run.alerts if "no name of a file" in alert.text]
+    store.witness(saved(3, "../../../../../thesis.tex"), 0)
+    await CheckpointFetcher(store, directory).finish({}, lambda node: disk)
+    store.close()
+    assert [alert.text for alert in store.run.alerts if "no name of a file" in alert.text]
     assert not directory.checkpoints.joinpath("thesis.tex").exists()
 
 
@@ -108,6 +108,6 @@ async def fetch_the_newest(run: Run, directory: RunDirectory, tmp_path: Path) ->
     there = disk / host_folder("run", 0) / "checkpoints"
     there.mkdir(parents=True)
     there.joinpath("step-2.pt").write_bytes(BYTES)
-    book = Book(directory.journal, run)
-    await Keeper(book, directory).finish({}, lambda node: disk)
-    book.close()
+    store = RunStore(directory.journal, run)
+    await CheckpointFetcher(store, directory).finish({}, lambda node: disk)
+    store.close()

@@ -11,7 +11,7 @@ import pytest
 
 from console.journal.directory import RunDirectory
 from console.live import rank_logs
-from console.live.rank_logs import LogKeeper
+from console.live.rank_logs import LogFetcher
 from remote.wire.layout import host_folder
 
 KEY = asyncssh.generate_private_key("ssh-ed25519")
@@ -57,7 +57,7 @@ async def test_bit_by_bit_and_whole_at_the_end(
     (logs / "../../escape.log").write_text("x")
     (logs / "evil.sh").write_text("x")
     said: list[str] = []
-    keeper = LogKeeper(directory, said.append)
+    keeper = LogFetcher(directory, said.append)
     here = directory.logs / "node-03" / "local-rank-0.stdout.log"
     async with host(tmp_path / "home") as connection:
         await keeper._round({3: connection})
@@ -78,7 +78,7 @@ async def test_a_file_that_the_host_began_anew_does_not_lose_the_one_before(
     logs = logs_of(tmp_path / "home", 0)
     name = "launcher.stderr.log"
     (logs / name).write_bytes(b"old" * 100)
-    keeper = LogKeeper(directory, print)
+    keeper = LogFetcher(directory, print)
     async with host(tmp_path / "home") as connection:
         await keeper._round({0: connection})
         (logs / name).rename(logs / f"{name}.1")
@@ -90,7 +90,7 @@ async def test_a_file_that_the_host_began_anew_does_not_lose_the_one_before(
 
 async def test_from_the_disk_that_a_host_left(tmp_path: Path, directory: RunDirectory) -> None:
     (logs_of(tmp_path / "disk", 1) / "local-rank-7.stderr.log").write_text("last words")
-    keeper = LogKeeper(directory, print)
+    keeper = LogFetcher(directory, print)
     await keeper.finish({}, lambda node: tmp_path / "disk" if node == 1 else None, 2)
     assert (directory.logs / "node-01" / "local-rank-7.stderr.log").read_text() == "last words"
 
@@ -104,7 +104,7 @@ async def test_a_laptop_that_is_full_of_logs_takes_no_more(
     for number in range(4):
         (logs / f"local-rank-{number}.stdout.log").write_bytes(b"z" * 5000)
     said: list[str] = []
-    keeper = LogKeeper(directory, said.append)
+    keeper = LogFetcher(directory, said.append)
     async with host(tmp_path / "home") as connection:
         await keeper.finish({0: connection}, lambda node: None, 1)
     assert sum(path.stat().st_size for path in directory.logs.rglob("*.log")) == 1200
@@ -114,7 +114,7 @@ async def test_a_laptop_that_is_full_of_logs_takes_no_more(
 
 async def test_a_host_without_logs_is_none(tmp_path: Path, directory: RunDirectory) -> None:
     (tmp_path / "home").mkdir(exist_ok=True)
-    keeper = LogKeeper(directory, print)
+    keeper = LogFetcher(directory, print)
     async with host(tmp_path / "home") as connection:
         await keeper.finish({0: connection}, lambda node: None, 1)
     assert not directory.logs.exists()

@@ -13,9 +13,9 @@ import gang
 import pytest
 import torch
 
-from remote.rank_env import Place
+from remote.rank_env import RankEnv
 from remote.train import checkpoint, restore
-from remote.wire.control import Wish
+from remote.wire.control import ControlRequest
 from remote.wire.events import (
     CheckpointFailed,
     CheckpointLoaded,
@@ -132,7 +132,7 @@ def stuck_in(recipe, root: Path, name: str) -> gang.Gang:
     one.wait_for(Paused)
     (root / "0/checkpoints").mkdir(exist_ok=True)
     os.mkfifo(root / "0/checkpoints" / name)
-    one.wish(Wish())
+    one.wish(ControlRequest())
     return one
 
 
@@ -202,7 +202,7 @@ def test_a_disk_that_hangs_costs_checkpoints_and_no_more_than_so_long(tmp_path, 
     monkeypatch.setattr(restore, "STUCK_S", 0.2)
     (tmp_path / "checkpoints").mkdir()
     os.mkfifo(tmp_path / "checkpoints/step-00000001.pt.new")
-    place = Place(rank=0, local_rank=0, world_size=1, device=torch.device("cpu"))
+    place = RankEnv(rank=0, local_rank=0, world_size=1, device=torch.device("cpu"))
     restorer = restore.Restorer(tmp_path, place, Journal(tmp_path / JOURNAL))
     learnt = {"model": {"weight": torch.ones(100_000)}}
     restorer.save(restore.Position(step=1), {}, learnt, "epoch")

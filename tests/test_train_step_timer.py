@@ -14,13 +14,13 @@ import torch
 from torch import nn
 
 from remote.model import flops, resnet
-from remote.rank_env import Place
+from remote.rank_env import RankEnv
 from remote.train import step_timer
 from remote.wire.events import PhaseStarted, RankProgressed, TrainingStarted
 from remote.wire.journal import Journal
 from remote.wire.layout import JOURNAL
 
-CPU = Place(rank=0, local_rank=0, world_size=1, device=torch.device("cpu"))
+CPU = RankEnv(rank=0, local_rank=0, world_size=1, device=torch.device("cpu"))
 
 
 def test_a_step_in_parts_is_said_once_a_second(tmp_path, monkeypatch):
@@ -75,7 +75,7 @@ def _steps(rank: int, port: int, pieces: list[int], answers: Any) -> None:
     os.environ.update(RANK=str(rank), WORLD_SIZE="2", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
-    learner = Learner(gang.recipe(Path(), batch=4, epochs=1), Place(rank, 0, 2, torch.device("cpu")), gang.CLASSES)
+    learner = Learner(gang.recipe(Path(), batch=4, epochs=1), RankEnv(rank, 0, 2, torch.device("cpu")), gang.CLASSES)
     learner.warm_up()
     pictures, labels = torch.zeros((4, 16, 16, 3), dtype=torch.uint8), torch.zeros(4, dtype=torch.int64)
     learner.backward(pictures, labels)  # where DDP lays its buckets out anew, in the forward pass, all together

@@ -17,7 +17,7 @@ import torch
 
 from remote.model import learner, optimizer, resnet
 from remote.train import checkpoint
-from remote.wire.control import Wish
+from remote.wire.control import ControlRequest
 from remote.wire.events import (
     CheckpointFailed,
     CheckpointLoaded,
@@ -143,15 +143,15 @@ def _evaluated_alone(data_dir: Path, folder: Path) -> list[tuple[float, float]]:
 def test_pause_and_resume_lose_and_repeat_no_step(folder, whole, tmp_path):
     gang_ = gang.start(gang.recipe(folder, batch=4, epochs=3), tmp_path, 3)
     gang_.wait_for(StepEnded)
-    gang_.wish(Wish(paused=True))
+    gang_.wish(ControlRequest(paused=True))
     for rank in (0, 1, 2):
         gang_.wait_for(Paused, rank)
     steps = len(losses(tmp_path / "0"))
     time.sleep(1.5)
     assert len(losses(tmp_path / "0")) == steps
-    gang_.wish(Wish(paused=True, checkpoint=1))  # also in a pause
+    gang_.wish(ControlRequest(paused=True, checkpoint=1))  # also in a pause
     gang_.wait_for(CheckpointSaved)
-    gang_.wish(Wish(checkpoint=1))
+    gang_.wish(ControlRequest(checkpoint=1))
     assert gang_.join() == [0] * 3
     pauses = [gang.said(tmp_path / rank, Paused)[0] for rank in ("0", "1", "2")]
     resumes = [gang.said(tmp_path / rank, Resumed)[0] for rank in ("0", "1", "2")]

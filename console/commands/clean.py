@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from console.commands.errors import CommandError, said, talk, waiting
+from console.commands.errors import CommandError, note, report_errors, waiting
 from console.format import money, plain
 from console.journal.directory import RunDirectory, all_runs
 
@@ -65,7 +65,7 @@ class Lot:
         return sum(thing.kind == "instance" for thing in self.things)
 
 
-@said
+@report_errors
 def clean(*, run_id: str | None, yes: bool, region: str | None) -> int:
     """Lists what was left behind and, once confirmed, ends it.
 
@@ -102,20 +102,20 @@ def clean(*, run_id: str | None, yes: bool, region: str | None) -> int:
             print("\t".join(plain(cell, 200) for cell in cells))
     sys.stdout.flush()
     for name, why in found.silent:
-        talk(f"what is in {name} is not known: {why}")
+        note(f"what is in {name} is not known: {why}")
     for lot in shown:
         if lot not in chosen:
-            talk(_spared(lot))
+            note(_spared(lot))
     everywhere = Exit.UNREACHABLE if found.silent else Exit.DONE
     if not chosen:
         what = f"of run {run_id} " if run_id else "behind "
-        talk(f"nothing is left {what}in {regions(found)}")
+        note(f"nothing is left {what}in {regions(found)}")
         return everywhere
     things = sum(len(lot.things) for lot in chosen)
     known = [usd for usd in usd_per_h if usd is not None]
     at_least = "" if len(known) == len(usd_per_h) else "at least "
     runs = f"{len(chosen)} run{'s' * (len(chosen) != 1)}"
-    talk(f"{things} thing{'s' * (things != 1)} of {runs}, {at_least}{money(sum(known))}/h")
+    note(f"{things} thing{'s' * (things != 1)} of {runs}, {at_least}{money(sum(known))}/h")
     if not yes and not _confirmed(chosen):
         return Exit.FAILED
     return asyncio.run(end(chosen, found.regions)) or everywhere
@@ -184,7 +184,7 @@ def regions(found: Leftovers) -> str:
 def _confirmed(chosen: Sequence[Lot]) -> bool:
     """True if somebody at the terminal types the word; without a terminal nobody can."""
     if sys.stdin is None or not sys.stdin.isatty():
-        talk("nothing was ended: say --yes to end it")
+        note("nothing was ended: say --yes to end it")
         return False
     lives = sum(lot.instances for lot in chosen)
     # A run that may still train is named again; of what nobody misses a yes will do.
@@ -193,7 +193,7 @@ def _confirmed(chosen: Sequence[Lot]) -> bool:
     print(f"fastconsole: type {word} to {what}: ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip() == word:
         return True
-    talk("nothing was ended")
+    note("nothing was ended")
     return False
 
 
@@ -214,9 +214,9 @@ async def end(lots: Sequence[Lot], everywhere: Sequence[str]) -> Exit:
             async for one in swept(Cloud(), lot.run_id, where, Patience()):
                 if isinstance(one, Left):
                     whole = False
-                    talk(plain(one.text, 1000))
+                    note(plain(one.text, 1000))
                 else:
-                    talk(f"{one.thing.region}: {one.thing.kind} {one.thing.identity} is {one.state}")
+                    note(f"{one.thing.region}: {one.thing.kind} {one.thing.identity} is {one.state}")
         finally:
             if directory is not None:
                 directory.leave()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from console.billing import budget
 from console.commands import find_run
-from console.commands.errors import CommandError, said, talk
+from console.commands.errors import CommandError, note, report_errors
 from console.fleet.choose import provider_of
 from console.format import money, time_of_day
 from console.journal import open_log
@@ -57,7 +57,7 @@ _VISIT_S = 60.0
 """How long a visit waits for hosts that cannot be reached."""
 
 
-@said
+@report_errors
 def end(run_id: str, *, at_once: bool, region: str | None = None) -> int:
     """Stops a run from another terminal, through the console that drives it or, where there is none, as one."""
     if at_once and not _named(run_id):
@@ -71,14 +71,14 @@ def end(run_id: str, *, at_once: bool, region: str | None = None) -> int:
         while not directory.ended() and directory.console_pid() is not None:
             time.sleep(0.2)
         past = open_log.fold(directory.journal)
-        talk(f"run {directory.run_id}: {past.status}: {past.reason}")
+        note(f"run {directory.run_id}: {past.status}: {past.reason}")
         return Exit.DONE if not past.live else Exit.FAILED
     taken = directory.take()
     if taken and not at_once:
         find_run.catch_up(directory)
     if not taken or not _still_there(directory):
         past = open_log.fold(directory.journal)
-        talk(f"run {directory.run_id}: {past.status}: {past.reason}")
+        note(f"run {directory.run_id}: {past.status}: {past.reason}")
         return Exit.DONE
 
     async def ending() -> Run:
@@ -93,11 +93,11 @@ def end(run_id: str, *, at_once: bool, region: str | None = None) -> int:
         return live.run
 
     ended = asyncio.run(ending())
-    talk(f"run {directory.run_id}: {ended.status}: {ended.reason}")
+    note(f"run {directory.run_id}: {ended.status}: {ended.reason}")
     return Exit.DONE
 
 
-@said
+@report_errors
 def set_budget(run_id: str, usd: float) -> int:
     """Sets another budget for a run that goes on: by an order to the console that drives it or, where there is none,
     as one that comes for the moment that it takes to tell the hosts."""
@@ -128,10 +128,10 @@ def set_budget(run_id: str, usd: float) -> int:
     run, now = open_log.fold(directory.journal), time.time()
     left_s = budget.lasts_s(run, now)
     lasts = "" if left_s is None else f"; at the present price it lasts until {time_of_day(now + left_s, now)}"
-    talk(f"run {name}: the budget is now {money(run.budget_usd)}{lasts}")
+    note(f"run {name}: the budget is now {money(run.budget_usd)}{lasts}")
     if silent:
         nodes = ", ".join(str(node) for node in silent)
-        talk(f"run {name}: not reached, so their leases stand as they were: node {nodes}")
+        note(f"run {name}: not reached, so their leases stand as they were: node {nodes}")
     return Exit.DONE
 
 

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from console.commands.errors import talk
+from console.commands.errors import note
 from console.config import load
 from console.playback.rewind import Rewind
 from console.reports import story
@@ -55,10 +55,10 @@ def _on_screen(make: Callable[[], LiveRun], read_only: bool) -> int:
 def _closing(live: LiveRun) -> int:
     ended = live.run
     if ended.live:
-        talk(f"the run goes on; fastconsole attach {ended.run_id} comes back to it")
+        note(f"the run goes on; fastconsole attach {ended.run_id} comes back to it")
         return Exit.DONE
     print(story.story(ended), flush=True)
-    talk(f"the run's journal is {live.directory.journal}")
+    note(f"the run's journal is {live.directory.journal}")
     return exit_of(ended)
 
 
@@ -94,7 +94,7 @@ async def _headless(live: LiveRun) -> int:
 
     def interrupted() -> None:
         if "stop" in live.controls:
-            talk("stopping: checkpoint, collect, end the hosts (Ctrl-C again: end them at once)")
+            note("stopping: checkpoint, collect, end the hosts (Ctrl-C again: end them at once)")
             order("stop")
         else:
             order("terminate")

@@ -28,7 +28,7 @@ class CommandError(Exception):
         self.code = code
 
 
-def said(command: Callable[P, int]) -> Callable[P, int]:
+def report_errors(command: Callable[P, int]) -> Callable[P, int]:
     """Errors of a command as a sentence and an exit code."""
 
     @functools.wraps(command)
@@ -36,27 +36,27 @@ def said(command: Callable[P, int]) -> Callable[P, int]:
         try:
             return command(*arguments, **keywords)
         except CommandError as error:
-            talk(str(error))
+            note(str(error))
             return error.code
         except ProfileError as error:
-            talk(str(error))
+            note(str(error))
             return Exit.USAGE
         except open_log.LogError as error:
-            talk(str(error))
+            note(str(error))
             return Exit.USAGE
         except ProviderError as error:
-            talk(str(error))
+            note(str(error))
             return Exit.UNREACHABLE
         except OSError as error:
             if isinstance(error, BrokenPipeError):
                 raise
-            talk(f"{error.filename or 'this machine'}: {error.strerror or error}")
+            note(f"{error.filename or 'this machine'}: {error.strerror or error}")
             return Exit.FAILED
 
     return wrapped
 
 
-def talk(sentence: str) -> None:
+def note(sentence: str) -> None:
     """A sentence for the person at the terminal; what a script reads is on stdout."""
     print(f"fastconsole: {sentence}", file=sys.stderr, flush=True)
 
@@ -67,5 +67,5 @@ async def waiting(work: Coroutine[Any, Any, T], sentence: str) -> T:
     if sys.stderr.isatty():
         await asyncio.wait([task], timeout=_SILENT_S)
         if not task.done():
-            talk(sentence)
+            note(sentence)
     return await task

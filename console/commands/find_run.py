@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console.commands.errors import CommandError, talk
+from console.commands.errors import CommandError, note
 from console.fleet.choose import provider_of
 from console.journal import open_log
 from console.journal.directory import RunDirectory, all_runs
@@ -50,7 +50,7 @@ def come_to(run_id: str, region: str | None) -> RunDirectory:
 
     async def coming() -> RunDirectory:
         seen = await waiting(look(Cloud(region, patience_s=PATIENCE_S), region), _ASKING)
-        return await adopt(Cloud(region), named(run_id, seen), talk)
+        return await adopt(Cloud(region), named(run_id, seen), note)
 
     try:
         return asyncio.run(coming())
@@ -82,8 +82,8 @@ def catch_up(directory: RunDirectory) -> None:
         ]
         for run in sightings(found):
             if run.living and moved_on(directory, run):
-                talk(f"run {directory.run_id}: a console on another laptop has driven it since; coming to it anew")
-                await adopt(cloud, run, talk)
+                note(f"run {directory.run_id}: a console on another laptop has driven it since; coming to it anew")
+                await adopt(cloud, run, note)
 
     asyncio.run(catching_up())
 
@@ -106,14 +106,14 @@ def terminate(run_id: str, region: str | None) -> int:
     lots = clean.sort(found, time.time())
     named = [lot for lot in lots if lot.run_id == run_id] or [lot for lot in lots if lot.run_id.startswith(run_id)]
     for name, why in found.silent:
-        talk(f"what is in {name} is not known: {why}")
+        note(f"what is in {name} is not known: {why}")
     if len(named) > 1:
         raise CommandError(f"{len(named)} runs begin with {run_id}: {', '.join(lot.run_id for lot in named)}")
     if not named:
         code = Exit.UNREACHABLE if found.silent else Exit.USAGE
         raise CommandError(f"there is no run {run_id}, neither on this laptop nor in {clean.regions(found)}", code)
     lot = named[0]
-    talk(f"run {lot.run_id}: ending {lot.instances} instances and all else of it; its console is not told")
+    note(f"run {lot.run_id}: ending {lot.instances} instances and all else of it; its console is not told")
     return asyncio.run(clean.end([lot], found.regions)) or (Exit.UNREACHABLE if found.silent else Exit.DONE)
 
 
@@ -180,7 +180,7 @@ def _with_webhook(profile: Profile, origin: Path | None) -> Profile:
     except ProfileError:
         webhook = None
     if webhook is None:
-        talk(f"alerts.webhook is not in the journal, and {origin or 'its profile'} does not tell it: it gets no alerts")
+        note(f"alerts.webhook is not in the journal, and {origin or 'its profile'} does not tell it: it gets no alerts")
     return dataclasses.replace(profile, alerts=dataclasses.replace(profile.alerts, webhook=webhook))
 
 

@@ -25,7 +25,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from console.billing import cost
-from console.commands.errors import said, talk, waiting
+from console.commands.errors import note, report_errors, waiting
 from console.fleet.aws import credentials
 from console.fleet.provider import ProviderError
 from console.format import clock, count, money, percent, plain
@@ -36,7 +36,7 @@ from console.views import progress
 
 if TYPE_CHECKING:
     from console.billing.ledger import Bill
-    from console.discovery.find import Look, Sighting
+    from console.discovery.find import FoundRun, Look
     from console.discovery.prices import Tariff
     from console.fleet.aws.cloud import Cloud
 
@@ -50,7 +50,7 @@ _PRICES_S: Final = 5.0
 """How long AWS has for its prices; what has not come then is from the table."""
 
 
-@said
+@report_errors
 def runs() -> int:
     """Prints the runs on this laptop."""
     print("\t".join(COLUMNS))
@@ -73,7 +73,7 @@ class _Row:
     """A console on this laptop drives it."""
     broken: str = ""
     """Why its journal could not be read."""
-    seen: Sighting | None = None
+    seen: FoundRun | None = None
     bill: Bill | None = None
     """Of the instances that EC2 shows."""
 
@@ -173,7 +173,7 @@ def _moment(t: float) -> str:
     return f"{datetime.fromtimestamp(t, UTC):%Y-%m-%d %H:%M}Z"
 
 
-@said
+@report_errors
 def ps(*, as_json: bool = False, ask_aws: bool = False, region: str | None = None) -> int:
     """Prints the runs that go on: those of this laptop, and where there is an AWS set-up those of the whole account.
 
@@ -203,11 +203,11 @@ def ps(*, as_json: bool = False, ask_aws: bool = False, region: str | None = Non
             print("\t".join(plain(cell, 200) for cell in row.cells(now)))
     sys.stdout.flush()
     for sentence in trouble:
-        talk(sentence)
+        note(sentence)
     if seen is not None:
-        talk(_total(billed, seen, now))
-        for note in tariff.notes(seen.runs) if tariff else ():
-            talk(f"AWS was not heard on every price; of some it is that of the {note}")
+        note(_total(billed, seen, now))
+        for source in tariff.notes(seen.runs) if tariff else ():
+            note(f"AWS was not heard on every price; of some it is that of the {source}")
     return Exit.UNREACHABLE if trouble and ask_aws else Exit.DONE
 
 
@@ -224,7 +224,7 @@ def _rows(seen: Look | None, tariff: Tariff | None, now: float) -> list[_Row]:
     return rows
 
 
-def _row(directory: RunDirectory, seen: Sighting | None = None, bill: Bill | None = None) -> _Row:
+def _row(directory: RunDirectory, seen: FoundRun | None = None, bill: Bill | None = None) -> _Row:
     past, broken = None, ""
     try:
         past = open_log.fold(directory.journal)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 import json
 from typing import TYPE_CHECKING
 
-from console.commands.errors import said, talk
+from console.commands.errors import note, report_errors
 from console.profile.schema import Profile, ProfileError
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _plan(words: list[str]) -> int:
     return plan.plan(profile, as_json=options.json)
 
 
-@said
+@report_errors
 def plan(profile: Profile, *, as_json: bool) -> int:
     """Prints what the profile would rent, how long it would take and what it would cost."""
     from console.fleet.aws import offers
@@ -56,7 +56,7 @@ def plan(profile: Profile, *, as_json: bool) -> int:
     from console.planning.predict import predict
 
     if profile.fleet.provider == "aws" and sys.stderr.isatty():
-        talk("asking AWS for prices, zones and quotas …")
+        note("asking AWS for prices, zones and quotas …")
     planned = make(profile, offers.ask(profile), predict(profile))
     if as_json:
         print(json.dumps(plan_json.as_json(planned), indent=1, ensure_ascii=False))

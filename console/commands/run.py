@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from console.billing import budget
 from console.commands import find_run
 from console.commands.drive import drive
-from console.commands.errors import CommandError, said, talk
+from console.commands.errors import CommandError, note, report_errors
 from console.fleet.choose import provider_of
 from console.fleet.provider import ProviderError
 from console.journal import open_log
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 
-@said
+@report_errors
 def run(profile: Profile, *, headless: bool, read_only: bool) -> int:
     """Starts a run and drives it to its end."""
     _tell_of_orphans()
@@ -57,7 +57,7 @@ def run(profile: Profile, *, headless: bool, read_only: bool) -> int:
     return drive(make, headless=headless, read_only=read_only)
 
 
-@said
+@report_errors
 def resume(run_id: str | None, *, headless: bool, read_only: bool, budget_usd: float | None = None) -> int:
     """Goes on with a run that has ended, from its last checkpoint, with new hosts and, where given, another budget."""
     _tell_of_orphans()
@@ -88,7 +88,7 @@ def resume(run_id: str | None, *, headless: bool, read_only: bool, budget_usd: f
     return drive(make, headless=headless, read_only=read_only)
 
 
-@said
+@report_errors
 def attach(run_id: str | None, *, headless: bool, read_only: bool, region: str | None = None) -> int:
     """Comes back to a run that goes on without a console, or to one of another laptop."""
     directory = _find(run_id, "that goes on", lambda one: not one.ended(), anywhere=True, region=region)
@@ -105,7 +105,7 @@ def attach(run_id: str | None, *, headless: bool, read_only: bool, region: str |
     find_run.catch_up(directory)
     if not _still_there(directory):
         past = open_log.fold(directory.journal)
-        talk(f"run {directory.run_id}: {past.status}: {past.reason}")
+        note(f"run {directory.run_id}: {past.status}: {past.reason}")
         return exit_of(past)
 
     def make() -> LiveRun:
@@ -127,13 +127,13 @@ def _tell_of_orphans() -> None:
             continue
         try:
             if _still_there(directory):
-                talk(f"run {directory.run_id} goes on without a console: fastconsole attach {directory.run_id}")
+                note(f"run {directory.run_id} goes on without a console: fastconsole attach {directory.run_id}")
             else:
                 past = open_log.fold(directory.journal)
                 again = f" Go on with it: fastconsole resume {directory.run_id}" if past.exit_code else ""
-                talk(f"run {directory.run_id}: {past.status}: {past.reason}.{again}")
+                note(f"run {directory.run_id}: {past.status}: {past.reason}.{again}")
         except (CommandError, ProfileError, ProviderError, open_log.LogError) as error:
-            talk(f"run {directory.run_id} was left behind: {error}")
+            note(f"run {directory.run_id} was left behind: {error}")
         finally:
             directory.leave()
 

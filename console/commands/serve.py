@@ -22,7 +22,7 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console.commands.errors import CommandError, said, talk
+from console.commands.errors import CommandError, note, report_errors
 from console.config import load as load_config
 from console.journal import open_log
 from console.journal.directory import RunDirectory
@@ -85,7 +85,7 @@ def listen(path: Path, title: str, port: int) -> int:
     server = LoopbackServer(command, host=HOST, port=port, title=f"fastconsole: {title}")
 
     def listening(*_: object) -> None:
-        talk(f"{title} is on http://{names[0]} until Ctrl-C; to look at, and on this machine only")
+        note(f"{title} is on http://{names[0]} until Ctrl-C; to look at, and on this machine only")
 
     # aiohttp says once that it listens. Open pages keep it from its end for a second, not for its minute.
     web.run_app(server._make_app(), host=HOST, port=port, print=listening, access_log=None, shutdown_timeout=1.0)
@@ -117,7 +117,7 @@ def _watch(words: list[str]) -> int:
         return _say(str(error), Exit.USAGE)
 
 
-@said
+@report_errors
 def serve(name: str, port: int) -> int:
     """Serves a run of this laptop, or a log, to a browser on it. Raises LogError."""
     path = Path(name)

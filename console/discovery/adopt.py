@@ -21,15 +21,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from console.discovery import rebuild
-from console.discovery.enroll import Introduction, guests_of
-from console.discovery.find import Look, Sighting
+from console.discovery.enroll import Enrollment, guests_of
+from console.discovery.find import FoundRun, Look
 from console.fleet.aws.cloud import Cloud, CloudError
 from console.fleet.aws.instances import GONE, Instance
 from console.fleet.aws.tags import CHARTER_TAG, MARK_TAG, passport_of
 from console.fleet.provider import ProviderError
-from console.fleet.rental.context import Patience, Rental, tag_list
+from console.fleet.rental.context import AwsContext, Patience, tag_list
 from console.fleet.rental.quotes import Rate
-from console.fleet.rental.resources import ACCEPTED, ASKED, ENDED, Claim, Order, claim_of
+from console.fleet.rental.resources import ACCEPTED, ASKED, ENDED, LaunchRequest, RunResources, claim_of
 from console.fleet.rental.teardown import stopped
 from console.journal import manifest
 from console.journal.directory import RunDirectory
@@ -48,7 +48,7 @@ class NoSuchRun(ProviderError):
     """Nothing at AWS bears the run's name, or nothing of it lives."""
 
 
-def named(run_id: str, seen: Look) -> Sighting:
+def named(run_id: str, seen: Look) -> FoundRun:
     """The run that is named, by its id or by how it begins.
 
     Raises:
@@ -71,7 +71,7 @@ def named(run_id: str, seen: Look) -> Sighting:
     raise NoSuchRun(f"there is no run {run_id}, neither on this laptop nor in {where}")
 
 
-async def adopt(cloud: Cloud, run: Sighting, tell: Callable[[str], None], *, patience_s: float = 60.0) -> RunDirectory:
+async def adopt(cloud: Cloud, run: FoundRun, tell: Callable[[str], None], *, patience_s: float = 60.0) -> RunDirectory:
     """The run's directory on this laptop, made; `tell` says how far it is, `patience_s` is for hosts that are silent.
 
     Raises:
@@ -89,7 +89,7 @@ async def adopt(cloud: Cloud, run: Sighting, tell: Callable[[str], None], *, pat
     if not stage.take():
         raise ProviderError(f"another console (pid {stage.console_pid()}) comes to run {run.run_id} just now")
     try:
-        introduction = Introduction(cloud, run, guests, stage.path, tell, patience_s)
+        introduction = Enrollment(cloud, run, guests, stage.path, tell, patience_s)
         adoption = _Adoption(run, stage, directory, tell, introduction)
         await adoption.work()
         _move(stage, directory)
@@ -113,7 +113,7 @@ def _move(stage: RunDirectory, directory: RunDirectory) -> None:
     stage.journal.replace(directory.journal)
 
 
-def moved_on(directory: RunDirectory, run: Sighting) -> bool:
+def moved_on(directory: RunDirectory, run: FoundRun) -> bool:
     """True if another laptop has come to the run since this one drove it, or the run has instances unknown here."""
     claim = claim_of(directory.read_fleet()[1].get("claim", {}))
     asked = {order.token for order in claim.orders if order.outcome == ASKED}
@@ -129,11 +129,11 @@ class _Adoption:
 
     def __init__(
         self,
-        run: Sighting,
+        run: FoundRun,
         stage: RunDirectory,
         directory: RunDirectory,
         tell: Callable[[str], None],
-        introduction: Introduction,
+        introduction: Enrollment,
     ) -> None:
         """`stage`: where it is made; `directory`: where it will be."""
         self._run = run
@@ -153,7 +153,7 @@ class _Adoption:
         self._tell(f"run {self._run.run_id}: {count} instances in {', '.join(self._run.regions)}; asking their hosts")
         heard = await introduction.ask_all()
         # It only ever grows: the longest is the one that was brought up to date last.
-        records = self._charter(max((one.charter for one in heard), key=len))
+        records = self._manifest(max((one.charter for one in heard), key=len))
         created = records[0].event
         assert isinstance(created, RunCreated)
         profile = self._profile(created)
@@ -163,7 +163,7 @@ class _Adoption:
         stage.write_fleet("aws", addresses, {"claim": claim.to_json()})
         if not all(safe_env(name) for name in profile.run.env):
             stage.write_env(introduction.env)
-        last = await self._news(Rental(profile, stage, Patience()), records)
+        last = await self._news(AwsContext(profile, stage, Patience()), records)
         await asyncio.to_thread(rebuild.tell, stage.journal, records, [one.tale for one in heard], time.time(), last)
         for one in heard:
             if one.tale.journal is not None:
@@ -192,7 +192,7 @@ class _Adoption:
 
     # --- what the run is ---
 
-    def _charter(self, words: str) -> list[Record]:
+    def _manifest(self, words: str) -> list[Record]:
         """The charter's records, if the first is the one that the tags name."""
         first = words.partition("\n")[0]
         if not first:
@@ -232,18 +232,18 @@ class _Adoption:
             what = f"run {self._run.run_id} was started with fastconsole {created.version}"
             raise ProviderError(f"{what}, and this version cannot read its profile: {error}") from None
 
-    def _claim(self, profile: Profile, records: Sequence[Record]) -> Claim:
+    def _claim(self, profile: Profile, records: Sequence[Record]) -> RunResources:
         """What the run has at AWS, as if it had been launched from here."""
         by_token: dict[str, list[Instance]] = {}
         for instance in sorted(self._run.instances, key=lambda one: one.launched_t):
             if instance.node is not None:
                 by_token.setdefault(instance.token, []).append(instance)
         volume = {"DeviceName": "root", "Ebs": {"VolumeSize": profile.fleet.volume_gib}}
-        orders: list[Order] = []
+        orders: list[LaunchRequest] = []
         for launch, (token, some) in enumerate(by_token.items(), 1):
             some.sort(key=lambda one: (one.node or 0, one.instance_id))
             orders.append(
-                Order(
+                LaunchRequest(
                     token=token,
                     launch=launch,
                     region=some[0].region,
@@ -263,7 +263,7 @@ class _Adoption:
         papers = {one.instance_id: passport_of(one) for one in instances}
         hold = {guest.instance.instance_id for guest in self._guests}
         started = {record.event.instance_id for record in records if isinstance(record.event, InstanceStarted)}
-        return Claim(
+        return RunResources(
             regions=self._run.regions,
             orders=tuple(orders),
             base=next((order.launch for order in orders if order.outcome == ACCEPTED), 1),
@@ -275,7 +275,7 @@ class _Adoption:
             mark=self._mark,
         )
 
-    async def _news(self, rental: Rental, records: Sequence[Record]) -> list[Record]:
+    async def _news(self, rental: AwsContext, records: Sequence[Record]) -> list[Record]:
         """What EC2 knows and the charter does not, and that this console is not the only one."""
         now = time.time()
         started = {record.event.instance_id for record in records if isinstance(record.event, InstanceStarted)}
@@ -292,5 +292,5 @@ class _Adoption:
         return [*news, Record(now, now, AlertRaised(kind="console", text=_not_alone(self._run)))]
 
 
-def _not_alone(run: Sighting) -> str:
+def _not_alone(run: FoundRun) -> str:
     return f"{run.owner or 'another laptop'} launched it, whose console may be attached too and is not told of this one"

@@ -17,12 +17,12 @@ from typing import Any
 
 import asyncssh
 
-from console.discovery.find import Sighting
-from console.discovery.rebuild import HostTale
+from console.discovery.find import FoundRun
+from console.discovery.rebuild import HostJournal
 from console.fleet.aws.cloud import Cloud, CloudError
 from console.fleet.aws.instances import RUN_TAG, Instance
 from console.fleet.aws.route import OWN
-from console.fleet.aws.tags import CHARTER_TAG, HOST_KEY_TAG, LOGIN_TAG, Passport, passport_of
+from console.fleet.aws.tags import CHARTER_TAG, HOST_KEY_TAG, LOGIN_TAG, HostIdentity, passport_of
 from console.fleet.provider import ProviderError
 from console.fleet.rental.context import PASSING
 from console.fleet.rental.network import own_address, ssh_rule
@@ -50,17 +50,17 @@ printf '%s\\n' {key} >>"$file"
 
 
 @dataclass(frozen=True, slots=True)
-class Guest:
+class EnrolledHost:
     """A living instance of the run."""
 
     instance: Instance
     node: int
-    passport: Passport
+    passport: HostIdentity
 
 
-def guests_of(run: Sighting) -> list[Guest]:
+def guests_of(run: FoundRun) -> list[EnrolledHost]:
     """The instances that hold a place, in the order of nodes. Raises ProviderError where one has no papers."""
-    found: list[Guest] = []
+    found: list[EnrolledHost] = []
     without: list[str] = []
     for instance in run.living:
         passport = passport_of(instance)
@@ -70,7 +70,7 @@ def guests_of(run: Sighting) -> list[Guest]:
         if passport is None or instance.node is None:
             without.append(instance.instance_id)
         else:
-            found.append(Guest(instance, instance.node, passport))
+            found.append(EnrolledHost(instance, instance.node, passport))
     if without:
         tags = ", ".join((HOST_KEY_TAG, LOGIN_TAG, CHARTER_TAG))
         raise ProviderError(
@@ -81,7 +81,7 @@ def guests_of(run: Sighting) -> list[Guest]:
     if len({guest.passport.charter for guest in found}) > 1:
         raise ProviderError(f"the instances of run {run.run_id} do not agree on its first record (tag {CHARTER_TAG})")
     # Of two that hold one place, the newer one took it from the other.
-    latest: dict[int, Guest] = {}
+    latest: dict[int, EnrolledHost] = {}
     for guest in sorted(found, key=lambda one: one.instance.launched_t):
         latest[guest.node] = guest
     return [latest[node] for node in sorted(latest)]
@@ -93,17 +93,17 @@ class Heard:
 
     address: HostAddress
     charter: str
-    tale: HostTale
+    tale: HostJournal
 
 
-class Introduction:
+class Enrollment:
     """A laptop's way to all hosts of a run."""
 
     def __init__(
         self,
         cloud: Cloud,
-        run: Sighting,
-        guests: Sequence[Guest],
+        run: FoundRun,
+        guests: Sequence[EnrolledHost],
         folder: Path,
         tell: Callable[[str], None],
         patience_s: float,
@@ -162,7 +162,7 @@ class Introduction:
         heard: dict[int, Heard] = {}
         done = 0
 
-        async def ask(guest: Guest, jump: HostAddress | None) -> None:
+        async def ask(guest: EnrolledHost, jump: HostAddress | None) -> None:
             nonlocal done
             async with self._slots:
                 heard[guest.node] = await self._ask(guest, jump)
@@ -189,7 +189,7 @@ class Introduction:
             await asyncio.gather(*tasks, return_exceptions=True)
         return [heard[node] for node in sorted(heard)]
 
-    async def _ask(self, guest: Guest, jump: HostAddress | None) -> Heard:
+    async def _ask(self, guest: EnrolledHost, jump: HostAddress | None) -> Heard:
         instance, route = guest.instance, guest.passport.route
         public = route.connect == "elastic-ip" and guest.node == 0
         host = instance.public_ip if public else route.host_of(instance)
@@ -223,7 +223,7 @@ class Introduction:
                     raise ProviderError(f"node {guest.node} cannot be reached{others}: {error}") from None
             await asyncio.sleep(_AGAIN_S)
 
-    async def _send_key(self, guest: Guest) -> None:
+    async def _send_key(self, guest: EnrolledHost) -> None:
         instance = guest.instance
         try:
             await self._cloud.at(instance.region).call(
@@ -239,7 +239,7 @@ class Introduction:
                 raise HostUnreachable(str(error)) from None
             raise ProviderError(f"node {guest.node}: this laptop's key could not be let in: {error}") from None
 
-    async def _hear(self, guest: Guest, address: HostAddress) -> Heard:
+    async def _hear(self, guest: EnrolledHost, address: HostAddress) -> Heard:
         """Makes this laptop's key one that may log in, and takes what the host has to tell."""
         folder = host_folder(self._run.run_id, guest.node)
         copy = self._folder / f"journal-{guest.node:02d}.part"
@@ -264,7 +264,7 @@ class Introduction:
             raise HostUnreachable(f"{address}: the connection broke: {error}") from None
         finally:
             connection.abort()
-        return Heard(address, words, HostTale(node=guest.node, found=found, journal=journal))
+        return Heard(address, words, HostJournal(node=guest.node, found=found, journal=journal))
 
 
 async def _text(sftp: asyncssh.SFTPClient, path: str) -> str:

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class FoundRun:
     """A run's instances, the ended ones of the last hour among them."""
 
     run_id: str
@@ -74,7 +74,7 @@ class Sighting:
 class Look:
     """What the regions answered in one look."""
 
-    runs: tuple[Sighting, ...]
+    runs: tuple[FoundRun, ...]
     """The oldest first."""
     regions: tuple[str, ...]
     """Those that answered."""
@@ -93,7 +93,7 @@ async def look(cloud: Cloud, region: str | None = None, *, patience_s: float = P
     return Look(sightings(found), tuple(sorted(answers)), silent)
 
 
-def sightings(found: Iterable[Instance]) -> tuple[Sighting, ...]:
+def sightings(found: Iterable[Instance]) -> tuple[FoundRun, ...]:
     """The runs of the instances, the oldest first."""
     by_run: dict[str, list[Instance]] = {}
     for instance in found:
@@ -103,7 +103,7 @@ def sightings(found: Iterable[Instance]) -> tuple[Sighting, ...]:
     def order(one: Instance) -> tuple[str, int, str]:
         return (one.region, -1 if one.node is None else one.node, one.instance_id)
 
-    runs = [Sighting(run_id, tuple(sorted(some, key=order))) for run_id, some in by_run.items()]
+    runs = [FoundRun(run_id, tuple(sorted(some, key=order))) for run_id, some in by_run.items()]
     return tuple(sorted(runs, key=lambda run: (run.since_t, run.run_id)))
 
 

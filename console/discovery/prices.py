@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from console.billing.accounts import ON_DEMAND, SPOT
 from console.billing.ledger import Bill
 from console.catalog import instance_types, prices
-from console.discovery.find import Sighting
+from console.discovery.find import FoundRun
 from console.fleet.aws.cloud import Cloud, CloudError
 from console.fleet.aws.instances import GONE, RUN_TAG, Instance
 from console.state.events import PriceQuoted
@@ -33,7 +33,7 @@ class Tariff:
     storage_gib: Mapping[str, int] = field(default_factory=dict)
     """Volumes of each instance together; one that is not in it has none, or they could not be asked for."""
 
-    def bill(self, run: Sighting, now: float) -> Bill:
+    def bill(self, run: FoundRun, now: float) -> Bill:
         """The run's bill, as far as EC2 still shows its instances."""
         return Bill([(one.node or 0, self._billing(one, now)) for one in run.instances if one.ran], self.spot)
 
@@ -41,7 +41,7 @@ class Tariff:
         """What an instance costs now, with its volumes and addresses."""
         return Bill([(0, self._billing(one, now))], self.spot).billed(now)[1] if one.ran else 0.0
 
-    def notes(self, runs: Iterable[Sighting]) -> tuple[str, ...]:
+    def notes(self, runs: Iterable[FoundRun]) -> tuple[str, ...]:
         """Where prices of these runs are from that are not AWS's own of this moment."""
         used = {(one.instance_type, one.region) for run in runs for one in run.instances if one.market == ON_DEMAND}
         quotes = {self.on_demand[key] for key in used if key in self.on_demand}
@@ -69,7 +69,7 @@ class Tariff:
         )
 
 
-async def tariff(cloud: Cloud, runs: Iterable[Sighting], now: float, *, patience_s: float) -> Tariff:
+async def tariff(cloud: Cloud, runs: Iterable[FoundRun], now: float, *, patience_s: float) -> Tariff:
     """The prices of the runs' instances. What AWS does not answer in time comes from the table, or is unknown."""
     instances = [one for run in runs for one in run.instances]
     on_demand: dict[tuple[str, str], prices.Quote] = {}

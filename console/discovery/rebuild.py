@@ -28,7 +28,7 @@ from console.state.events import (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HostTale:
+class HostJournal:
     """What a host has to tell."""
 
     node: int
@@ -37,7 +37,9 @@ class HostTale:
     """A copy of its journal; None where it has none yet."""
 
 
-def tell(path: Path, charter: Sequence[Record], hosts: Sequence[HostTale], now: float, last: Sequence[Record]) -> None:
+def tell(
+    path: Path, charter: Sequence[Record], hosts: Sequence[HostJournal], now: float, last: Sequence[Record]
+) -> None:
     """Writes the journal whole: the charter and the hosts' records in the order of time, then the `last`.
 
     Raises OSError where it cannot be written.
@@ -54,7 +56,7 @@ def tell(path: Path, charter: Sequence[Record], hosts: Sequence[HostTale], now: 
             file.write(record_line(record).encode() + b"\n")
 
 
-def _tale(host: HostTale, charter: Sequence[Record], now: float) -> Iterator[tuple[float, str]]:
+def _tale(host: HostJournal, charter: Sequence[Record], now: float) -> Iterator[tuple[float, str]]:
     """The host's lines with their times, after it was found; none lies before the host had its place."""
     places = [
         record.received

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from console.catalog import prices
-from console.discovery.find import Sighting, everywhere, sightings
+from console.discovery.find import FoundRun, everywhere, sightings
 from console.fleet.aws.cloud import Cloud, CloudError
 from console.fleet.aws.instances import GONE, RUN_TAG, Instance, of_run, ours
 from console.fleet.aws.resource_kinds import KINDS, Kind
@@ -49,7 +49,7 @@ class Thing:
 class Leftovers:
     """What bears a tag of ours in the regions that answered."""
 
-    runs: tuple[Sighting, ...]
+    runs: tuple[FoundRun, ...]
     """Those with instances, the ended ones of the last hour among them."""
     things: tuple[Thing, ...]
     """All that is there, by run; of instances those that live."""

@@ -15,11 +15,11 @@ from console.state.run import (
     LOG_CHARS,
     LOG_LINES,
     WARNING,
+    Activity,
     Alert,
     LogLine,
     Node,
     Run,
-    Stretch,
     open_alert,
 )
 from console.state.series import Series
@@ -109,14 +109,14 @@ def with_stretch(run: Run, cause: str, since: float) -> Run:
     stretches = run.stretches
     last = stretches[-1] if len(stretches) else None
     if last is None:
-        return changed(run, stretches=stretches.append(Stretch(cause, since)))
+        return changed(run, stretches=stretches.append(Activity(cause, since)))
     if last.cause == cause:
         return run
     since = max(since, last.since)
     if cause == "restart" and last.cause == "end":
         # The gang had left its loop to be started again, and not for good.
-        return changed(run, stretches=Series([*stretches[:-1], Stretch(cause, last.since)]))
-    return changed(run, stretches=stretches.append(Stretch(cause, since)))
+        return changed(run, stretches=Series([*stretches[:-1], Activity(cause, last.since)]))
+    return changed(run, stretches=stretches.append(Activity(cause, since)))
 
 
 def fallen(run: Run, record: Record) -> Run:

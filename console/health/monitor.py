@@ -12,7 +12,7 @@ from typing import Final
 
 from console.health.alerts import Raised, Watch, look
 from console.health.notify import Hooks, Notice
-from console.journal.store import Book
+from console.journal.store import RunStore
 from console.profile.alerts import AlertKeys
 from console.state.events import AlertCleared, AlertRaised, Record
 from console.state.run import CRITICAL, INFO, SEVERITIES, WARNING, Alert, Run, alerts_since
@@ -23,31 +23,31 @@ _LAST_S: Final = 12.0
 """How long the hooks have for the run's end."""
 
 
-class Watchman:
+class AlertMonitor:
     """Looks at one book."""
 
-    def __init__(self, book: Book, keys: AlertKeys, directory: Path) -> None:
+    def __init__(self, store: RunStore, keys: AlertKeys, directory: Path) -> None:
         """`directory`: where the journal grows."""
-        self._book = book
+        self._store = store
         self._keys = keys
         self._directory = directory
         self._watch = Watch()
         self._hooks = Hooks(keys, self.tell)
-        book.observe(self._observe)
+        store.observe(self._observe)
 
     def look(self, now: float) -> None:
         """Looks, at most once a second."""
         if 0 <= now - self._watch.last < _EVERY_S:
             return
-        seen = look(self._book.run, now, self._watch, self._keys, self._disk_free_mib())
+        seen = look(self._store.run, now, self._watch, self._keys, self._disk_free_mib())
         self._watch = seen.watch
         for change in seen.changes:
             if isinstance(change, Raised):
                 one = change.symptom
                 event = AlertRaised(kind=one.kind, text=one.text, severity=one.severity, id=one.id)
-                self._book.witness(event, one.node)
+                self._store.witness(event, one.node)
             else:
-                self._book.witness(AlertCleared(id=change.id), change.node)
+                self._store.witness(AlertCleared(id=change.id), change.node)
 
     async def finish(self) -> None:
         """Waits a while for those who are being told."""
@@ -85,4 +85,4 @@ class Watchman:
 
     def tell(self, sentence: str) -> None:
         """A sentence of the console's own in the log."""
-        self._book.witness(LogPrinted(text=sentence, stream="console"))
+        self._store.witness(LogPrinted(text=sentence, stream="console"))

@@ -19,7 +19,7 @@ Observer = Callable[[Run, Run, Record | None], None]
 """Called after a change with the run before, the run after, and the record (None where a line could not be read)."""
 
 
-class Book:
+class RunStore:
     """The journal, open for appending, and the run as it stands."""
 
     def __init__(self, journal: Path, run: Run | None = None) -> None:

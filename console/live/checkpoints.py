@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncssh
 
 from console.journal.directory import RunDirectory
-from console.journal.store import Book
+from console.journal.store import RunStore
 from console.ssh.errors import HostUnreachable
 from console.ssh.transfer import fetch, upload
 from console.state.events import AlertRaised, CheckpointFetched
@@ -43,11 +43,11 @@ def _kept(checkpoint: Checkpoint, directory: RunDirectory) -> Path | None:
     return None if path.with_suffix(".json").is_symlink() else path
 
 
-class Keeper:
+class CheckpointFetcher:
     """Fetches a run's newest checkpoint, one at a time."""
 
-    def __init__(self, book: Book, directory: RunDirectory) -> None:
-        self._book = book
+    def __init__(self, store: RunStore, directory: RunDirectory) -> None:
+        self._store = store
         self._directory = directory
         self._task: asyncio.Task[None] | None = None
 
@@ -55,7 +55,7 @@ class Keeper:
         """Starts to fetch the newest one, unless that is done or under way."""
         if self._task is not None and not self._task.done():
             return
-        checkpoint = newest(self._book.run)
+        checkpoint = newest(self._store.run)
         if checkpoint is None or checkpoint.fetched is not None or checkpoint.node is None:
             return
         connection = connections.get(checkpoint.node)
@@ -68,7 +68,7 @@ class Keeper:
         """Has the newest one here, from its host or, where that is gone, from the `disk` that the node left."""
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
-        checkpoint = newest(self._book.run)
+        checkpoint = newest(self._store.run)
         if checkpoint is not None and checkpoint.fetched is None and checkpoint.node is not None:
             node = checkpoint.node
             await self._keep(checkpoint, node, connections.get(node), disk(node))
@@ -96,15 +96,15 @@ class Keeper:
             local.with_suffix(".json").write_text(json.dumps(head))
         except (HostUnreachable, ValueError, OSError) as error:
             # A host keeps two; that an older one is gone by now is no news.
-            if checkpoint is newest(self._book.run):
-                self._book.witness(
+            if checkpoint is newest(self._store.run):
+                self._store.witness(
                     AlertRaised(kind="checkpoint", text=f"step {checkpoint.step} was not fetched: {error}")
                 )
                 await asyncio.sleep(_RETRY_S)
             return
         path = str(local.relative_to(self._directory.path))
-        self._book.witness(CheckpointFetched(step=checkpoint.step, path=path, size_bytes=size, fetch_s=fetch_s))
-        for old in self._book.run.checkpoints:
+        self._store.witness(CheckpointFetched(step=checkpoint.step, path=path, size_bytes=size, fetch_s=fetch_s))
+        for old in self._store.run.checkpoints:
             file = _kept(old, self._directory)
             if file is not None and old.fetched != path and old.step < checkpoint.step:
                 file.unlink(missing_ok=True)

@@ -16,7 +16,7 @@ from typing import Any
 import asyncssh
 
 from console.journal.reader import LINE_BYTES
-from console.journal.store import Book
+from console.journal.store import RunStore
 from console.ssh.address import HostAddress
 from console.ssh.channel import Channel
 from console.ssh.connect import connect, fingerprint
@@ -42,10 +42,10 @@ class Links:
     """All links of a run."""
 
     def __init__(
-        self, book: Book, run_id: str, prepare: Prepare, lost: Callable[[HostAddress], Awaitable[str | None]]
+        self, store: RunStore, run_id: str, prepare: Prepare, lost: Callable[[HostAddress], Awaitable[str | None]]
     ) -> None:
         """`lost(address)`: why the host is gone for good, or None, as its provider says."""
-        self._book = book
+        self._store = store
         self._run_id = run_id
         self._prepare = prepare
         self._lost = lost
@@ -99,13 +99,13 @@ class Links:
         self._sent.clear()
 
     def _node(self, address: HostAddress) -> Node:
-        return self._book.run.nodes[address.node]
+        return self._store.run.nodes[address.node]
 
     def _stage(self, address: HostAddress, stage: str, done: int, total: int = 1, detail: str = "") -> None:
         """Says a stage of the launch; a reconnect later on is none."""
         if self._node(address).agent is None:
             event = StageProgressed(stage=stage, done=done, total=total, detail=detail)
-            self._book.witness(event, address.node)
+            self._store.witness(event, address.node)
 
     async def _serve(self, address: HostAddress) -> None:
         node, wait_s = address.node, _BACKOFF_S[0]
@@ -115,17 +115,17 @@ class Links:
                 await self._converse(address)
                 return
             except Refused as error:
-                self._book.witness(HostRefused(reason=str(error)), node)
+                self._store.witness(HostRefused(reason=str(error)), node)
                 return
             except Unreachable as error:
                 lost = await self._lost(address)
                 if lost is not None:
-                    self._book.witness(HostLost(reason=lost), node)
+                    self._store.witness(HostLost(reason=lost), node)
                     return
                 if time.monotonic() - began > _STEADY_S:
                     wait_s = _BACKOFF_S[0]
                 pause_s = wait_s * random.uniform(0.7, 1.3)
-                self._book.witness(HostUnreachable(reason=str(error), retry_s=round(pause_s, 1)), node)
+                self._store.witness(HostUnreachable(reason=str(error), retry_s=round(pause_s, 1)), node)
                 await asyncio.sleep(pause_s)
                 wait_s = min(wait_s * 2, _BACKOFF_S[1])
 
@@ -139,7 +139,7 @@ class Links:
             if self._node(address).fingerprint is None:
                 peer = connection.get_extra_info("peername") or (address.host, address.port or 22)
                 found = HostFound(address=peer[0], port=peer[1], fingerprint=fingerprint(connection))
-                self._book.witness(found, node)
+                self._store.witness(found, node)
             self._stage(address, "connect", 1)
             await ship(connection, self._code, lambda done, total: self._shipped(address, done, total))
             job_json = await self._prepare(connection, address)
@@ -149,7 +149,7 @@ class Links:
                 connection, address, self._code, self._run_id, offset=offset, job_json=job_json
             )
             self._channels[node] = channel
-            self._book.witness(HostConnected(from_offset=offset), node)
+            self._store.witness(HostConnected(from_offset=offset), node)
             self._send_again(node, channel)
             held = b""
             async for piece in channel.pieces():
@@ -174,7 +174,7 @@ class Links:
         """Takes lines in, a handful at a time: a host that has much to tell must not hold up the screen's keys."""
         for begin in range(0, len(lines), _AT_ONCE):
             some = lines[begin : begin + _AT_ONCE]
-            self._book.take_lines(node, some, offset)
+            self._store.take_lines(node, some, offset)
             offset += sum(map(len, some)) + len(some)
             await asyncio.sleep(0)
 
@@ -185,6 +185,6 @@ class Links:
 
     def _send_again(self, node: int, channel: Channel) -> None:
         """What this node has not acknowledged yet; an agent that did it already passes over the id."""
-        for command in self._book.run.commands:
+        for command in self._store.run.commands:
             if command.id in self._sent and node not in command.done and node not in command.refused:
                 channel.send(self._sent[command.id])

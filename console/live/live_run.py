@@ -20,18 +20,18 @@ import asyncssh
 from console import VERSION
 from console.billing import budget
 from console.fleet.provider import Provider, ProviderError
-from console.health.monitor import Watchman
+from console.health.monitor import AlertMonitor
 from console.journal import reader
 from console.journal.directory import RunDirectory
-from console.journal.store import Book, Observer
+from console.journal.store import Observer, RunStore
 from console.journal.whole_log import whole_log
 from console.live import inbox, nccl
-from console.live.checkpoints import Keeper, hand_over, newest, newest_kept
+from console.live.checkpoints import CheckpointFetcher, hand_over, newest, newest_kept
 from console.live.leases import _UNATTENDED_MINUTES, _Lease
 from console.live.links import Links
-from console.live.manifest_sync import Charter
+from console.live.manifest_sync import Manifest
 from console.live.presigned import courier
-from console.live.rank_logs import LogKeeper
+from console.live.rank_logs import LogFetcher
 from console.live.replacements import Replacements
 from console.policy import decide, decisions, endings
 from console.profile.schema import Profile
@@ -93,12 +93,12 @@ class LiveRun:
         self.profile = profile
         self.directory = directory
         self._provider = provider
-        self._book = Book(directory.journal, run)
-        self._links = Links(self._book, directory.run_id, self._prepare, provider.lost)
-        self._keeper = Keeper(self._book, directory)
-        self._charter = Charter(directory.run_id, wanted=provider.gives_back and not provider.embedded)
-        self._replacements = Replacements(self._book, provider, self._move)
-        self._courier = courier(profile, directory.run_id)
+        self._store = RunStore(directory.journal, run)
+        self._links = Links(self._store, directory.run_id, self._prepare, provider.lost)
+        self._checkpoint_fetcher = CheckpointFetcher(self._store, directory)
+        self._manifest = Manifest(directory.run_id, wanted=provider.gives_back and not provider.embedded)
+        self._replacements = Replacements(self._store, provider, self._move)
+        self._presigner = courier(profile, directory.run_id)
         self._starting: asyncio.Task[None] | None = None
         self._addresses: dict[int, HostAddress] = {}
         self._gang_addresses: dict[int, str] = {}
@@ -107,16 +107,16 @@ class LiveRun:
         self._detach = False
         self._attaching = False
         self._lease = _Lease()
-        self._book.observe(lambda before, after, record: self._changed.set())
-        self._book.observe(self._charter.observe)
-        self._watchman = Watchman(self._book, profile.alerts, directory.path)
-        self._log_keeper = LogKeeper(directory, self._watchman.tell)
+        self._store.observe(lambda before, after, record: self._changed.set())
+        self._store.observe(self._manifest.observe)
+        self._alert_monitor = AlertMonitor(self._store, profile.alerts, directory.path)
+        self._log_fetcher = LogFetcher(directory, self._alert_monitor.tell)
 
     # --- what a screen sees (console.playback.source.Source) ---
 
     @property
     def run(self) -> Run:
-        return self._book.run
+        return self._store.run
 
     @property
     def title(self) -> str:
@@ -167,14 +167,14 @@ class LiveRun:
 
     def observe(self, observer: Observer) -> None:
         """Has every change told to the observer."""
-        self._book.observe(observer)
+        self._store.observe(observer)
 
     # --- beginnings ---
 
     def begin(self) -> None:
         """A new run: writes its first record."""
         profile, fleet, target = self.profile, self.profile.fleet, self.profile.run.target
-        self._book.witness(
+        self._store.witness(
             RunCreated(
                 schema=SCHEMA,
                 run_id=self.directory.run_id,
@@ -203,17 +203,17 @@ class LiveRun:
         """A run that has ended: it goes on from its last checkpoint, with hosts of its own and maybe another budget."""
         kept = newest_kept(self.run, self.directory)
         self._attaching = False
-        self._charter.recall(self.directory.journal)
+        self._manifest.recall(self.directory.journal)
         step = kept.step if kept else None
-        self._book.witness(RunContinued(attempt=self.run.attempt + 1, step=step))
+        self._store.witness(RunContinued(attempt=self.run.attempt + 1, step=step))
         if budget_usd is not None:
-            self._book.witness(BudgetMoved(max_usd=budget_usd))
+            self._store.witness(BudgetMoved(max_usd=budget_usd))
 
     def attach(self) -> None:
         """A run that goes on on its hosts: the console comes back to it."""
         self._attaching = True
-        self._charter.recall(self.directory.journal)
-        self._book.witness(ConsoleAttached(pid=os.getpid()))
+        self._manifest.recall(self.directory.journal)
+        self._store.witness(ConsoleAttached(pid=os.getpid()))
 
     # --- the run ---
 
@@ -246,15 +246,15 @@ class LiveRun:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
             await self._replacements.cancel()
-            self._charter.cancel()
-            self._log_keeper.cancel()
-            if self._courier is not None:
-                self._courier.cancel()
+            self._manifest.cancel()
+            self._log_fetcher.cancel()
+            if self._presigner is not None:
+                self._presigner.cancel()
             if end is not None:
                 await self._close(end)
-                await self._watchman.finish()
+                await self._alert_monitor.finish()
             elif self._detach:
-                await self._watchman.finish()
+                await self._alert_monitor.finish()
                 await self._leave()
             else:
                 # Broken: nothing may prolong a lease now, and the leases end the hosts.
@@ -277,10 +277,10 @@ class LiveRun:
                 if isinstance(decision, decisions.EndRun):
                     return decision
                 self._carry_out(decision)
-            self._watchman.look(self.now())
-            self._keeper.look(self._links.connections)
-            self._log_keeper.look(self._links.connections)
-            self._charter.look(self._links.connections)
+            self._alert_monitor.look(self.now())
+            self._checkpoint_fetcher.look(self._links.connections)
+            self._log_fetcher.look(self._links.connections)
+            self._manifest.look(self._links.connections)
             self._send_addresses()
             self._hold_leases()
             await asyncio.sleep(_SETTLE_S)
@@ -298,10 +298,10 @@ class LiveRun:
                 if self._starting is None or self._starting.done():
                     self._starting = asyncio.create_task(self._start_gang())
             case decisions.StopGang(reason):
-                self._book.witness(AlertRaised(kind="budget", text=reason, severity=CRITICAL))
+                self._store.witness(AlertRaised(kind="budget", text=reason, severity=CRITICAL))
                 self._order("stop", by="budget")
             case decisions.Warn(kind, text):
-                self._book.witness(AlertRaised(kind=kind, text=text))
+                self._store.witness(AlertRaised(kind=kind, text=text))
             case decisions.SaveCheckpoint():
                 self._order("checkpoint", by="console")
             case decisions.DrainGang():
@@ -309,7 +309,7 @@ class LiveRun:
             case decisions.KillGang():
                 self._order("kill", by="console")
             case decisions.RestartGang(reason):
-                self._book.witness(GangRestarting(reason=reason))
+                self._store.witness(GangRestarting(reason=reason))
             case decisions.OrderReplacement(node, reason):
                 self._replacements.order(node, reason)
             case decisions.SwapNode(node, reason):
@@ -317,26 +317,26 @@ class LiveRun:
                 self._serve(self._replacements.take(node, reason))
             case decisions.DropNode(node, reason):
                 self._links.drop(node)
-                self._book.witness(NodeDropped(reason=reason), node)
+                self._store.witness(NodeDropped(reason=reason), node)
             case decisions.EndRun():
                 raise AssertionError("an end is no decision to carry out beside the run")
 
     async def _bring_up(self) -> None:
         """Links every host as soon as it is there."""
-        if self._courier is not None and not self._attaching:
+        if self._presigner is not None and not self._attaching:
             # Before anything is rented for a data set that is not there.
-            await self._courier.look()
+            await self._presigner.look()
         async for one in self._provider.adopt() if self._attaching else self._provider.bring_up():
             if isinstance(one, HostAddress):
                 self._serve(one)
             else:
                 node, event = one
-                self._book.witness(event, node)
+                self._store.witness(event, node)
 
     async def _watch(self) -> None:
         """Takes in what only the provider knows."""
         async for node, event in self._provider.watch():
-            self._book.witness(event, node)
+            self._store.witness(event, node)
 
     def _serve(self, address: HostAddress) -> None:
         self._addresses[address.node] = address
@@ -348,21 +348,21 @@ class LiveRun:
 
     def _send_addresses(self) -> None:
         """Has the hosts hold valid addresses of what they copy."""
-        if self._courier is None:
+        if self._presigner is None:
             return
-        for text in self._courier.serve(self.run, self._links.connections):
+        for text in self._presigner.serve(self.run, self._links.connections):
             if all(alert.text != text for alert in self.run.alerts):
-                self._book.witness(AlertRaised(kind="data", text=text))
+                self._store.witness(AlertRaised(kind="data", text=text))
 
     async def _prepare(self, connection: asyncssh.SSHClientConnection, address: HostAddress) -> str | None:
         peer = connection.get_extra_info("peername")
         self._gang_addresses[address.node] = address.gang_address or (peer[0] if peer else address.host)
-        await self._charter.leave(connection, address.node)
+        await self._manifest.leave(connection, address.node)
         if self.run.nodes[address.node].agent is not None:
             return None
-        if self._courier is not None:
+        if self._presigner is not None:
             try:
-                await self._courier.send(connection, address.node)
+                await self._presigner.send(connection, address.node)
             except ProviderError as error:
                 raise HostRefused(str(error)) from None
         return self._job(address.node).to_json()
@@ -392,7 +392,7 @@ class LiveRun:
     def _order(self, name: str, *, by: str = "operator", **arguments: Any) -> None:
         """Journals a command and puts it on its way to every host; `terminate` is the console's own to carry out."""
         command = {"id": secrets.token_hex(6), "command": name, **arguments}
-        self._book.witness(OperatorCommanded(id=command["id"], command=name, by=by))
+        self._store.witness(OperatorCommanded(id=command["id"], command=name, by=by))
         if name != "terminate":
             self._links.send(command, keep=True)
 
@@ -429,9 +429,9 @@ class LiveRun:
 
     async def _hand_over(self, connection: asyncssh.SSHClientConnection, checkpoint: Checkpoint, node: int) -> None:
         step = f"step {checkpoint.step}"
-        self._book.witness(StageProgressed(stage="checkpoint", done=0, total=1, detail=step), node)
+        self._store.witness(StageProgressed(stage="checkpoint", done=0, total=1, detail=step), node)
         await hand_over(connection, checkpoint, self.directory, node)
-        self._book.witness(StageProgressed(stage="checkpoint", done=1, total=1, detail=step), node)
+        self._store.witness(StageProgressed(stage="checkpoint", done=1, total=1, detail=step), node)
 
     # --- budget and leases ---
 
@@ -440,7 +440,7 @@ class LiveRun:
         refusal = budget.refusal(self.run, self.now(), usd)
         if refusal:
             raise ValueError(refusal)
-        self._book.witness(BudgetMoved(max_usd=usd, by=by))
+        self._store.witness(BudgetMoved(max_usd=usd, by=by))
 
     async def _take_orders(self) -> None:
         """Carries out what another process asks of this console."""
@@ -472,29 +472,29 @@ class LiveRun:
         """Lets the run go on without this console, until its budget is used up at the latest."""
         self._move_leases(budget.lease_s(self.run, self.now(), _UNATTENDED_MINUTES), attended=False)
         # The words must be on the hosts before the channels close.
-        await self._charter.finish(self._links.connections, _LAST_WORDS_S)
+        await self._manifest.finish(self._links.connections, _LAST_WORDS_S)
         await asyncio.sleep(0.5)
         await self._links.hang_up()
-        self._book.witness(ConsoleDetached(pid=os.getpid()))
+        self._store.witness(ConsoleDetached(pid=os.getpid()))
         await self._provider.leave()
-        self._book.close()
+        self._store.close()
         self.directory.leave()
 
     async def _close(self, end: decisions.EndRun) -> None:
         """Ends what runs on the hosts, fetches what is there, gives the hosts back, and writes the last record."""
         self._links.send({"id": secrets.token_hex(6), "command": "kill"})
-        await self._keeper.finish(self._links.connections, self._provider.disk)
-        await self._log_keeper.finish(self._links.connections, self._provider.disk, self.run.nnodes)
+        await self._checkpoint_fetcher.finish(self._links.connections, self._provider.disk)
+        await self._log_fetcher.finish(self._links.connections, self._provider.disk, self.run.nnodes)
         self._links.send({"id": secrets.token_hex(6), "command": "end", "reason": end.status})
         # The agents say their last words and end, which ends the channels; one that does not must not keep the rest.
         await self._links.ended(_LAST_WORDS_S)
         await self._links.hang_up()
         async for node, event in self._provider.give_back():
-            self._book.witness(event, node)
+            self._store.witness(event, node)
         self._end(end)
 
     def _end(self, end: decisions.EndRun) -> None:
-        self._book.witness(RunEnded(status=end.status, exit_code=int(end.exit_code), reason=end.reason))
+        self._store.witness(RunEnded(status=end.status, exit_code=int(end.exit_code), reason=end.reason))
         self.directory.write_receipt(receipt(self.run, self.now()))
 
     async def salvage(self) -> bool:
@@ -512,7 +512,7 @@ class LiveRun:
             if record is not None and record.node is not None and record.offset is not None:
                 last_t[record.node] = record.t
 
-        self._book.observe(remember)
+        self._store.observe(remember)
         for address in addresses:
             disk = self._provider.disk(address.node)
             journal = disk / host_folder(self.directory.run_id, address.node) / JOURNAL if disk else None
@@ -520,14 +520,14 @@ class LiveRun:
                 offset = self.run.nodes[address.node].last_offset or 0
                 whole = journal.read_bytes()[offset:].rpartition(b"\n")[0]
                 if whole:
-                    self._book.take_lines(address.node, whole.split(b"\n"), offset)
-        await self._keeper.finish({}, self._provider.disk)
-        await self._log_keeper.finish({}, self._provider.disk, self.run.nnodes)
+                    self._store.take_lines(address.node, whole.split(b"\n"), offset)
+        await self._checkpoint_fetcher.finish({}, self._provider.disk)
+        await self._log_fetcher.finish({}, self._provider.disk, self.run.nnodes)
         end = endings.salvaged(self.run)
         async for node, event in self._provider.give_back():
             # They ended when they last spoke, and not now that somebody looks; EC2 knows better.
             if isinstance(event, InstanceStopped) and node is not None and not self._provider.states_ends:
                 event = replace(event, stopped_t=last_t[node])
-            self._book.witness(event, node)
+            self._store.witness(event, node)
         self._end(end)
         return False

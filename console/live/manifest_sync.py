@@ -24,7 +24,7 @@ _SETTLE_S: Final = 2.0
 """What comes together, as sixteen starts do, is written together."""
 
 
-class Charter:
+class Manifest:
     """A live run's charter, and the hosts that hold it as it is now."""
 
     def __init__(self, run_id: str, *, wanted: bool) -> None:

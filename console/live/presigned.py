@@ -32,7 +32,7 @@ _UNSIGNED_S = 30.0
 """After addresses could not be signed, it is tried again: somebody may have logged in."""
 
 
-class Courier:
+class Presigner:
     """Sends the hosts of a run the addresses of what they copy, for as long as they do."""
 
     def __init__(self, profile: Profile, run_id: str) -> None:
@@ -128,7 +128,7 @@ class Courier:
             task.cancel()
 
 
-def courier(profile: Profile, run_id: str) -> Courier | None:
+def courier(profile: Profile, run_id: str) -> Presigner | None:
     """The run's courier; None where its data set does not come from S3."""
     source = profile.data.stage_from
-    return Courier(profile, run_id) if source is not None and source.startswith(S3) else None
+    return Presigner(profile, run_id) if source is not None and source.startswith(S3) else None

@@ -36,7 +36,7 @@ _NAME: Final = re.compile(r"(launcher|local-rank-\d{1,3})\.(stdout|stderr)\.log(
 Connections = Mapping[int, asyncssh.SSHClientConnection]
 
 
-class LogKeeper:
+class LogFetcher:
     """Fetches a run's logs, a host after another."""
 
     def __init__(self, directory: RunDirectory, say: Callable[[str], None]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from console.fleet.provider import Provider, ProviderError
-from console.journal.store import Book
+from console.journal.store import RunStore
 from console.ssh.address import HostAddress
 from console.state.events import HostFound, NodeReplaced, ReplacementOrdered, ReplacementReady
 
@@ -14,9 +14,9 @@ from console.state.events import HostFound, NodeReplaced, ReplacementOrdered, Re
 class Replacements:
     """The replacements of a run that are under way or ready."""
 
-    def __init__(self, book: Book, provider: Provider, moved: Callable[[HostAddress], None]) -> None:
+    def __init__(self, store: RunStore, provider: Provider, moved: Callable[[HostAddress], None]) -> None:
         """`moved(address)`: the way to another node's host leads elsewhere now."""
-        self._book = book
+        self._store = store
         self._provider = provider
         self._moved = moved
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -26,7 +26,7 @@ class Replacements:
 
     def order(self, node: int, reason: str) -> None:
         """Asks the provider for another host for the node, in a task of its own."""
-        self._book.witness(ReplacementOrdered(reason=reason), node)
+        self._store.witness(ReplacementOrdered(reason=reason), node)
         self._tasks[node] = asyncio.create_task(self._bring(node))
 
     async def _bring(self, node: int) -> None:
@@ -37,13 +37,13 @@ class Replacements:
             elif isinstance(one, HostAddress):
                 came = True
                 self._ready[one.node] = one
-                self._book.witness(ReplacementReady(address=str(one)), one.node)
+                self._store.witness(ReplacementReady(address=str(one)), one.node)
             else:
                 concerned, event = one
                 if isinstance(event, HostFound) and concerned is not None:
                     self._found[concerned] = event
                     continue
-                self._book.witness(event, concerned)
+                self._store.witness(event, concerned)
         # Not `_ready`: the host may have taken the place while the provider still had something to do.
         if not came:
             raise ProviderError(f"node {node}: no other host came up")
@@ -58,9 +58,9 @@ class Replacements:
     def take(self, node: int, reason: str) -> HostAddress:
         """The host that is ready for the node: it is the node's from here on."""
         address = self._ready.pop(node)
-        self._book.witness(NodeReplaced(reason=reason), node)
+        self._store.witness(NodeReplaced(reason=reason), node)
         if node in self._found:
-            self._book.witness(self._found.pop(node), node)
+            self._store.witness(self._found.pop(node), node)
         return address
 
     async def cancel(self) -> None:

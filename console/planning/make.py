@@ -12,7 +12,7 @@ from console.catalog.instance_types import InstanceType, Nearest
 from console.catalog.prices import ADDRESS_USD_PER_H, PROFILE, Quote, storage_usd_per_h, table_quote
 from console.planning import problems as obstacles
 from console.planning.offer import Offer, wanted_zones
-from console.planning.plan import Cost, Limits, Place, Plan, Price
+from console.planning.plan import Cost, Limits, Plan, Price, Zone
 from console.planning.prediction import Prediction
 from console.profile.schema import Fleet, Profile
 
@@ -83,7 +83,7 @@ def make(profile: Profile, offer: Offer, prediction: Prediction | None) -> Plan:
 # --- where, and at which price ---------------------------------------------------------------------------------------
 
 
-def _places(fleet: Fleet, offer: Offer, needed_vcpus: int | None) -> Iterator[Place]:
+def _places(fleet: Fleet, offer: Offer, needed_vcpus: int | None) -> Iterator[Zone]:
     """The zones that offer the type and that the profile allows, where the quota is not known to be too small."""
     held = offer.reservation
     for market in _IN_TURN.get(fleet.market, (fleet.market,)):
@@ -97,7 +97,7 @@ def _places(fleet: Fleet, offer: Offer, needed_vcpus: int | None) -> Iterator[Pl
                 quotes[zone] = {"spot": spot.get(zone), "on-demand": region.on_demand}.get(market)
             for zone, quote in sorted(quotes.items(), key=_cheapest_first):
                 if held is None or zone == held.zone:
-                    yield Place(market=market, region=region.name, zone=zone, quote=quote)
+                    yield Zone(market=market, region=region.name, zone=zone, quote=quote)
 
 
 def _cheapest_first(priced: tuple[str, Quote | None]) -> tuple[float, str]:
@@ -105,7 +105,7 @@ def _cheapest_first(priced: tuple[str, Quote | None]) -> tuple[float, str]:
     return (quote.usd_per_h if quote is not None else float("inf")), zone
 
 
-def _on_demand(fleet: Fleet, offer: Offer, known: InstanceType | None, places: tuple[Place, ...]) -> Quote | None:
+def _on_demand(fleet: Fleet, offer: Offer, known: InstanceType | None, places: tuple[Zone, ...]) -> Quote | None:
     first = places[0].region if places else None
     for region in offer.regions:
         if region.on_demand is not None and first in (None, region.name):
@@ -114,7 +114,7 @@ def _on_demand(fleet: Fleet, offer: Offer, known: InstanceType | None, places: t
     return quoted or (table_quote(known) if known is not None else None)
 
 
-def _billed(fleet: Fleet, places: tuple[Place, ...], on_demand: Quote | None) -> Quote | None:
+def _billed(fleet: Fleet, places: tuple[Zone, ...], on_demand: Quote | None) -> Quote | None:
     live = next((place.quote for place in places if place.quote is not None), None)
     return live or _quoted(fleet.usd_per_h, fleet) or (on_demand if fleet.market == "on-demand" else None)
 

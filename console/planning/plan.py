@@ -20,7 +20,7 @@ SPOT_MARKETS: Final = ("spot", "spot-then-on-demand")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class Zone:
     """A zone in which the fleet could run, in a market."""
 
     market: str
@@ -103,7 +103,7 @@ class Plan:
     """Network interfaces of one instance."""
     addresses: int
     """Public IPv4 addresses of the fleet."""
-    places: tuple[Place, ...]
+    places: tuple[Zone, ...]
     """Those that nothing known rules out, in the order in which they would be tried: market by market, region by region
     as the profile says, in each the cheapest zone first."""
     price: Price

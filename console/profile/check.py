@@ -26,7 +26,7 @@ from console.profile.schema import (
     Mark,
     Profile,
     RaceRecord,
-    RunKeys,
+    RunSection,
     Target,
 )
 from remote.wire.job import COMPILES, GRADIENT_PRECISIONS, OPTIMIZERS, PRECISIONS
@@ -48,7 +48,7 @@ def _profile(table: Mapping[str, Any], path: Path, text: str, overrides: tuple[s
     if isinstance(run_table.get("env"), dict):
         _check_env(run_table["env"])
     target = run_table.pop("target", None)
-    run = values.section(RunKeys, run_table, "run", skip=("target",))
+    run = values.section(RunSection, run_table, "run", skip=("target",))
     if target is not None:
         if not isinstance(target, dict):
             raise values.Mistake(

@@ -14,13 +14,13 @@ from console.profile.values import HOST
 
 if TYPE_CHECKING:
     # A profile is checked by this, so that nothing of it can be imported here.
-    from console.profile.schema import Fleet, RunKeys
+    from console.profile.schema import Fleet, RunSection
 _REGION = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d{1,2}")
 _RESERVATION = re.compile(r"cr-[0-9a-f]{8,32}")
 _RESERVED = ("capacity-block", "reservation")
 
 
-def mistakes(fleet: Fleet, run: RunKeys) -> Iterator[str]:
+def mistakes(fleet: Fleet, run: RunSection) -> Iterator[str]:
     """What is wrong with a profile of provider aws: a sentence each, without the file's name."""
     yield from _places(fleet)
     yield from _terms(fleet)
@@ -64,7 +64,7 @@ def _way(fleet: Fleet) -> Iterator[str]:
         yield f"fleet.bastion is {fleet.bastion!r:.60}; accepted is [user@]host[:port]"
 
 
-def _type(fleet: Fleet, run: RunKeys) -> Iterator[str]:
+def _type(fleet: Fleet, run: RunSection) -> Iterator[str]:
     name = fleet.instance_type
     if name is None:
         yield "fleet.instance_type is missing; provider aws takes a type of EC2's, for example p4d.24xlarge"

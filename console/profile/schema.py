@@ -109,7 +109,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunKeys:
+class RunSection:
     """`[run]`: what runs on the hosts, and how the model is trained."""
 
     model: str
@@ -205,7 +205,7 @@ class Profile:
     overrides: tuple[str, ...]
     fleet: Fleet
     budget: Budget
-    run: RunKeys
+    run: RunSection
     data: Data
     phases: tuple[Phase, ...]
     record: RaceRecord | None = None

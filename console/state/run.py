@@ -246,7 +246,7 @@ class Checkpoint:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stretch:
+class Activity:
     """What the gang does from a moment on, until the next stretch begins."""
 
     cause: str
@@ -335,7 +335,7 @@ class Run:
     """The newest last; a few."""
     quotes: tuple[ce.PriceQuoted, ...] = ()
     """What AWS said of prices; the newest last."""
-    stretches: Series[Stretch] = field(default_factory=Series)
+    stretches: Series[Activity] = field(default_factory=Series)
     """What the time went to, oldest first."""
     records: int = 0
     damaged: int = 0

@@ -139,7 +139,7 @@ class ConsoleApp(Leaving, Terminal):
             return
         self.notices.tell(self, self._moment, moment)
         self._moment = moment
-        self.entitle(self._screen.present())
+        self.set_title(self._screen.present())
         with self.batch_update():
             for screen in reversed(self.screen_stack):
                 if isinstance(screen, (RunScreen, NodeScreen)):

@@ -40,7 +40,7 @@ class Terminal(App[int]):
 
     # --- title and bell ----------------------------------------------------------------------------------------------
 
-    def entitle(self, moment: Moment) -> None:
+    def set_title(self, moment: Moment) -> None:
         """Puts how far the run is into the terminal's title, where one sees it from another window."""
         title = title_of(moment)
         if title != self._titled:

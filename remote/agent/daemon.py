@@ -80,7 +80,7 @@ class Agent:
         self._copier = Copier(folder, job, self._journal)
         self._attempt = 0
         self._killed: float | None = None
-        self._wish = control.Wish()
+        self._wish = control.ControlRequest()
         self._commands_read = 0
         self._done: set[str] = set()
         self._lease = Lease(job.lease_file)
@@ -199,7 +199,7 @@ class Agent:
         launch = {key: command[key] for key in ("rdzv_endpoint", "rdzv_id", "rdzv_node", "nnodes", "attempt")}
         self._attempt = int(command["attempt"])
         (self._folder / LAUNCH).write_text(json.dumps(launch))
-        self._wish = control.Wish()
+        self._wish = control.ControlRequest()
         control.write_wish(self._folder, self._wish)
         env = {**os.environ, "PYTHONUNBUFFERED": "1", **self._job.env}
         if self._job.embedded:
@@ -221,18 +221,18 @@ class Agent:
         return ""
 
     def _do_pause(self, command: dict[str, Any]) -> None:
-        self._wish_for(control.Wish(paused=True, stop=self._wish.stop, checkpoint=self._wish.checkpoint))
+        self._wish_for(control.ControlRequest(paused=True, stop=self._wish.stop, checkpoint=self._wish.checkpoint))
 
     def _do_resume(self, command: dict[str, Any]) -> None:
-        self._wish_for(control.Wish(paused=False, stop=self._wish.stop, checkpoint=self._wish.checkpoint))
+        self._wish_for(control.ControlRequest(paused=False, stop=self._wish.stop, checkpoint=self._wish.checkpoint))
 
     def _do_checkpoint(self, command: dict[str, Any]) -> None:
         self._noticed = None
-        self._wish_for(control.Wish(self._wish.paused, self._wish.stop, self._wish.checkpoint + 1))
+        self._wish_for(control.ControlRequest(self._wish.paused, self._wish.stop, self._wish.checkpoint + 1))
 
     def _do_stop(self, command: dict[str, Any]) -> None:
         self._noticed = None
-        self._wish_for(control.Wish(False, True, self._wish.checkpoint))
+        self._wish_for(control.ControlRequest(False, True, self._wish.checkpoint))
 
     def _do_drain(self, command: dict[str, Any]) -> None:
         """As stop; the console will start the gang again."""
@@ -259,7 +259,7 @@ class Agent:
     def _do_end(self, command: dict[str, Any]) -> None:
         self._leaving = str(command.get("reason") or "the console ended the run")
 
-    def _wish_for(self, wish: control.Wish) -> None:
+    def _wish_for(self, wish: control.ControlRequest) -> None:
         control.write_wish(self._folder, wish)
         self._wish = wish
 

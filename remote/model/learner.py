@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from remote.model import blurpool, optimizer, precision, resnet
 from remote.model.ema import Ema
-from remote.rank_env import Place
+from remote.rank_env import RankEnv
 from remote.wire.job import Recipe
 
 MEAN = (0.485, 0.456, 0.406)
@@ -38,7 +38,7 @@ statistics at each step costs a collective and keeps rank 0's share only; they a
 class Learner:
     """One rank's share of the net that the gang trains. Made once the process group is there."""
 
-    def __init__(self, recipe: Recipe, place: Place, classes: int) -> None:
+    def __init__(self, recipe: Recipe, place: RankEnv, classes: int) -> None:
         self.recipe = recipe
         self.place = place
         cuda = place.device.type == "cuda"

@@ -36,7 +36,7 @@ from remote.parent_death import end_with_parent
 from remote.prepare import originals
 from remote.prepare.encode import QUALITY
 from remote.prepare.originals import Listing
-from remote.prepare.shard import WORK, Odd, Stretch, data_of, do, is_done, record_of
+from remote.prepare.shard import WORK, Odd, Shard, data_of, do, is_done, record_of
 
 REPORT = "prepare-report.tsv"
 """Every picture that was left out or repaired, and why."""
@@ -174,18 +174,18 @@ def _stretch_length(work: Path, listings: dict[str, Listing], workers: int) -> i
     return int(json.loads(path.read_text()))
 
 
-def _cut(listings: dict[str, Listing], length: int) -> Iterator[Stretch]:
+def _cut(listings: dict[str, Listing], length: int) -> Iterator[Shard]:
     for split, listing in listings.items():
         for number, start in enumerate(range(0, len(listing), length)):
-            yield Stretch(split, number, start, min(start + length, len(listing)))
+            yield Shard(split, number, start, min(start + length, len(listing)))
 
 
 # --- the work --------------------------------------------------------------------------------------------------------
 
 
 def _work_off(
-    todo: list[Stretch],
-    all_of_them: list[Stretch],
+    todo: list[Shard],
+    all_of_them: list[Shard],
     listings: dict[str, Listing],
     destination: Path,
     settings: Settings,
@@ -299,7 +299,7 @@ def _disk_error(error: OSError, destination: Path) -> OSError:
 
 
 def _finish(
-    stretches: list[Stretch], listings: dict[str, Listing], destination: Path, settings: Settings
+    stretches: list[Shard], listings: dict[str, Listing], destination: Path, settings: Settings
 ) -> tuple[Contents, list[Odd]]:
     """Puts the pieces of the indices together, counts, and says that the data set is there."""
     odd: list[Odd] = []

@@ -41,7 +41,7 @@ class Odd:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class Shard:
     """A stretch of a split's list."""
 
     split: str
@@ -59,7 +59,7 @@ class Stretch:
         return f"{packed.set_name(self.split, side)}-{self.number:05d}.npy"
 
 
-def is_done(stretch: Stretch, destination: Path, sides: Sequence[int]) -> bool:
+def is_done(stretch: Shard, destination: Path, sides: Sequence[int]) -> bool:
     """True if all of the stretch is there, by its record and the sizes of its files."""
     record = record_of(stretch, destination)
     if record is None or (record["start"], record["stop"]) != (stretch.start, stretch.stop):
@@ -74,7 +74,7 @@ def is_done(stretch: Stretch, destination: Path, sides: Sequence[int]) -> bool:
         return False
 
 
-def record_of(stretch: Stretch, destination: Path) -> dict[str, Any] | None:
+def record_of(stretch: Shard, destination: Path) -> dict[str, Any] | None:
     """What was written of it when it was done; None where it is not done."""
     try:
         record: dict[str, Any] = json.loads((destination / WORK / stretch.record).read_text())
@@ -83,13 +83,13 @@ def record_of(stretch: Stretch, destination: Path) -> dict[str, Any] | None:
     return record
 
 
-def data_of(destination: Path, stretch: Stretch, side: int) -> Path:
+def data_of(destination: Path, stretch: Shard, side: int) -> Path:
     """Where its pictures of one size lie."""
     return packed.data_path(destination / packed.set_name(stretch.split, side), stretch.number)
 
 
 def do(
-    stretch: Stretch,
+    stretch: Shard,
     listing: Listing,
     reader: originals.Reader,
     destination: Path,

@@ -16,14 +16,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from remote.wire.control import Wish
+from remote.wire.control import ControlRequest
 
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
     """What every rank knows once an exchange is through."""
 
-    wish: Wish
+    wish: ControlRequest
     """Pause and stop where any rank asks for it; the most checkpoints that any rank has been asked for."""
     loss: float
     """Mean over the ranks, NaN where one of them has NaN."""
@@ -32,7 +32,7 @@ class Agreed:
 class Exchange:
     """One exchange under way. Every rank begins its exchanges in the same order."""
 
-    def __init__(self, wish: Wish, loss: Tensor, world_size: int) -> None:
+    def __init__(self, wish: ControlRequest, loss: Tensor, world_size: int) -> None:
         """`loss` is a scalar on the rank's device; it is not read here, so that a GPU need not be waited for."""
         device = loss.device
         wants = torch.tensor([wish.paused, wish.stop, wish.checkpoint], dtype=torch.float32)
@@ -62,7 +62,7 @@ class Exchange:
             self._work.wait()
             gathered = self._all
         paused, stop, checkpoint, loss = gathered.view(-1, 4).unbind(1)
-        wish = Wish(bool(paused.any()), bool(stop.any()), int(checkpoint.max()))
+        wish = ControlRequest(bool(paused.any()), bool(stop.any()), int(checkpoint.max()))
         return Agreed(wish, float(loss.mean()))
 
 

@@ -20,7 +20,7 @@ from torch.nn import functional
 from remote.data.batch_reader import Batch
 from remote.data.datasets import Source, ratio_of
 from remote.model.learner import Learner
-from remote.rank_env import Place
+from remote.rank_env import RankEnv
 
 SAY_S = 0.5
 """Seconds between two words on how far an evaluation is."""
@@ -41,7 +41,7 @@ class Metrics:
 def evaluate(
     learner: Learner,
     batches: Iterable[Batch],
-    place: Place,
+    place: RankEnv,
     progress: Callable[[int], None],
     *,
     flip: bool = False,
@@ -78,7 +78,7 @@ def evaluate(
     return Metrics(top1 / count, top5 / count, loss_sum / count, int(count))
 
 
-def ratios_of(validation: Source, place: Place) -> np.ndarray[Any, np.dtype[np.float64]]:
+def ratios_of(validation: Source, place: RankEnv) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Width over height of every validation picture. A collective: each rank looks at its share."""
     total = len(validation)
     ratios = torch.zeros(total, dtype=torch.float64, device=place.device)

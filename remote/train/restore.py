@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from remote.rank_env import Place
+from remote.rank_env import RankEnv
 from remote.train import checkpoint
 from remote.train.snapshot import Snapshot
 from remote.wire.events import CheckpointFailed, CheckpointLoaded, CheckpointSaved
@@ -52,7 +52,7 @@ class Position:
 class Restorer:
     """Saves a run's state, and finds it again."""
 
-    def __init__(self, folder: Path, place: Place, journal: Journal) -> None:
+    def __init__(self, folder: Path, place: RankEnv, journal: Journal) -> None:
         self._folder = folder
         self._place = place
         self._journal = journal

@@ -17,7 +17,7 @@ from PIL import Image
 from torch import nn
 
 from remote.parent_death import end_with_parent
-from remote.rank_env import Place
+from remote.rank_env import RankEnv
 from remote.train.trainer import Trainer
 from remote.wire.events import (
     RankFailed,
@@ -51,7 +51,7 @@ def main(job: Job, folder: Path) -> int:
     """
     end_with_parent(os.getppid())
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked rank inherits its launcher's handler, which would linger
-    place = Place.from_env()
+    place = RankEnv.from_env()
     if job.embedded:
         torch.set_num_threads(1)
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")

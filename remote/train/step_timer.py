@@ -8,7 +8,7 @@ from collections import deque
 
 import torch
 
-from remote.rank_env import Place
+from remote.rank_env import RankEnv
 from remote.wire.events import RankProgressed
 from remote.wire.journal import Journal
 
@@ -81,7 +81,7 @@ class Marks:
 class Meter:
     """Where a rank's time and memory go, said once a second."""
 
-    def __init__(self, place: Place, journal: Journal) -> None:
+    def __init__(self, place: RankEnv, journal: Journal) -> None:
         self._place = place
         self._journal = journal
         self._cuda = place.device.type == "cuda"

@@ -28,12 +28,12 @@ from remote.data.batch_reader import Batch, Reader
 from remote.data.loader import TRAINING, VALIDATION, Loader, Room
 from remote.model import flops
 from remote.model.learner import Learner
-from remote.rank_env import Place
+from remote.rank_env import RankEnv
 from remote.train import evaluation, global_batch
 from remote.train.agreement import Agreed, Exchange
 from remote.train.restore import About, Learnt, Position, Restorer
 from remote.train.step_timer import Clock, Meter
-from remote.wire.control import Wish, WishReader
+from remote.wire.control import ControlReader, ControlRequest
 from remote.wire.events import (
     EpochEnded,
     EvaluationProgressed,
@@ -67,7 +67,7 @@ EVALUATION_AHEAD = 4
 class Trainer:
     """One rank's run, from its place in the gang to the end."""
 
-    def __init__(self, job: Job, folder: Path, place: Place, journal: Journal) -> None:
+    def __init__(self, job: Job, folder: Path, place: RankEnv, journal: Journal) -> None:
         self.recipe: Recipe = job.recipe
         """From `share_batches` on with what each rank of this gang gets as `batch_size_per_gpu`."""
         self.meant: Recipe = job.recipe
@@ -75,7 +75,7 @@ class Trainer:
         self.folder = folder
         self.place = place
         self.journal = journal
-        self.wishes = WishReader(folder)
+        self.wishes = ControlReader(folder)
         self.at = Position()
         self.checkpoints_done = 0
         self.saved_step = -1
@@ -338,10 +338,10 @@ class Trainer:
 
     # --- at a boundary ---
 
-    def calls_for_action(self, wish: Wish) -> bool:
+    def calls_for_action(self, wish: ControlRequest) -> bool:
         return wish.paused or wish.stop or wish.checkpoint > self.checkpoints_done
 
-    def act(self, wish: Wish) -> bool:
+    def act(self, wish: ControlRequest) -> bool:
         """Checkpoints, stops or pauses, as all ranks do at this boundary; True where the run is to stop.
 
         In a pause the ranks compare their wishes ten times a second; in between no collective is outstanding, so that

@@ -18,7 +18,7 @@ CONTROL = "control.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ControlRequest:
     """What the console wants of the gang now."""
 
     paused: bool = False
@@ -28,28 +28,28 @@ class Wish:
     """How many checkpoints the operator has asked for so far in this attempt."""
 
 
-def write_wish(folder: Path, wish: Wish) -> None:
+def write_wish(folder: Path, wish: ControlRequest) -> None:
     """Replaces the file atomically. Raises OSError where the disk is full."""
     beside = folder / f"{CONTROL}.{os.getpid()}"
     beside.write_text(json.dumps(asdict(wish)))
     beside.replace(folder / CONTROL)
 
 
-class WishReader:
+class ControlReader:
     """A rank's view of the file."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / CONTROL
         self._seen: tuple[int, int] | None = None
-        self._wish = Wish()
+        self._wish = ControlRequest()
 
-    def read(self) -> Wish:
+    def read(self) -> ControlRequest:
         """The wish as it stands; the one before where there is no file."""
         try:
             stat = os.stat(self._path)
             seen = (stat.st_ino, stat.st_mtime_ns)
             if seen != self._seen:
-                self._wish = Wish(**json.loads(self._path.read_text()))
+                self._wish = ControlRequest(**json.loads(self._path.read_text()))
                 self._seen = seen
         except (OSError, ValueError, TypeError):
             pass

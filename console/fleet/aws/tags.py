@@ -20,7 +20,7 @@ MARK_TAG = "fastconsole:console"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Passport:
+class HostIdentity:
     """An instance's papers."""
 
     host_key: str
@@ -34,10 +34,10 @@ class Passport:
         return {HOST_KEY_TAG: self.host_key, LOGIN_TAG: self.route.text(), CHARTER_TAG: self.charter}
 
 
-def passport_of(instance: Instance) -> Passport | None:
+def passport_of(instance: Instance) -> HostIdentity | None:
     """The papers of an instance; None where they are not complete."""
     tags = instance.tags
     try:
-        return Passport(host_key=tags[HOST_KEY_TAG], route=route_of(tags[LOGIN_TAG]), charter=tags[CHARTER_TAG])
+        return HostIdentity(host_key=tags[HOST_KEY_TAG], route=route_of(tags[LOGIN_TAG]), charter=tags[CHARTER_TAG])
     except (KeyError, ValueError):
         return None

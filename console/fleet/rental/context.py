@@ -13,7 +13,7 @@ from typing import Any
 
 from console.fleet.aws.cloud import Cloud, CloudError
 from console.fleet.aws.instances import OWNER_TAG, PROFILE_TAG, RUN_TAG
-from console.fleet.rental.resources import Claim, claim_of
+from console.fleet.rental.resources import RunResources, claim_of
 from console.journal.directory import RunDirectory
 from console.profile.schema import Profile
 from console.ssh.address import HostAddress
@@ -51,7 +51,7 @@ class Patience:
     """How long a host that was replaced before it was gone may live on."""
 
 
-class Rental:
+class AwsContext:
     """What a run has at AWS, and how it asks for more."""
 
     def __init__(self, profile: Profile, directory: RunDirectory, patience: Patience) -> None:
@@ -60,7 +60,7 @@ class Rental:
         self.patience = patience
         addresses, fleet = directory.read_fleet()
         self.addresses: dict[int, HostAddress] = {address.node: address for address in addresses}
-        self.claim: Claim = claim_of(fleet.get("claim", {}))
+        self.claim: RunResources = claim_of(fleet.get("claim", {}))
         self._clouds: dict[str | None, Cloud] = {}
         self._under_way: set[asyncio.Task[Any]] = set()
 
@@ -80,7 +80,7 @@ class Rental:
             self._clouds[region] = Cloud(region)
         return self._clouds[region]
 
-    def remember(self, claim: Claim) -> None:
+    def remember(self, claim: RunResources) -> None:
         """Writes the claim to disk; from here on it is the run's."""
         self.claim = claim
         self.write()

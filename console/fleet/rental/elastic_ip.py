@@ -7,10 +7,10 @@ from typing import Any
 
 from console.fleet.aws.cloud import CloudError
 from console.fleet.aws.instances import RUN_TAG, Instance
-from console.fleet.rental.context import PASSING, Deadline, Rental
+from console.fleet.rental.context import PASSING, AwsContext, Deadline
 
 
-async def attach(rental: Rental, instance: Instance) -> str:
+async def attach(rental: AwsContext, instance: Instance) -> str:
     """The run's Elastic IP, allocated where there is none yet, now at the instance. Raises CloudError."""
     region = instance.region
     have = await _allocated(rental, region)
@@ -40,7 +40,7 @@ async def attach(rental: Rental, instance: Instance) -> str:
         await asyncio.sleep(rental.patience.poll_s)
 
 
-async def _allocated(rental: Rental, region: str) -> dict[str, Any] | None:
+async def _allocated(rental: AwsContext, region: str) -> dict[str, Any] | None:
     filters = [{"Name": f"tag:{RUN_TAG}", "Values": [rental.run_id]}]
     answer = await rental.cloud(region).call("ec2", "describe_addresses", Filters=filters)
     have: list[dict[str, Any]] = sorted(answer["Addresses"], key=lambda one: str(one["AllocationId"]))

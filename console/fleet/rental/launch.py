@@ -1,7 +1,7 @@
 """Getting instances: one all-or-nothing call a zone, zone after zone, until one launches them all.
 
-Theory. Each call is an `Order`, in the claim on disk before it is made. Its answer settles it: accepted, or refused and
-the next zone is tried. Where no answer comes, EC2 is asked what became of it, by the order's token, before anything
+Theory. Each call is a `LaunchRequest`, in the run's resources on disk before it is made. Its answer settles it:
+accepted, or refused and the next zone is tried. Where no answer comes, EC2 is asked what became of it, by the order's token, before anything
 else is tried; a call made again with its token launches nothing twice.
 """
 
@@ -21,10 +21,10 @@ from console.catalog import instance_types
 from console.fleet.aws.cloud import CloudError
 from console.fleet.aws.instances import of_tokens
 from console.fleet.provider import News, ProviderError
-from console.fleet.rental.context import PASSING, Deadline, Rental
+from console.fleet.rental.context import PASSING, AwsContext, Deadline
 from console.fleet.rental.prerequisites import STEPS, Ground, prepare
 from console.fleet.rental.quotes import Rate
-from console.fleet.rental.resources import ACCEPTED, ASKED, ENDED, REFUSED, Order
+from console.fleet.rental.resources import ACCEPTED, ASKED, ENDED, REFUSED, LaunchRequest
 from console.fleet.rental.user_data import user_data
 from console.format import money
 from console.state.events import AlertRaised
@@ -36,7 +36,7 @@ _ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LaunchZone:
     """A zone and a market to try."""
 
     region: str
@@ -54,8 +54,8 @@ class _Refused(Exception):
 
 
 async def ordered(
-    rental: Rental, nodes: Sequence[int], number: int, only: Sequence[Place] = ()
-) -> AsyncIterator[News | Order]:
+    rental: AwsContext, nodes: Sequence[int], number: int, only: Sequence[LaunchZone] = ()
+) -> AsyncIterator[News | LaunchRequest]:
     """Gets an instance for each of the nodes: tells what happens on the way, and yields the accepted order last.
 
     `number` is the launch's; where the claim holds orders of it, it goes on with them. `only`: the places to try.
@@ -77,7 +77,7 @@ async def ordered(
                 return
             except _Refused as refusal:
                 tried.append(str(refusal))
-    done = {Place(order.region, order.zone, order.market) for order in pending}
+    done = {LaunchZone(order.region, order.zone, order.market) for order in pending}
     for market in _unique(place.market for place in only) or markets(rental.profile.fleet.market):
         for region in _unique(place.region for place in only) or await _regions(rental):
             ground: Ground | None = None
@@ -103,7 +103,7 @@ async def ordered(
             for node in nodes:
                 yield node, StageProgressed(stage="prepare", done=STEPS, total=STEPS, detail=region)
             for zone in _unique(place.zone for place in only) or ground.zones:
-                place = Place(region, zone, market)
+                place = LaunchZone(region, zone, market)
                 if place in done:
                     continue
                 if tried:
@@ -131,7 +131,7 @@ def markets(market: str) -> tuple[str, ...]:
     return ("spot", "on-demand") if market == "spot-then-on-demand" else (market,)
 
 
-async def _regions(rental: Rental) -> tuple[str, ...]:
+async def _regions(rental: AwsContext) -> tuple[str, ...]:
     fleet = rental.profile.fleet
     home = await rental.cloud().region()
     if fleet.market in ("capacity-block", "reservation"):
@@ -139,14 +139,14 @@ async def _regions(rental: Rental) -> tuple[str, ...]:
     return (home, *(region for region in fleet.failover_regions if region != home))
 
 
-def _nowhere(rental: Rental, count: int, tried: list[str]) -> str:
+def _nowhere(rental: AwsContext, count: int, tried: list[str]) -> str:
     what = f"{count} × {rental.profile.fleet.instance_type}"
     if len(tried) == 1:
         return tried[0]
     return f"{what} are not to be had: " + "; ".join(tried)
 
 
-def _written(rental: Rental, ground: Ground, place: Place, nodes: Sequence[int], number: int) -> Order:
+def _written(rental: AwsContext, ground: Ground, place: LaunchZone, nodes: Sequence[int], number: int) -> LaunchRequest:
     """A new order, on disk with all that its call needs."""
     params = ground.params(rental, place.zone, place.market, len(nodes))
     token = f"fastconsole-{secrets.token_hex(16)}"
@@ -157,7 +157,7 @@ def _written(rental: Rental, ground: Ground, place: Place, nodes: Sequence[int],
         text = user_data(host_key=key, authorized_keys=[own], lease_s=budget.lease_minutes * 60, user=fleet.user)
     except ValueError as error:
         raise ProviderError(str(error)) from None
-    order = Order(
+    order = LaunchRequest(
         token=token,
         launch=number,
         region=place.region,
@@ -175,7 +175,7 @@ def _written(rental: Rental, ground: Ground, place: Place, nodes: Sequence[int],
     return order
 
 
-async def _affordable(rental: Rental, order: Order) -> None:
+async def _affordable(rental: AwsContext, order: LaunchRequest) -> None:
     """Raises ProviderError where the budget would end the run as soon as its instances run."""
     budget_usd = rental.profile.budget.max_usd
     if budget_usd is None or len(order.nodes) < rental.profile.fleet.nodes:
@@ -193,17 +193,17 @@ async def _affordable(rental: Rental, order: Order) -> None:
         )
 
 
-def write_secret(rental: Rental, name: str, content: bytes) -> None:
+def write_secret(rental: AwsContext, name: str, content: bytes) -> None:
     """Writes a file of the run directory that only its owner may read, whole or not at all."""
     rental.directory.write_private(name, content)
 
 
-def drop_user_data(rental: Rental, order: Order) -> None:
+def drop_user_data(rental: AwsContext, order: LaunchRequest) -> None:
     """Removes what the order's instances booted with: nobody needs it once it is refused or all have their own keys."""
     (rental.directory.path / order.user_data).unlink(missing_ok=True)
 
 
-async def _asked(rental: Rental, order: Order, *, again: bool) -> AsyncIterator[News | Order]:
+async def _asked(rental: AwsContext, order: LaunchRequest, *, again: bool) -> AsyncIterator[News | LaunchRequest]:
     """Makes the order's call until its answer is known, for as long as an answer may take; yields the accepted order.
 
     `again`: a console before this one may have made it.
@@ -236,7 +236,7 @@ async def _asked(rental: Rental, order: Order, *, again: bool) -> AsyncIterator[
     yield accepted
 
 
-async def _run(rental: Rental, order: Order) -> list[str]:
+async def _run(rental: AwsContext, order: LaunchRequest) -> list[str]:
     """The ids of the order's instances: launched now, or by an earlier call with its token.
 
     Made once: botocore would ask again for seconds where a zone has no capacity, which EC2 says with status 500.
@@ -248,14 +248,14 @@ async def _run(rental: Rental, order: Order) -> list[str]:
     return [one["InstanceId"] for one in said["Instances"]]
 
 
-async def _found(rental: Rental, order: Order) -> list[str]:
+async def _found(rental: AwsContext, order: LaunchRequest) -> list[str]:
     """The ids of the order's instances, if EC2 shows them all."""
     seen = await of_tokens(rental.cloud(order.region), [order.token])
     ids = [one.instance_id for one in seen]
     return ids if len(ids) == len(order.nodes) else []
 
 
-def _unsettled(rental: Rental, order: Order, error: CloudError) -> Exception:
+def _unsettled(rental: AwsContext, order: LaunchRequest, error: CloudError) -> Exception:
     """No answer came in time: the order stays asked, so that whoever gives back looks for its instances."""
     if error.kind == "throttled":
         return _settled(rental, order, error)
@@ -267,7 +267,7 @@ def _unsettled(rental: Rental, order: Order, error: CloudError) -> Exception:
     )
 
 
-def _settled(rental: Rental, order: Order, error: CloudError) -> Exception:
+def _settled(rental: AwsContext, order: LaunchRequest, error: CloudError) -> Exception:
     """What EC2's answer means: the next zone is tried, or the launch ends with a sentence."""
     count, kind, zone = len(order.nodes), order.instance_type, order.zone
     what = f"{count} × {kind}"
@@ -286,7 +286,7 @@ def _settled(rental: Rental, order: Order, error: CloudError) -> Exception:
     return error
 
 
-def _quota(order: Order, error: CloudError) -> str:
+def _quota(order: LaunchRequest, error: CloudError) -> str:
     count, kind, region = len(order.nodes), order.instance_type, order.region
     known, quota = instance_types.find(kind), instance_types.quota(kind, order.market)
     needed = f"{count * known.vcpus:,} vCPUs" if known else "more"

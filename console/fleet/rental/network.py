@@ -13,7 +13,7 @@ from console.fleet.aws.cloud import Cloud, CloudError
 from console.fleet.aws.instances import RUN_TAG
 from console.fleet.aws.type_facts import Machine
 from console.fleet.provider import ProviderError
-from console.fleet.rental.context import Rental
+from console.fleet.rental.context import AwsContext
 from console.profile.schema import Fleet
 
 _WHO_AM_I = "https://checkip.amazonaws.com"
@@ -97,7 +97,7 @@ def _own_address() -> str:
         ) from None
 
 
-async def security_group(rental: Rental, region: str, vpc_id: str, cidrs: list[str]) -> str:
+async def security_group(rental: AwsContext, region: str, vpc_id: str, cidrs: list[str]) -> str:
     """The run's security group, made where it is not: open to itself, and the SSH port to `cidrs` alone.
 
     Raises:
@@ -136,7 +136,7 @@ def ssh_rule(port: int, cidr: str) -> dict[str, Any]:
     return {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [{"CidrIp": cidr}]}
 
 
-async def readmit(rental: Rental, region: str, before: str, own: str) -> None:
+async def readmit(rental: AwsContext, region: str, before: str, own: str) -> None:
     """Lets this laptop in from `own` (CIDR) in place of `before`. Raises CloudError."""
     filters = [{"Name": f"tag:{RUN_TAG}", "Values": [rental.run_id]}]
     cloud, port = rental.cloud(region), rental.profile.fleet.ssh_port
@@ -150,7 +150,7 @@ async def readmit(rental: Rental, region: str, before: str, own: str) -> None:
                 raise
 
 
-async def _allow(rental: Rental, region: str, way: str, group: str, rule: dict[str, Any]) -> None:
+async def _allow(rental: AwsContext, region: str, way: str, group: str, rule: dict[str, Any]) -> None:
     end = rental.patience.visible_s
     while True:
         try:
@@ -166,7 +166,7 @@ async def _allow(rental: Rental, region: str, way: str, group: str, rule: dict[s
         end -= rental.patience.poll_s
 
 
-async def _group_by_name(rental: Rental, region: str, vpc_id: str) -> str:
+async def _group_by_name(rental: AwsContext, region: str, vpc_id: str) -> str:
     filters = [{"Name": "group-name", "Values": [rental.name]}, {"Name": "vpc-id", "Values": [vpc_id]}]
     end = rental.patience.visible_s
     while True:
@@ -179,7 +179,7 @@ async def _group_by_name(rental: Rental, region: str, vpc_id: str) -> str:
         end -= rental.patience.poll_s
 
 
-async def placement_group(rental: Rental, region: str) -> str:
+async def placement_group(rental: AwsContext, region: str) -> str:
     """The run's cluster placement group, made where it is not. Raises CloudError."""
     try:
         await rental.create(

@@ -12,7 +12,7 @@ from console.fleet.aws.cloud import Cloud, CloudError
 from console.fleet.aws.images import Image, find_image
 from console.fleet.aws.type_facts import Machine, describe_machine, offered_zones
 from console.fleet.provider import ProviderError
-from console.fleet.rental.context import Rental
+from console.fleet.rental.context import AwsContext
 from console.fleet.rental.network import Subnet, admitted, has_efa, interfaces, placement_group, security_group, subnets
 
 STEPS = 5
@@ -36,7 +36,7 @@ class Ground:
     spot: Mapping[str, prices.Quote]
     """The spot price of each zone, where it is known."""
 
-    def params(self, rental: Rental, zone: str, market: str, count: int) -> dict[str, Any]:
+    def params(self, rental: AwsContext, zone: str, market: str, count: int) -> dict[str, Any]:
         """What RunInstances is asked, but for the token and the user-data. Raises ProviderError."""
         fleet = rental.profile.fleet
         placement = {"AvailabilityZone": zone}
@@ -72,7 +72,7 @@ class Ground:
         return params
 
 
-async def prepare(rental: Rental, region: str, market: str) -> AsyncIterator[str | Ground]:
+async def prepare(rental: AwsContext, region: str, market: str) -> AsyncIterator[str | Ground]:
     """Names each step as it begins, `STEPS` of them, and yields the ground last.
 
     Raises:
@@ -120,7 +120,7 @@ async def prepare(rental: Rental, region: str, market: str) -> AsyncIterator[str
     )
 
 
-def _wanted(zones: list[str], by_zone: Mapping[str, Subnet], rental: Rental, region: str) -> list[str]:
+def _wanted(zones: list[str], by_zone: Mapping[str, Subnet], rental: AwsContext, region: str) -> list[str]:
     fleet = rental.profile.fleet
     # Zones of the home region say nothing of the others.
     named = [zone for zone in fleet.zones if zone.startswith(region)]
@@ -136,7 +136,7 @@ def _wanted(zones: list[str], by_zone: Mapping[str, Subnet], rental: Rental, reg
     return usable
 
 
-async def _reserved(cloud: Cloud, rental: Rental, zones: list[str]) -> tuple[list[str], str | None]:
+async def _reserved(cloud: Cloud, rental: AwsContext, zones: list[str]) -> tuple[list[str], str | None]:
     """The zone of the profile's reservation, and its placement group."""
     fleet = rental.profile.fleet
     assert fleet.reservation is not None

@@ -15,11 +15,11 @@ from console.fleet.aws.cloud import CloudError
 from console.fleet.aws.instances import GONE, HALTED, Instance, of_run, of_tokens, why_gone
 from console.fleet.aws.type_facts import retired
 from console.fleet.provider import News, ProviderError
-from console.fleet.rental.context import PASSING, Patience, Rental
-from console.fleet.rental.launch import Place, markets, ordered, write_secret
+from console.fleet.rental.context import PASSING, AwsContext, Patience
+from console.fleet.rental.launch import LaunchZone, markets, ordered, write_secret
 from console.fleet.rental.network import own_address, readmit
 from console.fleet.rental.provision import Arrival
-from console.fleet.rental.resources import ACCEPTED, ASKED, ENDED, Claim, Order
+from console.fleet.rental.resources import ACCEPTED, ASKED, ENDED, LaunchRequest, RunResources
 from console.fleet.rental.teardown import ended, given_back, stopped
 from console.fleet.rental.user_data import DATA_DIR, LEASE_FILE
 from console.journal.directory import RunDirectory
@@ -53,7 +53,7 @@ class AwsProvider:
         self.profile = profile
         self.directory = directory
         self._patience = patience or Patience()
-        self._rental = Rental(profile, directory, self._patience)
+        self._rental = AwsContext(profile, directory, self._patience)
         self._seen: dict[str, tuple[float, dict[str, Instance]]] = {}
         """By region, when EC2 was asked last (monotonic seconds) and what it showed."""
         self._looking = asyncio.Lock()
@@ -85,7 +85,7 @@ class AwsProvider:
         rental.addresses.clear()
         number = rental.claim.launch + 1
         # EC2 shows the instances of earlier attempts for an hour yet: their orders say that they are ended.
-        rental.remember(Claim(orders=rental.claim.orders, base=number))
+        rental.remember(RunResources(orders=rental.claim.orders, base=number))
         key = asyncssh.generate_private_key("ssh-ed25519", comment="fastconsole")
         write_secret(rental, rental.directory.key.name, key.export_private_key())
         async for one in self._launched(range(self.profile.fleet.nodes), number):
@@ -142,15 +142,15 @@ class AwsProvider:
             rental.write()
 
     async def _launched(
-        self, nodes: Sequence[int], number: int, places: Sequence[Place] = ()
+        self, nodes: Sequence[int], number: int, places: Sequence[LaunchZone] = ()
     ) -> AsyncIterator[News | HostAddress]:
         """Instances for the nodes, and their hosts; what was made is given back where that fails."""
         rental = self._rental
         try:
             await rental.identify()
-            order: Order | None = None
+            order: LaunchRequest | None = None
             async for one in ordered(rental, sorted(nodes), number, places):
-                if isinstance(one, Order):
+                if isinstance(one, LaunchRequest):
                     order = one
                 else:
                     yield one
@@ -164,7 +164,7 @@ class AwsProvider:
                     yield news
             raise
 
-    async def _undone(self, orders: Sequence[Order]) -> AsyncIterator[News]:
+    async def _undone(self, orders: Sequence[LaunchRequest]) -> AsyncIterator[News]:
         """Gives back what a launch that failed has made: all of it, or where the run has other hosts, its instances."""
         if len(orders) == len(self._rental.claim.open):
             async for news in self.give_back():
@@ -175,13 +175,13 @@ class AwsProvider:
             async for news in ended(self._rental, order.region, [order], wait=False):
                 yield news
 
-    def _beside(self) -> list[Place]:
+    def _beside(self) -> list[LaunchZone]:
         """Where another instance can be beside those that the run has: in their zone."""
         base = self._rental.claim.base
         beside = next(order for order in self._rental.claim.orders if order.instance_ids and order.launch == base)
         on_demand = self.profile.fleet.on_loss == "replace-on-demand"
         which = ("on-demand",) if on_demand else markets(self.profile.fleet.market)
-        return [Place(beside.region, beside.zone, market) for market in which]
+        return [LaunchZone(beside.region, beside.zone, market) for market in which]
 
     def _unfinished(self) -> tuple[list[int], int] | None:
         """The nodes and the number of a launch that has not come to hosts; None where all have."""
@@ -339,5 +339,5 @@ class AwsProvider:
             yield news
 
 
-def _regions(orders: Iterable[Order]) -> list[str]:
+def _regions(orders: Iterable[LaunchRequest]) -> list[str]:
     return sorted({order.region for order in orders})

@@ -10,14 +10,14 @@ from typing import Any
 from console.fleet.aws.cloud import CloudError
 from console.fleet.aws.instances import NODE_TAG, Instance, of_run, why_gone
 from console.fleet.aws.route import Route
-from console.fleet.aws.tags import Passport
+from console.fleet.aws.tags import HostIdentity
 from console.fleet.provider import News, ProviderError
 from console.fleet.rental import elastic_ip
 from console.fleet.rental.bootstrap import pin
-from console.fleet.rental.context import PASSING, Deadline, Rental, tag_list
+from console.fleet.rental.context import PASSING, AwsContext, Deadline, tag_list
 from console.fleet.rental.launch import drop_user_data
 from console.fleet.rental.quotes import Rate
-from console.fleet.rental.resources import Order
+from console.fleet.rental.resources import LaunchRequest
 from console.journal import manifest
 from console.ssh.address import HostAddress
 from console.ssh.errors import HostRefused, HostUnreachable
@@ -28,7 +28,7 @@ from remote.wire.events import StageProgressed
 class Arrival:
     """The instances of one order on their way to being hosts."""
 
-    def __init__(self, rental: Rental, order: Order) -> None:
+    def __init__(self, rental: AwsContext, order: LaunchRequest) -> None:
         self._rental = rental
         self._order = order
         self._fleet = rental.profile.fleet
@@ -144,7 +144,7 @@ class Arrival:
             raise ProviderError(f"node {node}: {error}") from None
         assert pinned.host_key is not None
         record = manifest.first_line(rental.directory.journal)
-        papers = Passport(host_key=pinned.host_key, route=self._route, charter=manifest.digest(record))
+        papers = HostIdentity(host_key=pinned.host_key, route=self._route, charter=manifest.digest(record))
         await self._tag(instance, node, papers.tags())
         rental.addresses[node] = pinned
         claim = rental.claim

@@ -8,15 +8,15 @@ import time
 from console.catalog import instance_types, prices
 from console.fleet.aws.cloud import CloudError
 from console.fleet.aws.instances import Instance
-from console.fleet.rental.context import Rental
-from console.fleet.rental.resources import Order
+from console.fleet.rental.context import AwsContext
+from console.fleet.rental.resources import LaunchRequest
 from console.state.events import InstanceStarted
 
 
 class Rate:
     """The prices of an order, asked for once."""
 
-    def __init__(self, rental: Rental, order: Order) -> None:
+    def __init__(self, rental: AwsContext, order: LaunchRequest) -> None:
         self._rental = rental
         self._order = order
         self._asked: asyncio.Future[tuple[float | None, float | None]] | None = None

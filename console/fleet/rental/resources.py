@@ -23,7 +23,7 @@ ENDED = "ended"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class LaunchRequest:
     """One RunInstances call: all its instances or none."""
 
     token: str
@@ -48,7 +48,7 @@ class Order:
     instance_ids: tuple[str, ...] = ()
     """In the order of `nodes`, once accepted."""
 
-    def accepted(self, instance_ids: list[str]) -> Order:
+    def accepted(self, instance_ids: list[str]) -> LaunchRequest:
         """The order with its instances."""
         assert len(instance_ids) == len(self.nodes), (instance_ids, self.nodes)
         return replace(self, outcome=ACCEPTED, instance_ids=tuple(sorted(instance_ids)))
@@ -59,14 +59,14 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Claim:
+class RunResources:
     """All that a run may have at AWS."""
 
     account: str = ""
     """The AWS account's id: other credentials see nothing of the run."""
     regions: tuple[str, ...] = ()
     """Where something of the run may be."""
-    orders: tuple[Order, ...] = ()
+    orders: tuple[LaunchRequest, ...] = ()
     """The newest last."""
     base: int = 1
     """The launch that brought the run up; later ones replace lost instances."""
@@ -87,31 +87,31 @@ class Claim:
     mark: str = ""
     """By which the instances' tags name this laptop as the last that came to the run; empty: it launched them."""
 
-    def order(self, order: Order) -> Claim:
+    def order(self, order: LaunchRequest) -> RunResources:
         """The claim with the order in it, in place of the one with its token."""
         orders = [order if one.token == order.token else one for one in self.orders]
         if order not in orders:
             orders.append(order)
         return replace(self, orders=tuple(orders))
 
-    def in_region(self, region: str) -> Claim:
+    def in_region(self, region: str) -> RunResources:
         """The claim, with the region among those where something may be."""
         return self if region in self.regions else replace(self, regions=(*self.regions, region))
 
-    def with_key(self, instance_id: str, host_key: str) -> Claim:
+    def with_key(self, instance_id: str, host_key: str) -> RunResources:
         """The claim with an instance's own host key."""
         return replace(self, host_keys={**self.host_keys, instance_id: host_key})
 
-    def by_token(self, token: str) -> Order:
+    def by_token(self, token: str) -> LaunchRequest:
         """The order with this token, as it stands."""
         return next(order for order in self.orders if order.token == token)
 
-    def by_instance(self, instance_id: str) -> Order | None:
+    def by_instance(self, instance_id: str) -> LaunchRequest | None:
         """The order that the instance came with; None for one that is not in the claim."""
         return next((order for order in self.orders if instance_id in order.instance_ids), None)
 
     @property
-    def open(self) -> list[Order]:
+    def open(self) -> list[LaunchRequest]:
         """Orders whose instances may exist, the newest last."""
         return [order for order in self.orders if order.outcome in (ASKED, ACCEPTED)]
 
@@ -134,14 +134,14 @@ class Claim:
         return asdict(self)
 
 
-def claim_of(values: Mapping[str, Any]) -> Claim:
-    """What `Claim.to_json` made; an empty claim where there is nothing."""
-    known = {one.name for one in fields(Claim)}
+def claim_of(values: Mapping[str, Any]) -> RunResources:
+    """What `RunResources.to_json` made; an empty claim where there is nothing."""
+    known = {one.name for one in fields(RunResources)}
     kept = {name: value for name, value in values.items() if name in known}
     for name in ("regions", "told", "served"):
         kept[name] = tuple(kept.get(name, ()))
     kept["orders"] = tuple(
-        Order(**{**order, "nodes": tuple(order["nodes"]), "instance_ids": tuple(order["instance_ids"])})
+        LaunchRequest(**{**order, "nodes": tuple(order["nodes"]), "instance_ids": tuple(order["instance_ids"])})
         for order in kept.get("orders", ())
     )
-    return Claim(**kept)
+    return RunResources(**kept)

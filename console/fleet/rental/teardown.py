@@ -17,15 +17,15 @@ from console.fleet.aws.cloud import CloudError
 from console.fleet.aws.instances import GONE, RUN_TAG, Instance, of_run, of_tokens
 from console.fleet.aws.resource_kinds import KINDS, Kind
 from console.fleet.provider import News
-from console.fleet.rental.context import PASSING, Deadline, Rental
+from console.fleet.rental.context import PASSING, AwsContext, Deadline
 from console.fleet.rental.launch import drop_user_data
 from console.fleet.rental.quotes import Rate
-from console.fleet.rental.resources import ACCEPTED, ASKED, ENDED, Order
+from console.fleet.rental.resources import ACCEPTED, ASKED, ENDED, LaunchRequest
 from console.state.events import AlertRaised, InstanceStopped
 from remote.wire.events import StageProgressed
 
 
-async def given_back(rental: Rental) -> AsyncIterator[News]:
+async def given_back(rental: AwsContext) -> AsyncIterator[News]:
     """Ends all that the run has, and tells what could not be ended. Raises nothing of AWS's."""
     await rental.settled()
     if not rental.claim.regions:
@@ -62,7 +62,7 @@ def _left(what: str, command: str) -> AlertRaised:
 
 
 async def ended(
-    rental: Rental, region: str, orders: Sequence[Order], *, everything: bool = False, wait: bool = True
+    rental: AwsContext, region: str, orders: Sequence[LaunchRequest], *, everything: bool = False, wait: bool = True
 ) -> AsyncIterator[News]:
     """Ends the instances of the orders, or every instance of the run in the region, and tells of each one's end.
 
@@ -102,7 +102,7 @@ async def ended(
 class _Ending:
     """What is known of the instances that are to end."""
 
-    def __init__(self, rental: Rental, region: str, orders: Sequence[Order], everything: bool) -> None:
+    def __init__(self, rental: AwsContext, region: str, orders: Sequence[LaunchRequest], everything: bool) -> None:
         self._rental = rental
         self._cloud = rental.cloud(region)
         self._region = region
@@ -209,7 +209,7 @@ def stopped(instance: Instance) -> InstanceStopped:
 # --- all else --------------------------------------------------------------------------------------------------------
 
 
-async def _rest(rental: Rental, region: str) -> AsyncIterator[News]:
+async def _rest(rental: AwsContext, region: str) -> AsyncIterator[News]:
     """Deletes what else the run has in the region."""
     for kind in KINDS:
         end, why, pause_s = Deadline(rental.patience.free_s), "EC2 still shows it", 0.0
@@ -241,7 +241,7 @@ def _of(kind: Kind, identity: str) -> dict[str, Any]:
     return {kind.parameter: identity}
 
 
-async def _tagged(rental: Rental, region: str, kind: Kind) -> list[str]:
+async def _tagged(rental: AwsContext, region: str, kind: Kind) -> list[str]:
     filters: list[dict[str, Any]] = [{"Name": f"tag:{RUN_TAG}", "Values": [rental.run_id]}]
     if kind.only is not None:
         filters.append({"Name": kind.only[0], "Values": [kind.only[1]]})

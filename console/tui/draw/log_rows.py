@@ -16,7 +16,7 @@ Spans = Callable[[str], list[tuple[int, int]]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Place:
+class LogRow:
     """A line of the pane: of a row its head, one of its entries, or a further part of a long text."""
 
     row: Row
@@ -31,21 +31,21 @@ class Place:
     """A long text is opened: it goes on below."""
 
 
-def places(rows: Sequence[Row], opened: set[int], room: int) -> list[Place]:
+def places(rows: Sequence[Row], opened: set[int], room: int) -> list[LogRow]:
     """The lines of the pane; a row whose number is `opened` with all that is in it. `room`: columns of a text."""
-    found: list[Place] = []
+    found: list[LogRow] = []
     for row in rows:
         first, number = row.first, row.first.number
         if number not in opened:
-            found.append(Place(row, first, (number, 0)))
+            found.append(LogRow(row, first, (number, 0)))
         elif len(row.entries) > 1:
-            found.append(Place(row, first, (number, 0)))
-            found += [Place(row, entry, (number, at), member=True) for at, entry in enumerate(row.entries, start=1)]
+            found.append(LogRow(row, first, (number, 0)))
+            found += [LogRow(row, entry, (number, at), member=True) for at, entry in enumerate(row.entries, start=1)]
         else:
             text = clean(first.line.text)
             begin, at = 0, 0
             while at == 0 or (begin < len(text) and at < _LONGEST_OPEN):
-                found.append(Place(row, first, (number, at), begin=begin, part=True))
+                found.append(LogRow(row, first, (number, at), begin=begin, part=True))
                 begin += max(1, _cut(text[begin:], room))
                 at += 1
     return found
@@ -68,7 +68,7 @@ class Rows(Sequence[Line]):
     """The places, drawn when asked for."""
 
     def __init__(
-        self, places: Sequence[Place], width: int, started: float, tag: int, spans: Spans, several: bool
+        self, places: Sequence[LogRow], width: int, started: float, tag: int, spans: Spans, several: bool
     ) -> None:
         """`tag`: columns of who printed it; `several`: nodes have more than one rank."""
         self._places, self._width, self._started, self._spans = places, width, started, spans
@@ -106,7 +106,7 @@ class Rows(Sequence[Line]):
         inks = self._text(text, max(1, room - len(badge)), tone, 0, text, whole=not one.part)
         return (*head, *inks, (badge, "accent")) if badge else (*head, *inks)
 
-    def _who(self, one: Place) -> str:
+    def _who(self, one: LogRow) -> str:
         node, rank = one.entry.line.node, one.entry.rank
         if node is None:
             return ""
@@ -152,4 +152,4 @@ def _colour(node: int | None) -> int:
     return 0 if node is None else 4 + node * 3 % 6
 
 
-__all__ = ["Place", "Rows", "failure_head", "places", "room_for", "tag_width", "width_of"]
+__all__ = ["LogRow", "Rows", "failure_head", "places", "room_for", "tag_width", "width_of"]

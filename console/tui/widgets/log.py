@@ -15,7 +15,7 @@ from textual.message import Message
 from console.state.run import Run
 from console.tui.dialogs.filter import FilterPrompt
 from console.tui.draw.ink import Line, clean
-from console.tui.draw.log_rows import Place, Rows, failure_head, places, room_for, tag_width
+from console.tui.draw.log_rows import LogRow, Rows, failure_head, places, room_for, tag_width
 from console.tui.draw.moment import Moment
 from console.tui.widgets.log_search import Pattern
 from console.tui.widgets.pane import Pane
@@ -66,7 +66,7 @@ class LogPane(Pane):
         self._known: dict[str, bool] = {}
         self._opened: set[int] = set()
         # What was drawn last: the places, and the keys of those at the cursor and at the top.
-        self._places: Sequence[Place] = ()
+        self._places: Sequence[LogRow] = ()
         self._at = (0, 0)
         self._top: tuple[int, int] | None = None
         self._moving = False
@@ -296,5 +296,5 @@ class LogPane(Pane):
         self.post_message(self.Paged(self._node, self._typed, self._test))
 
 
-def _key_of(place: Place) -> tuple[int, int]:
+def _key_of(place: LogRow) -> tuple[int, int]:
     return place.key
