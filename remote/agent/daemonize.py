@@ -1,4 +1,7 @@
-"""TODO docstring: remote/agent/daemonize.py."""
+"""Starts the agent as a daemon, and releases the host when the agent ended because the lease passed.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-from remote.agent.daemon import Agent
+from remote.agent.daemon import Agent, Cause
 from remote.agent.lease import Lease
 from remote.wire.job import Job
 from remote.wire.layout import HOST_PID
@@ -18,10 +21,8 @@ _POWEROFF_S = 20.0
 """How long the host's timer has to power it off: it looks every five seconds."""
 
 
-def give_host_back(job: Job, reason: str) -> None:
-    """What the lease's end ends beyond the agent itself, if it was the lease."""
-    if reason != "the lease ran out":
-        return
+def release_host(job: Job) -> None:
+    """Ends what the job says the lease's end ends, beyond the agent itself (`Job.lease_end`)."""
     if job.lease_end == "host" and HOST_PID in os.environ:
         os.kill(int(os.environ[HOST_PID]), signal.SIGTERM)
     elif job.lease_end == "poweroff":
@@ -36,7 +37,7 @@ def daemonize(folder: Path, job: Job, lock: int) -> None:
 
     Raises:
         OSError: the folder cannot be written.
-        RuntimeError: the daemon ended before its first record; the message is its last words.
+        RuntimeError: the daemon ended before its first record; the message is the last line of its log.
     """
     readable, writable = os.pipe()
     child = os.fork()
@@ -58,10 +59,10 @@ def daemonize(folder: Path, job: Job, lock: int) -> None:
         log_fd = os.open(folder / "agent.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         for fd, target in ((null, 0), (log_fd, 1), (log_fd, 2)):
             os.dup2(fd, target)
-        agent = Agent(folder, job, lock)
-        agent.run(writable)
+        ending = Agent(folder, job, lock).run(writable)
         os.close(lock)
-        give_host_back(job, agent._leaving)
+        if ending.cause is Cause.LEASE:
+            release_host(job)
     except BaseException as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
         sys.stderr.flush()
