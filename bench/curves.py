@@ -18,8 +18,9 @@ from dataclasses import replace
 from console.compare import curves, race
 from console.compare.comparison import Comparison, Past
 from console.state import events as ce
-from console.state.run import TRAINING, Point, Run
+from console.state.run import Point, Run
 from console.state.series import Series
+from console.state.status import TRAINING
 from console.tui.draw import figures, plots
 from console.tui.draw.moment import Moment
 from console.tui.draw.plots import Look

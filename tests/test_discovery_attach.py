@@ -30,7 +30,8 @@ from console.fleet.provider import ProviderError
 from console.journal import open_log
 from console.journal.directory import RunDirectory, all_runs
 from console.paths import runs_home
-from console.state.run import STOPPED, Run
+from console.state.run import Run
+from console.state.status import STOPPED
 from remote.wire.layout import host_folder
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")

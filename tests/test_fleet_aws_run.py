@@ -23,7 +23,8 @@ from console.journal.directory import RunDirectory, all_runs
 from console.live.live_run import LiveRun
 from console.profile.load import load
 from console.state.events import Record
-from console.state.run import FINISHED, STOPPED, Run
+from console.state.run import Run
+from console.state.status import FINISHED, STOPPED
 from remote.wire.events import LeaseMoved
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")

@@ -16,7 +16,7 @@ from openssh import Cluster
 
 from console.journal import open_log
 from console.state.outcome import Exit
-from console.state.run import FINISHED, UNREACHABLE
+from console.state.status import FINISHED, UNREACHABLE
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 

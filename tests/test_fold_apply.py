@@ -14,8 +14,9 @@ from console.fold.apply import apply, lose
 from console.fold.changes import ARMS
 from console.state import events as ce
 from console.state.events import KNOWN, Record
-from console.state.run import ALERTS, LAUNCHING, LOG_LINES, NODES, PAUSED, REACHED, TRAINING, Run
+from console.state.run import ALERTS, LOG_LINES, NODES, Run
 from console.state.series import Series
+from console.state.status import LAUNCHING, PAUSED, REACHED, TRAINING
 from remote.wire import events as re
 
 NO_ARM = {

@@ -16,7 +16,8 @@ from console.journal import open_log, reader
 from console.live.live_run import LiveRun
 from console.profile.schema import Profile
 from console.state import events as ce
-from console.state.run import OVER_BUDGET, STOPPED, Run
+from console.state.run import Run
+from console.state.status import OVER_BUDGET, STOPPED
 from remote.wire import events as re
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")

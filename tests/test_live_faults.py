@@ -18,7 +18,8 @@ from console.fleet.choose import provider_of
 from console.journal import open_log
 from console.journal.directory import all_runs
 from console.live.live_run import LiveRun
-from console.state.run import FAILED, FINISHED, STOPPED, UNREACHABLE, Run
+from console.state.run import Run
+from console.state.status import FAILED, FINISHED, STOPPED, UNREACHABLE
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 

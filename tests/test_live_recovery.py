@@ -13,7 +13,8 @@ import small_run
 
 from console.journal import open_log
 from console.live.live_run import LiveRun
-from console.state.run import FAILED, FINISHED, STOPPED, Run
+from console.state.run import Run
+from console.state.status import FAILED, FINISHED, STOPPED
 from remote.wire.codec import encode
 from remote.wire.events import SpotNoticed
 from remote.wire.layout import JOURNAL, host_folder

@@ -12,7 +12,7 @@ import small_run
 from console.fleet.choose import provider_of
 from console.journal import open_log
 from console.live.live_run import LiveRun
-from console.state.run import FINISHED, PAUSED, STOPPED
+from console.state.status import FINISHED, PAUSED, STOPPED
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 

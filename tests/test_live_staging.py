@@ -27,7 +27,8 @@ from console.reports import headline
 from console.reports.narrator import Narrator
 from console.state.events import Record
 from console.state.outcome import Exit
-from console.state.run import FAILED, FINISHED, UNREACHABLE, Node, Run
+from console.state.run import Node, Run
+from console.state.status import FAILED, FINISHED, UNREACHABLE
 from console.views import nodes, staging
 from remote.staging.partial_file import PIECE_BYTES, Partial
 from remote.wire.codec import Event

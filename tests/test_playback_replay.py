@@ -22,7 +22,7 @@ from console.playback.replay import Replay, fold_items
 from console.playback.source import Player
 from console.state.events import Record, RunCreated, record_line
 from console.state.outcome import CUT_OFF, Exit, exit_of, outcome
-from console.state.run import ENDED, MISSED, REACHED
+from console.state.status import ENDED, MISSED, REACHED
 from console.views import progress
 from remote.wire import codec
 from remote.wire import events as re

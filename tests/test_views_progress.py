@@ -16,7 +16,8 @@ from console.format import clock, count, money, percent, plain
 from console.reports import headline
 from console.state import events as ce
 from console.state.events import Record
-from console.state.run import FAILED, Run
+from console.state.run import Run
+from console.state.status import FAILED
 from console.views import nodes, progress
 from remote.wire import events as re
 

@@ -20,7 +20,7 @@ from console.planning.offer import Offer
 from console.planning.predict import predict
 from console.profile.load import builtin_names, load
 from console.profile.schema import Profile, ProfileError
-from console.state.run import FAILED, OVER_BUDGET, STOPPED, UNREACHABLE
+from console.state.status import RESUMABLE
 from console.tui.choices import ATTACH, REPLAY, RESUME, START, Choice
 from console.views import progress
 
@@ -97,7 +97,7 @@ def _run(directory: RunDirectory) -> Choice:
         verb, other = (REPLAY, ()) if driven else (ATTACH, (REPLAY,))
         word = f"{run.status}, in another console" if driven else f"{run.status}, no console"
     else:
-        again = run.status in (STOPPED, FAILED, OVER_BUDGET, UNREACHABLE)
+        again = run.status in RESUMABLE
         verb, other, word = REPLAY, (RESUME,) if again else (), run.status
     return Choice(
         name=directory.run_id, verb=verb, other=other, state=word, what=" · ".join(parts), path=str(directory.journal)

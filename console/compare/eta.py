@@ -36,7 +36,8 @@ from typing import Any, Final
 
 from console.compare.race import Ghost, trained_s
 from console.profile.recorded import Leg, legs
-from console.state.run import PAUSED, TRAINING, Run
+from console.state.run import Run
+from console.state.status import PAUSED, TRAINING
 from console.views import progress
 
 _MEASURED: Final = (0.93, 1.07)

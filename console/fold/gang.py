@@ -7,12 +7,13 @@ from dataclasses import replace
 from console.fold.changes import arm, fallen, with_failure, with_line, with_node, with_own_node
 from console.state.events import Record
 from console.state.run import RECENT, Rank, Run
+from console.state.status import NODE_CONNECTED, NODE_DONE, NODE_FAILED, NODE_TRAINING
 from remote.wire import events as re
 
 
 @arm(re.TrainerStarted)
 def _trainer_started(run: Run, record: Record, event: re.TrainerStarted) -> Run:
-    return with_own_node(run, record, ranks=(), status="connected", reason="")
+    return with_own_node(run, record, ranks=(), status=NODE_CONNECTED, reason="")
 
 
 @arm(re.RankStarted)
@@ -22,7 +23,7 @@ def _rank_started(run: Run, record: Record, event: re.RankStarted) -> Run:
     rank = Rank(event.rank, event.local_rank, event.device, event.pid)
     others = (other for other in run.nodes[record.node].ranks if other.local_rank != rank.local_rank)
     ranks = tuple(sorted((*others, rank), key=lambda one: one.local_rank))
-    return with_node(run, record.node, ranks=ranks, status="training")
+    return with_node(run, record.node, ranks=ranks, status=NODE_TRAINING)
 
 
 @arm(re.RankProgressed)
@@ -71,5 +72,5 @@ def _trainer_restarted(run: Run, record: Record, event: re.TrainerRestarted) -> 
 @arm(re.TrainerEnded)
 def _trainer_ended(run: Run, record: Record, event: re.TrainerEnded) -> Run:
     if event.outcome == "failed":
-        return with_own_node(run, record, status="failed", reason=event.reason)
-    return with_own_node(run, record, status="done", reason=event.reason)
+        return with_own_node(run, record, status=NODE_FAILED, reason=event.reason)
+    return with_own_node(run, record, status=NODE_DONE, reason=event.reason)

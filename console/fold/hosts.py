@@ -18,6 +18,18 @@ from console.fold.changes import (
 from console.state import events as ce
 from console.state.events import Record
 from console.state.run import CRITICAL, RECENT, STAGES, WARNING, Fault, Run, utilisation_pct
+from console.state.status import (
+    NODE_CONNECTED,
+    NODE_DONE,
+    NODE_FAILED,
+    NODE_LAUNCHING,
+    NODE_LOST,
+    NODE_REFUSED,
+    NODE_STARTING,
+    NODE_TRAINING,
+    NODE_UNREACHABLE,
+    NODE_WAITING,
+)
 from remote.wire import events as re
 
 
@@ -26,7 +38,7 @@ def _host_found(run: Run, record: Record, event: ce.HostFound) -> Run:
     return with_own_node(
         run,
         record,
-        status="launching",
+        status=NODE_LAUNCHING,
         reason="",
         address=event.address,
         port=event.port,
@@ -41,20 +53,20 @@ def _host_connected(run: Run, record: Record, event: ce.HostConnected) -> Run:
         return run
     node = run.nodes[record.node]
     run = without_alerts(run, record, lambda alert: alert.id == f"unreachable:{record.node}")
-    if node.status == "unreachable":
-        status = "training" if node.ranks else "connected"
+    if node.status == NODE_UNREACHABLE:
+        status = NODE_TRAINING if node.ranks else NODE_CONNECTED
         run = with_line(run, record, "reachable again")
         return with_node(run, record.node, status=status, reason="")
-    return with_node(run, record.node, status="connected" if node.status in ("waiting", "launching") else node.status)
+    return with_node(run, record.node, status=NODE_CONNECTED if node.status in NODE_STARTING else node.status)
 
 
 @arm(ce.HostUnreachable)
 def _host_unreachable(run: Run, record: Record, event: ce.HostUnreachable) -> Run:
     # A trainer's end stands, whatever becomes of its host: were it forgotten, the run would wait for it for ever.
-    if record.node is None or run.nodes[record.node].status in ("lost", "refused", "done", "failed"):
+    if record.node is None or run.nodes[record.node].status in (NODE_LOST, NODE_REFUSED, NODE_DONE, NODE_FAILED):
         return run
-    first = run.nodes[record.node].status != "unreachable"
-    run = with_node(run, record.node, status="unreachable", reason=event.reason)
+    first = run.nodes[record.node].status != NODE_UNREACHABLE
+    run = with_node(run, record.node, status=NODE_UNREACHABLE, reason=event.reason)
     if not first:
         return run
     return with_alert(run, record, "host", f"unreachable: {event.reason}", WARNING, f"unreachable:{record.node}")
@@ -62,7 +74,7 @@ def _host_unreachable(run: Run, record: Record, event: ce.HostUnreachable) -> Ru
 
 @arm(ce.HostLost)
 def _host_lost(run: Run, record: Record, event: ce.HostLost) -> Run:
-    run = with_own_node(run, record, status="lost", reason=event.reason)
+    run = with_own_node(run, record, status=NODE_LOST, reason=event.reason)
     run = without_alerts(run, record, lambda alert: alert.node is not None and alert.node == record.node)
     return with_failure(run, record, "host", f"lost: {event.reason}", record.t)
 
@@ -70,20 +82,20 @@ def _host_lost(run: Run, record: Record, event: ce.HostLost) -> Run:
 @arm(ce.HostRefused)
 def _host_refused(run: Run, record: Record, event: ce.HostRefused) -> Run:
     return with_alert(
-        with_own_node(run, record, status="refused", reason=event.reason), record, "host", event.reason, CRITICAL
+        with_own_node(run, record, status=NODE_REFUSED, reason=event.reason), record, "host", event.reason, CRITICAL
     )
 
 
 @arm(re.AgentStarted)
 def _agent_started(run: Run, record: Record, event: re.AgentStarted) -> Run:
     # Another agent looks at the data set anew.
-    return with_own_node(run, record, agent=event, status="connected", reason="", staging=None, staged=None)
+    return with_own_node(run, record, agent=event, status=NODE_CONNECTED, reason="", staging=None, staged=None)
 
 
 @arm(re.AgentDied)
 def _agent_died(run: Run, record: Record, event: re.AgentDied) -> Run:
     reason = f"the agent (pid {event.pid}) died"
-    run = with_own_node(run, record, status="failed", reason=reason, agent=None)
+    run = with_own_node(run, record, status=NODE_FAILED, reason=reason, agent=None)
     return with_failure(run, record, "host", reason, record.t)
 
 
@@ -97,7 +109,7 @@ def _stage(run: Run, record: Record, event: re.StageProgressed) -> Run:
     return with_node(
         run,
         record.node,
-        status="launching" if status == "waiting" else status,
+        status=NODE_LAUNCHING if status == NODE_WAITING else status,
         stage=event.stage,
         stage_done=event.done,
         stage_total=event.total,
@@ -118,7 +130,7 @@ def _staging_ended(run: Run, record: Record, event: re.StagingEnded) -> Run:
     if record.node is None:
         return run
     if not event.ok:
-        run = with_node(run, record.node, status="failed", reason=event.reason, staged=event)
+        run = with_node(run, record.node, status=NODE_FAILED, reason=event.reason, staged=event)
         return with_failure(run, record, "data", event.reason, record.t)
     return _staging(run, record.node, 1, 1, staged=event)
 

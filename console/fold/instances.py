@@ -18,7 +18,8 @@ from console.fold.changes import (
 )
 from console.state import events as ce
 from console.state.events import Record
-from console.state.run import CRITICAL, INFO, LAUNCHING, QUOTES, Billing, BudgetMove, Run
+from console.state.run import CRITICAL, INFO, QUOTES, Billing, BudgetMove, Run
+from console.state.status import LAUNCHING, NODE_CONNECTED, NODE_DONE, NODE_DROPPED, NODE_FAILED, NODE_LIVE
 from remote.wire import events as re
 
 
@@ -77,7 +78,7 @@ def _node_replaced(run: Run, record: Record, event: ce.NodeReplaced) -> Run:
 def _node_dropped(run: Run, record: Record, event: ce.NodeDropped) -> Run:
     if record.node is None:
         return run
-    run = with_node(without_disk(run, record.node), record.node, status="dropped", reason=event.reason, ranks=())
+    run = with_node(without_disk(run, record.node), record.node, status=NODE_DROPPED, reason=event.reason, ranks=())
     run = without_alerts(run, record, lambda alert: alert.node == record.node)
     return with_alert(run, record, "host", f"the gang goes on without it: {event.reason}")
 
@@ -88,7 +89,7 @@ def _gang_restarting(run: Run, record: Record, event: ce.GangRestarting) -> Run:
         # What the trainers of the gang that fell said counts no more; who has no host yet, or none any more, stays so.
         changed(
             node,
-            status="connected",
+            status=NODE_CONNECTED,
             reason="",
             ranks=(),
             since=record.received,
@@ -97,7 +98,7 @@ def _gang_restarting(run: Run, record: Record, event: ce.GangRestarting) -> Run:
             stage_total=None,
             stage_detail="",
         )
-        if node.agent is not None and node.status in ("connected", "training", "paused", "done", "failed")
+        if node.agent is not None and node.status in (*NODE_LIVE, NODE_DONE, NODE_FAILED)
         else node
         for node in run.nodes
     )

@@ -17,7 +17,8 @@ from console.fold.changes import (
 )
 from console.state import events as ce
 from console.state.events import Record
-from console.state.run import LAUNCHING, NODES, STOPPING, Command, Node, Run, open_alert
+from console.state.run import NODES, Command, Node, Run, open_alert
+from console.state.status import LAUNCHING, NODE_REFUSED, STOPPING
 from remote.wire import events as re
 
 
@@ -130,5 +131,5 @@ def _command_done(run: Run, record: Record, event: re.CommandDone) -> Run:
     if event.ok:
         return run
     if event.command == "start":
-        run = with_node(run, node, status="refused", reason=event.detail)
+        run = with_node(run, node, status=NODE_REFUSED, reason=event.detail)
     return with_alert(run, record, "command", f"{event.command} was refused: {event.detail}")

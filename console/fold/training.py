@@ -7,8 +7,9 @@ from dataclasses import replace
 from console.fold.changes import arm, changed, when, with_alert, with_line, with_own_node, with_stretch, without_alerts
 from console.state import events as ce
 from console.state.events import Record
-from console.state.run import CRITICAL, LAUNCHING, PAUSED, STOPPING, TRAINING, Checkpoint, Point, Run
+from console.state.run import CRITICAL, Checkpoint, Point, Run
 from console.state.series import Series
+from console.state.status import LAUNCHING, NODE_PAUSED, NODE_TRAINING, PAUSED, STOPPING, TRAINING
 from remote.wire import events as re
 
 
@@ -99,7 +100,7 @@ def _training_ended(run: Run, record: Record, event: re.TrainingEnded) -> Run:
 
 @arm(re.Paused)
 def _paused(run: Run, record: Record, event: re.Paused) -> Run:
-    run = with_own_node(run, record, status="paused")
+    run = with_own_node(run, record, status=NODE_PAUSED)
     if event.rank != 0 or not run.live:
         return run
     run = with_stretch(changed(run, status=PAUSED, paused_since=record.received), "pause", when(record))
@@ -108,7 +109,7 @@ def _paused(run: Run, record: Record, event: re.Paused) -> Run:
 
 @arm(re.Resumed)
 def _resumed(run: Run, record: Record, event: re.Resumed) -> Run:
-    run = with_own_node(run, record, status="training")
+    run = with_own_node(run, record, status=NODE_TRAINING)
     if event.rank != 0:
         return run
     run = changed(run, status=TRAINING if run.status == PAUSED else run.status, paused_since=None)

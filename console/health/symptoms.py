@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 from console.compare import race
 from console.format import clock, metric_name, percent, plain
-from console.state.run import CRITICAL, TRAINING, WARNING, Node, Run
+from console.state.run import CRITICAL, WARNING, Node, Run
+from console.state.status import NODE_LIVE, NODE_TRAINING, NODE_UNREACHABLE, TRAINING
 from console.views import nodes, progress, stragglers
 
 _FRESH_S = 5.0
@@ -62,7 +63,7 @@ def symptoms(run: Run, now: float, eyes: Eyes) -> Iterator[Symptom]:
     if not run.live or run.created is None:
         return
     for node in run.nodes:
-        if node.status in ("connected", "training", "paused"):
+        if node.status in NODE_LIVE:
             silent_s = min(nodes.stale_s(node, now) or 0.0, now - eyes.since)
             yield _stale(node, silent_s)
             fresh = silent_s < _FRESH_S
@@ -153,7 +154,7 @@ def _idle(run: Run, node: Node, fresh: bool) -> Iterator[Symptom]:
     """A GPU without work while the gang trains. CPU hosts are not judged: their share of a machine is nobody's own."""
     util = node.sample.gpu_util_pct if node.sample else ()
     said = [(value, gpu) for gpu, value in enumerate(util) if value is not None]
-    if not said or node.status != "training":
+    if not said or node.status != NODE_TRAINING:
         return
     working = run.status == TRAINING and run.evaluation is None and run.first_step is not None
     lowest, _ = min(said)
@@ -177,9 +178,9 @@ def _stragglers(run: Run) -> Iterator[Symptom]:
 def _stall(run: Run, now: float, eyes: Eyes) -> Iterator[Symptom]:
     if run.status != TRAINING or run.last_step is None or run.finished is not None or run.training is None:
         return
-    trains = [node for node in run.nodes if node.status == "training"]
+    trains = [node for node in run.nodes if node.status == NODE_TRAINING]
     # The steps are rank 0's to tell, and its host may be the one that is not heard.
-    silent = any(node.status == "unreachable" for node in run.nodes)
+    silent = any(node.status == NODE_UNREACHABLE for node in run.nodes)
     heard = trains and not silent and all((nodes.stale_s(node, now) or 0.0) < _FRESH_S for node in trains)
     last_t = max([run.last_step, eyes.since, *run.epochs_received[-1:], *(one.since for one in run.stretches[-1:])])
     step_s = run.step.step_s if run.step else 0.0

@@ -54,19 +54,16 @@ from console.state.events import (
     RunEnded,
 )
 from console.state.outcome import Exit
-from console.state.run import (
-    CRITICAL,
+from console.state.run import CRITICAL, Checkpoint, LogLine, Run
+from console.state.status import (
     FAILED,
     LAUNCHING,
-    OVER_BUDGET,
+    NODE_DROPPED,
     PAUSED,
-    STOPPED,
+    RESUMABLE,
     STOPPING,
     TRAINING,
     UNREACHABLE,
-    Checkpoint,
-    LogLine,
-    Run,
 )
 from remote.wire.events import StageProgressed
 from remote.wire.job import Job
@@ -137,7 +134,7 @@ class LiveRun:
             return frozenset({"resume", "checkpoint", "stop", "terminate", "budget", "detach"})
         if status == STOPPING:
             return frozenset({"terminate", "budget", "detach"})
-        if status in (STOPPED, FAILED, OVER_BUDGET, UNREACHABLE):
+        if status in RESUMABLE:
             return frozenset({"start", "restart", "budget"})
         return frozenset()
 
@@ -401,7 +398,7 @@ class LiveRun:
 
         A connection that breaks under it ends the try, and the policy asks for another.
         """
-        present = [node for node in self.run.nodes if node.status != "dropped"]
+        present = [node for node in self.run.nodes if node.status != NODE_DROPPED]
         last = newest(self.run)
         if last is not None and last.node is None:
             # No disk of the gang holds it. Any one node will do: the ranks look who has the newest.

@@ -8,7 +8,8 @@ from typing import Final
 from console.format import percent
 from console.state import events as ce
 from console.state.events import Record
-from console.state.run import LAUNCHING, Run
+from console.state.run import Run
+from console.state.status import LAUNCHING
 from remote.wire import events as re
 
 PHASE: Final = "phase"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from console.billing.cost import cost
 from console.format import clock, count, metric_name, money, percent, plain
-from console.state.run import FINISHED, LAUNCHING, PAUSED, REACHED, Run
+from console.state.run import Run
+from console.state.status import FINISHED, LAUNCHING, NODE_DONE, NODE_LIVE, PAUSED, REACHED
 from console.views.nodes import stages
 from console.views.progress import best, elapsed_s, img_per_s, progress, target
 
@@ -33,7 +34,7 @@ def headline(run: Run, now: float) -> str:
 
 
 def _launching(run: Run, now: float) -> str:
-    connected = sum(node.status in ("connected", "training", "paused", "done") for node in run.nodes)
+    connected = sum(node.status in (*NODE_LIVE, NODE_DONE) for node in run.nodes)
     parts = [run.status, f"{connected}/{len(run.nodes)} hosts connected" if run.nodes else "no hosts yet"]
     current = next((stage for stage in stages(run) if stage.nodes_done < stage.nodes), None)
     if current is not None:

@@ -11,6 +11,7 @@ from console.reports.story import COLUMNS, _decimals, _whole, _wrapped
 from console.state import events as ce
 from console.state.events import Record
 from console.state.run import Run, alerts_since
+from console.state.status import NODE_UNREACHABLE
 from console.views import nodes
 from remote.wire import events as re
 
@@ -47,7 +48,7 @@ class Narrator:
             case re.StageProgressed() | re.StagingProgressed() | re.StagingEnded():
                 yield from self._stage(before, after)
             case ce.HostConnected():
-                if _status(before, record.node) == "unreachable":
+                if _status(before, record.node) == NODE_UNREACHABLE:
                     yield f"node {record.node}: reachable again"
             case re.TrainingStarted():
                 yield (

@@ -257,7 +257,7 @@ class RunEnded(Event):
     """The run is over and its hosts are given back, unless the reason says otherwise."""
 
     status: str
-    """One of `console.state.run.ENDED`."""
+    """One of `console.state.status.ENDED`."""
     exit_code: int
     reason: str
 

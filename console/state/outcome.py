@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import Final
 
-from console.state import run as state
+from console.state import status
 from console.state.run import Run
 
 CUT_OFF: Final = "cut off"
@@ -34,12 +34,12 @@ class Exit(IntEnum):
 
 
 _OF_STATUS: Final = {
-    state.REACHED: Exit.DONE,
-    state.FINISHED: Exit.DONE,
-    state.MISSED: Exit.MISSED,
-    state.STOPPED: Exit.INTERRUPTED,
-    state.OVER_BUDGET: Exit.OVER_BUDGET,
-    state.UNREACHABLE: Exit.UNREACHABLE,
+    status.REACHED: Exit.DONE,
+    status.FINISHED: Exit.DONE,
+    status.MISSED: Exit.MISSED,
+    status.STOPPED: Exit.INTERRUPTED,
+    status.OVER_BUDGET: Exit.OVER_BUDGET,
+    status.UNREACHABLE: Exit.UNREACHABLE,
 }
 
 
@@ -49,12 +49,12 @@ def outcome(run: Run) -> str:
     A log may stop short of the run's own end and still hold what one wants to know: the target reached, or all epochs
     done without it.
     """
-    if run.status in state.ENDED:
+    if run.status in status.ENDED:
         return run.status
     if run.target is not None:
-        return state.REACHED
+        return status.REACHED
     if run.finished is not None and run.finished.reason == "finished":
-        return state.MISSED if run.created is not None and run.created.target_value is not None else state.FINISHED
+        return status.MISSED if run.created is not None and run.created.target_value is not None else status.FINISHED
     return CUT_OFF
 
 
@@ -63,7 +63,7 @@ def exit_of(run: Run) -> Exit:
 
     3 and not 0, because a script that asks "did it get there?" must not hear yes from a log that does not say so.
     """
-    if run.status in state.ENDED and run.exit_code is not None:
+    if run.status in status.ENDED and run.exit_code is not None:
         try:
             return Exit(run.exit_code)
         except ValueError:

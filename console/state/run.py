@@ -14,22 +14,8 @@ from typing import Final
 
 from console.state import events as ce
 from console.state.series import Series
+from console.state.status import LAUNCHING, LIVE, NODE_WAITING
 from remote.wire import events as re
-
-LAUNCHING: Final = "launching"
-TRAINING: Final = "training"
-PAUSED: Final = "paused"
-STOPPING: Final = "stopping"
-REACHED: Final = "reached"
-FINISHED: Final = "finished"
-MISSED: Final = "missed"
-STOPPED: Final = "stopped"
-FAILED: Final = "failed"
-OVER_BUDGET: Final = "over budget"
-UNREACHABLE: Final = "unreachable"
-
-LIVE: Final = (LAUNCHING, TRAINING, PAUSED, STOPPING)
-ENDED: Final = (REACHED, FINISHED, MISSED, STOPPED, FAILED, OVER_BUDGET, UNREACHABLE)
 
 LOG_LINES: Final = 1000
 """Lines that the state keeps; all of them are in the journal."""
@@ -112,8 +98,8 @@ class Node:
     """A place in the gang and the host that holds it."""
 
     node: int
-    status: str = "waiting"
-    """waiting, launching, connected, training, paused, done, unreachable, failed, refused, lost, dropped."""
+    status: str = NODE_WAITING
+    """One of the ``NODE_`` words of `console.state.status`."""
     since: float = 0.0
     """When the status became what it is."""
     reason: str = ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from console.format import count, plain
 from console.state.run import Command, Node, Run
+from console.state.status import NODE_DONE, NODE_GONE, NODE_LIVE, NODE_UNREACHABLE
 from console.views import staging
 
 PENDING_S = 60.0
@@ -26,7 +27,7 @@ def interruptions(run: Run, now: float) -> dict[int, float]:
     return {
         node.node: max(0.0, node.interruption.deadline_t - now)
         for node in run.nodes
-        if run.live and node.interruption is not None and node.status not in ("lost", "dropped")
+        if run.live and node.interruption is not None and node.status not in NODE_GONE
     }
 
 
@@ -34,11 +35,7 @@ def quiet(run: Run, now: float, after_s: float = 5.0) -> tuple[int, ...]:
     """Nodes that should speak and have not for `after_s` seconds."""
     if not run.live:
         return ()
-    return tuple(
-        node.node
-        for node in run.nodes
-        if node.status in ("connected", "training", "paused") and (stale_s(node, now) or 0.0) > after_s
-    )
+    return tuple(node.node for node in run.nodes if node.status in NODE_LIVE and (stale_s(node, now) or 0.0) > after_s)
 
 
 def util_pct(run: Run) -> float | None:
@@ -71,7 +68,7 @@ def stages(run: Run) -> tuple[Stage, ...]:
         place = places.get(node.stage, -1)
         ended = node.stage_total is not None and node.stage_done >= node.stage_total
         # A node that trains has left the whole launch behind it.
-        past = len(places) if node.ranks or node.status == "done" else place + ended
+        past = len(places) if node.ranks or node.status == NODE_DONE else place + ended
         for earlier in range(past):
             done[earlier] += 1
         if place >= past:
@@ -99,7 +96,7 @@ def _stage_detail(node: Node) -> str:
 
 def pending(run: Run, now: float) -> tuple[Command, ...]:
     """Commands of the last minute which not every live node has acknowledged."""
-    live = {node.node for node in run.nodes if node.status in ("connected", "training", "paused", "unreachable")}
+    live = {node.node for node in run.nodes if node.status in (*NODE_LIVE, NODE_UNREACHABLE)}
     return tuple(
         command
         for command in run.commands

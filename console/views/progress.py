@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from console.billing.cost import cost_on_demand_to, cost_to
 from console.profile.recorded import _phases
-from console.state.run import TRAINING, Run
+from console.state.run import Run
+from console.state.status import TRAINING
 
 RATE_WINDOW_S = 10.0
 """How far back `img_per_s` looks: long enough to even out a slow step, short enough to follow a phase's change."""

@@ -7,7 +7,8 @@ from typing import Final
 from console.compare.race import Race, lead_in_words, money_in_words
 from console.format import clock, count, metric_name, percent
 from console.profile.recorded import legs
-from console.state.run import PAUSED, TRAINING, Run
+from console.state.run import Run
+from console.state.status import PAUSED, TRAINING
 from console.tui.draw.ink import Ink, Line, bar, clean, first_that_fits, fit, right, spread, width_of
 from console.tui.draw.moment import Moment
 from console.views import nodes, progress

@@ -6,11 +6,23 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from console.format import clock
-from console.state.run import (
+from console.state.run import Node, Run
+from console.state.status import (
     FAILED,
     FINISHED,
     LAUNCHING,
     MISSED,
+    NODE_CONNECTED,
+    NODE_DONE,
+    NODE_DROPPED,
+    NODE_FAILED,
+    NODE_LAUNCHING,
+    NODE_LOST,
+    NODE_PAUSED,
+    NODE_REFUSED,
+    NODE_TRAINING,
+    NODE_UNREACHABLE,
+    NODE_WAITING,
     OVER_BUDGET,
     PAUSED,
     REACHED,
@@ -18,27 +30,25 @@ from console.state.run import (
     STOPPING,
     TRAINING,
     UNREACHABLE,
-    Node,
-    Run,
 )
 from console.views import nodes, stragglers
 
 NODE: Final[dict[str, tuple[str, str]]] = {
-    "waiting": ("·", "faint"),
-    "launching": ("◌", "accent"),
-    "connected": ("○", "accent"),
-    "training": ("●", "good"),
-    "paused": ("‖", "warn"),
-    "done": ("✓", "good"),
-    "unreachable": ("?", "warn"),
-    "failed": ("✗", "bad"),
-    "refused": ("⊘", "bad"),
-    "lost": ("✗", "bad"),
-    "dropped": ("–", "faint"),
+    NODE_WAITING: ("·", "faint"),
+    NODE_LAUNCHING: ("◌", "accent"),
+    NODE_CONNECTED: ("○", "accent"),
+    NODE_TRAINING: ("●", "good"),
+    NODE_PAUSED: ("‖", "warn"),
+    NODE_DONE: ("✓", "good"),
+    NODE_UNREACHABLE: ("?", "warn"),
+    NODE_FAILED: ("✗", "bad"),
+    NODE_REFUSED: ("⊘", "bad"),
+    NODE_LOST: ("✗", "bad"),
+    NODE_DROPPED: ("–", "faint"),
 }
 """Mark and tone of a node's status."""
 
-BROKEN: Final = ("unreachable", "failed", "refused", "lost", "dropped")
+BROKEN: Final = (NODE_UNREACHABLE, NODE_FAILED, NODE_REFUSED, NODE_LOST, NODE_DROPPED)
 """Statuses of a node that come with a reason."""
 
 RUN: Final[dict[str, str]] = {
@@ -108,7 +118,7 @@ class Troubles:
             return f"! gone in {clock(self.doomed[node.node])}{replacement(node)}", "bad"
         if node.node in self.quiet:
             return f"! quiet {clock(nodes.stale_s(node, self.now))}", "warn"
-        if node.node in self.slow and node.status == "training":
+        if node.node in self.slow and node.status == NODE_TRAINING:
             one = self.slow[node.node]
             who = f"rank {one.rank}, " if len(node.ranks) > 1 else ""
             return f"◂ {who}{one.ratio:.1f}× slower: {one.reason}", "warn"

@@ -8,6 +8,17 @@ from functools import partial
 from typing import Final
 
 from console.state.run import Node, Run
+from console.state.status import (
+    NODE_CONNECTED,
+    NODE_DROPPED,
+    NODE_FAILED,
+    NODE_LAUNCHING,
+    NODE_LOST,
+    NODE_PAUSED,
+    NODE_REFUSED,
+    NODE_UNREACHABLE,
+    NODE_WAITING,
+)
 from console.tui.draw import marks
 from console.tui.draw.moment import Moment
 from console.views import metrics
@@ -17,7 +28,17 @@ from console.views.nodes import stale_s
 
 ORDERS: Final = ("node", "metric", "img", "lag", "data", "temp", "status")
 """In the order in which a key goes through them; ``metric``: the one that is shown."""
-_STATUS: Final = ("lost", "failed", "refused", "unreachable", "dropped", "paused", "launching", "waiting", "connected")
+_STATUS: Final = (
+    NODE_LOST,
+    NODE_FAILED,
+    NODE_REFUSED,
+    NODE_UNREACHABLE,
+    NODE_DROPPED,
+    NODE_PAUSED,
+    NODE_LAUNCHING,
+    NODE_WAITING,
+    NODE_CONNECTED,
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -113,7 +134,7 @@ def _place(node: Node, troubles: marks.Troubles) -> float:
     if node.node in troubles.doomed:
         return -1
     if node.node in troubles.quiet:
-        return _STATUS.index("unreachable") + 0.5
+        return _STATUS.index(NODE_UNREACHABLE) + 0.5
     if node.node in troubles.slow:
-        return _STATUS.index("dropped") + 0.5
+        return _STATUS.index(NODE_DROPPED) + 0.5
     return _STATUS.index(node.status) if node.status in _STATUS else len(_STATUS)

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from console.format import count as count_
-from console.state.run import LAUNCHING, Node, Run
+from console.state.run import Node, Run
+from console.state.status import LAUNCHING, NODE_STARTING
 from console.tui.draw import marks
 from console.tui.draw.cells import cell, number_width
 from console.tui.draw.ink import Ink, Line, bar, cells, clean, fit, flow, right, trend, width_of
@@ -133,7 +134,7 @@ def row(
         text = f"{node.status}: {clean(node.reason)}" if node.reason else node.status
         inks.append((f"{text}{marks.replacement(node)}", tone))
         return cut(inks, width)
-    if (run.status == LAUNCHING and not node.ranks) or node.status in ("waiting", "launching"):
+    if (run.status == LAUNCHING and not node.ranks) or node.status in NODE_STARTING:
         return cut([*inks, *_launching(node, width - width_of(tuple(inks)))], width)
     if columns.cell:
         values = metric.of(run, node)

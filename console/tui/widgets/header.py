@@ -8,7 +8,8 @@ from console.billing.cost import cost as cost_
 from console.compare.eta import schedule_s
 from console.format import clock, count, metric_name, percent
 from console.format import money as money_
-from console.state.run import LAUNCHING, PAUSED, TRAINING, Run
+from console.state.run import Run
+from console.state.status import LAUNCHING, NODE_DROPPED, PAUSED, TRAINING
 from console.tui.draw import marks
 from console.tui.draw.figures import lead, span_words
 from console.tui.draw.ink import Ink, Line, bar, cells, clean, first_that_fits, spread, width_of
@@ -92,7 +93,7 @@ def _health(moment: Moment) -> Line:
         parts.append((f"  {word} {len(command.done)}/{run.nnodes}", "warn"))
     if not run.live:
         return tuple(parts)
-    broken = sum(node.status in marks.BROKEN and node.status != "dropped" for node in run.nodes)
+    broken = sum(node.status in marks.BROKEN and node.status != NODE_DROPPED for node in run.nodes)
     doomed = nodes.interruptions(run, moment.now)
     quiet = len(nodes.quiet(run, moment.now)) if moment.play is None or moment.play.playing else 0
     if doomed:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from console.billing.cost import cost as cost_
 from console.compare.race import money_in_words
 from console.format import clock, metric_name, percent
-from console.state.run import REACHED, Run
+from console.state.run import Run
+from console.state.status import FAILED, FINISHED, MISSED, OVER_BUDGET, REACHED, STOPPED, UNREACHABLE
 from console.tui.draw import marks
 from console.tui.draw.figures import lead
 from console.tui.draw.ink import Ink, Line, clean, fit, flow, wrap
@@ -17,7 +18,7 @@ from console.tui.widgets.pane import Pane
 from console.views import progress
 
 
-class ClosingPanel(Pane, can_focus=False):
+class SummaryPanel(Pane, can_focus=False):
     """A box over the panes once the run is over; Esc puts it away."""
 
     def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
@@ -54,13 +55,13 @@ def _sentence(run: Run) -> str:
 
 def _ended(status: str) -> str:
     return {
-        "finished": "finished its schedule",
-        "missed": "ended without reaching its target",
-        "stopped": "was stopped",
-        "failed": "failed",
-        "over budget": "was stopped by its budget",
-        "unreachable": "could not get or reach its hosts",
-        "reached": "reached its target",
+        FINISHED: "finished its schedule",
+        MISSED: "ended without reaching its target",
+        STOPPED: "was stopped",
+        FAILED: "failed",
+        OVER_BUDGET: "was stopped by its budget",
+        UNREACHABLE: "could not get or reach its hosts",
+        REACHED: "reached its target",
     }.get(status, f"ended ({clean(status)})")
 
 
