@@ -149,7 +149,7 @@ async def test_ctrl_c_in_a_pipe_stops_gracefully_and_twice_at_once(tmp_path: Pat
     assert console.returncode == 130
     assert "Traceback" not in out + err
     assert "stopping: checkpoint" in err
-    assert "it can go on from there" in out
+    assert "it can be resumed from there" in out
     assert small_run.none_left(tmp_path / "state", 20) == {}
 
     again = subprocess.Popen([*FASTCONSOLE, "resume"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -1,10 +1,9 @@
-"""TODO docstring: console/policy/decisions.py."""
+"""The decisions that the policy can come to, as values; `console.live` carries them out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from console.billing.budget import STOP_PATIENCE_S as STOP_PATIENCE_S
 from console.state.outcome import Exit
 
 
@@ -15,7 +14,7 @@ class StartGang:
 
 @dataclass(frozen=True, slots=True)
 class StopGang:
-    """Checkpoint at the next step boundary and leave the loop."""
+    """Save a checkpoint at the next step boundary and leave the loop."""
 
     reason: str
 
@@ -30,7 +29,7 @@ class Warn:
 
 @dataclass(frozen=True, slots=True)
 class EndRun:
-    """It is over: what still runs on the hosts is ended, results are fetched, the hosts are given back."""
+    """The run is over: what still runs on the hosts is ended, results are fetched, the hosts are released."""
 
     status: str
     exit_code: Exit
@@ -39,7 +38,7 @@ class EndRun:
 
 @dataclass(frozen=True, slots=True)
 class SaveCheckpoint:
-    """A checkpoint now: a host will be gone soon."""
+    """Save a checkpoint now: a host will be gone soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,24 +51,24 @@ class OrderReplacement:
 
 @dataclass(frozen=True, slots=True)
 class DrainGang:
-    """Checkpoint at the next step boundary and leave the loop; the run goes on."""
+    """Save a checkpoint at the next step boundary and leave the loop; the run continues."""
 
 
 @dataclass(frozen=True, slots=True)
 class KillGang:
-    """End the trainers that wait for one that is gone; the run goes on."""
+    """End the trainers that wait for one that is gone; the run continues."""
 
 
 @dataclass(frozen=True, slots=True)
 class RestartGang:
-    """The trainers are down; they may start again once every place has its host."""
+    """The trainers are down; they may start again once every node has its host."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class SwapNode:
-    """Give the node's place to the host that is ready for it."""
+    """Give the node to the replacement host that is ready for it."""
 
     node: int
     reason: str
@@ -77,7 +76,7 @@ class SwapNode:
 
 @dataclass(frozen=True, slots=True)
 class DropNode:
-    """Go on without the node."""
+    """Continue without the node."""
 
     node: int
     reason: str

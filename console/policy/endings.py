@@ -1,48 +1,61 @@
-"""TODO docstring: console/policy/endings.py."""
+"""How a run ends: failed launch, stop, end of training, failure, or a console and hosts that are both gone. Pure."""
 
 from __future__ import annotations
 
-from console.billing.budget import STOP_PATIENCE_S as STOP_PATIENCE_S
+from typing import Final
+
+from console.billing.budget import STOP_PATIENCE_S
 from console.format import clock, percent
 from console.policy.decisions import EndRun
-from console.policy.recovery import UNREACHABLE_AT_END_S, _doomed, _down, _ordered, recovers
+from console.policy.gang import doomed, down, ordered, recovers, silent_at_end
 from console.state.outcome import Exit
-from console.state.run import FAILED, FINISHED, MISSED, OVER_BUDGET, REACHED, STOPPED, STOPPING, UNREACHABLE, Node, Run
+from console.state.run import Node, Run
+from console.state.status import (
+    FAILED,
+    FINISHED,
+    MISSED,
+    NODE_DONE,
+    NODE_FAILED,
+    NODE_GONE,
+    NODE_LOST,
+    NODE_REFUSED,
+    NODE_UNREACHABLE,
+    OVER_BUDGET,
+    REACHED,
+    STOPPED,
+    STOPPING,
+    UNREACHABLE,
+)
 from console.views import progress
 
-UNREACHABLE_AT_LAUNCH_S = 60.0
+UNREACHABLE_AT_LAUNCH_S: Final = 60.0
 """How long the launch waits for a host that cannot be reached."""
-
-
-FAILURE_SETTLES_S = 3.0
+FAILURE_SETTLES_S: Final = 3.0
 """After a first failure, so that the one that caused the others has come in too."""
+LOSS_SETTLES_S: Final = 120.0
+"""How long a failed gang with an unreachable host waits for the provider to say whether that host is lost, where the
+run can recover from a loss."""
 
 
-LOSS_SETTLES_S = 120.0
-"""How long a fallen gang with an unreachable host waits for the provider's word on it, where a loss can be got over."""
-
-
-# --- ends ------------------------------------------------------------------------------------------------------------
-
-
-def _launch_failed(run: Run, now: float) -> EndRun | None:
+def launch_failed(run: Run, now: float) -> EndRun | None:
+    """The end by a host that refuses, at any time, or by one that does not come up before the gang is started."""
     for node in run.nodes:
-        if node.status == "refused":
+        if node.status == NODE_REFUSED:
             return EndRun(UNREACHABLE, Exit.UNREACHABLE, f"node {node.node}: {node.reason}")
     if run.gang_started:
         return None
     for node in run.nodes:
-        if node.status == "lost" and not recovers(run):
+        if node.status == NODE_LOST and not recovers(run):
             return EndRun(UNREACHABLE, Exit.UNREACHABLE, f"node {node.node}: {node.reason}")
-        if node.status == "failed":
+        if node.status == NODE_FAILED:
             return EndRun(FAILED, Exit.FAILED, f"node {node.node}: {node.reason}")
-        if node.status == "unreachable" and now - node.since > UNREACHABLE_AT_LAUNCH_S:
+        if node.status == NODE_UNREACHABLE and now - node.since > UNREACHABLE_AT_LAUNCH_S:
             return EndRun(UNREACHABLE, Exit.UNREACHABLE, f"node {node.node}: {node.reason}")
     return None
 
 
-def _stopped(run: Run, now: float) -> EndRun | None:
-    """A stop before there is anything to checkpoint, or one that takes too long, or a termination."""
+def stopped(run: Run, now: float) -> EndRun | None:
+    """The end by a stop before there is anything to save, by one that takes too long, or by a termination."""
     stops = [command for command in run.commands if command.command in ("stop", "terminate")]
     if not stops:
         return None
@@ -50,34 +63,34 @@ def _stopped(run: Run, now: float) -> EndRun | None:
     status, code = (OVER_BUDGET, Exit.OVER_BUDGET) if by_budget else (STOPPED, Exit.INTERRUPTED)
     if any(command.command == "terminate" for command in stops):
         return EndRun(status, code, "terminated at once; what is not in a checkpoint is lost")
-    if run.training is None or (_ordered(run, "drain", "kill") and run.finished is None and _down(run, now)):
+    if run.training is None or (ordered(run, "drain", "kill") and run.finished is None and down(run, now)):
         if run.step is None:
             return EndRun(status, code, "stopped before the first step")
-        return EndRun(status, code, f"stopped before the gang was back; step {run.step.step} was the last")
+        return EndRun(status, code, f"stopped before the gang restarted; step {run.step.step} was the last")
     if run.finished is None and now - first.received > STOP_PATIENCE_S:
         return EndRun(status, code, f"the gang did not stop within {STOP_PATIENCE_S:.0f} s and was ended")
     return None
 
 
-def _gang_ended(run: Run, now: float) -> EndRun | None:
+def gang_ended(run: Run, now: float) -> EndRun | None:
+    """The end by the training's own: target, last epoch or stop, once every trainer has ended."""
     ended = run.finished
-    if ended is None or (ended.reason == "stopped" and run.status != STOPPING and _ordered(run, "drain")):
+    if ended is None or (ended.reason == "stopped" and run.status != STOPPING and ordered(run, "drain")):
         return None
     for node in run.nodes:
-        away = node.status == "unreachable" and now - node.since > UNREACHABLE_AT_END_S
-        if node.status not in ("done", "lost", "dropped") and not away:
+        if node.status not in (NODE_DONE, *NODE_GONE) and not silent_at_end(node, now):
             return None
     created = run.created
     assert created is not None
     if ended.reason == "target":
         if run.target is None:
-            # Its record was dropped (a full disk); the trainer's word stands.
+            # Its record was dropped (a full disk); the trainer's reason counts.
             return EndRun(REACHED, Exit.DONE, f"the target was reached after {clock(ended.elapsed_s)}")
         value, target = percent(run.target.value), percent(run.target.target)
         reason = f"{run.target.metric} {value} after {clock(run.target.elapsed_s)} (target {target})"
         return EndRun(REACHED, Exit.DONE, reason)
     if ended.reason == "stopped":
-        return _stop_end(run, f"stopped after step {ended.step}; it can go on from there")
+        return _stop_end(run, f"stopped after step {ended.step}; it can be resumed from there")
     if created.target_value is None:
         return EndRun(FINISHED, Exit.DONE, f"all epochs done after {clock(ended.elapsed_s)}")
     best = percent(progress.best(run, created.target_metric or "top5"))
@@ -91,18 +104,19 @@ def _stop_end(run: Run, reason: str) -> EndRun:
     return EndRun(STOPPED, Exit.INTERRUPTED, reason)
 
 
-def _gang_failed(run: Run, now: float) -> EndRun | None:
-    failed = [node for node in run.nodes if node.status in ("failed", "lost")]
+def gang_failed(run: Run, now: float) -> EndRun | None:
+    """The end by a trainer or a host that failed, where the run does not recover from it."""
+    failed = [node for node in run.nodes if node.status in (NODE_FAILED, NODE_LOST)]
     if not failed or not run.gang_started:
         return None
     waited_s = now - min(node.since for node in failed)
     if waited_s < FAILURE_SETTLES_S:
         return None
     if recovers(run):
-        if _ordered(run, "drain", "kill") or any(node.status == "lost" or _doomed(node) for node in run.nodes):
+        if ordered(run, "drain", "kill") or any(node.status == NODE_LOST or doomed(node) for node in run.nodes):
             return None
-        # A gang falls at once with its host, and whether that is gone the provider may not know for a minute.
-        if any(node.status == "unreachable" for node in run.nodes) and waited_s < LOSS_SETTLES_S:
+        # A gang fails at once with its host; the provider may not know for a minute that the host is gone.
+        if any(node.status == NODE_UNREACHABLE for node in run.nodes) and waited_s < LOSS_SETTLES_S:
             return None
     return EndRun(FAILED, Exit.FAILED, _blame(run, failed))
 
@@ -115,12 +129,12 @@ def _blame(run: Run, failed: list[Node]) -> str:
 
 
 def salvaged(run: Run) -> EndRun:
-    """How a run ended whose console and hosts are both gone, by what its journals tell."""
-    ended = _gang_ended(run, float("inf"))
+    """How a run ended whose console and hosts are both gone, according to its journals."""
+    ended = gang_ended(run, float("inf"))
     if ended is not None and ended.status != STOPPED:
         return ended
     where = "before its first step" if run.step is None else f"after step {run.step.step}"
-    newest = max((one.step for one in run.checkpoints if one.fetched), default=None)
+    newest = max((checkpoint.step for checkpoint in run.checkpoints if checkpoint.fetched), default=None)
     kept = "no checkpoint was saved" if newest is None else f"the checkpoint of step {newest} is saved"
     return EndRun(
         ended.status if ended else FAILED,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from console.billing.budget import dollars, least_usd
 from console.playback.source import Player
+from console.policy.controls import refusal
 from console.tui.dialogs import questions
 from console.tui.screens.source_screen import SourceScreen
 
@@ -61,8 +62,7 @@ class Controls(SourceScreen):
         if isinstance(self.source, Player) and self.source.present is None:
             self.say(f"This is a log: there is nothing to {command}.")
         else:
-            verb = "set a budget" if command == "budget" else command
-            self.say(f"Cannot {verb} now: the run is {run.status}.")
+            self.say(refusal(command, run.status) or "This run takes no commands from here.")
         return False
 
     def send(self, command: str, **arguments: float) -> None:
