@@ -31,7 +31,9 @@ pytestmark = pytest.mark.usefixtures("no_leftovers")
 CONSOLE = """\
 import asyncio, json, sys
 from console.ssh.address import address_of
-from console.ssh.connect import Channel, Code, connect, ship
+from console.ssh.channel import Channel
+from console.ssh.connect import connect
+from console.ssh.ship import Code, ship
 
 async def main(given):
     address, code = address_of(given["address"]), Code.read()

@@ -23,7 +23,8 @@ from console.ssh.address import HostAddress
 from console.ssh.connect import connect
 from console.ssh.errors import HostRefused, HostUnreachable, WrongHostKey
 from console.ssh.jumps import Jumps
-from console.state.run import FINISHED, Run
+from console.state.run import Run
+from console.state.status import FINISHED
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -132,14 +133,14 @@ async def test_a_share_in_a_way_that_broke_does_no_harm_to_the_new_one(site: Sit
     old.connection.abort()
     await old.connection.wait_closed()
     new = await jumps.through(site.jump)
-    old.end()
+    old.release()
     another = await jumps.through(site.jump)
     assert another.connection is new.connection
-    another.end()
-    another.end()
+    another.release()
+    another.release()
     assert site.bastion is not None
     assert await says(new.connection) == str(site.bastion.home)
-    new.end()
+    new.release()
     await asyncio.wait_for(new.connection.wait_closed(), 30)
 
 

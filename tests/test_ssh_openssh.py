@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import asyncssh
 import pytest
+from embedded import embedded_host
 
 from console.journal.directory import RunDirectory
 from console.ssh import openssh
@@ -31,31 +31,8 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
 @pytest.fixture
 def host(directory: RunDirectory) -> Iterator[HostAddress]:
     """An embedded host that is running."""
-    key = asyncssh.generate_private_key("ssh-ed25519")
-    directory.write_private("key", key.export_private_key())
-    order = {
-        "homes": {"0": str(directory.homes / "node-00")},
-        "client_key": key.export_public_key().decode().strip(),
-        "idle_s": 20,
-    }
-    rack = subprocess.Popen([sys.executable, "-m", "console.fleet.rack"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    assert rack.stdin is not None
-    assert rack.stdout is not None
-    rack.stdin.write((json.dumps(order) + "\n").encode())
-    rack.stdin.flush()
-    said = json.loads(rack.stdout.readline())
-    yield HostAddress(
-        node=0,
-        host="127.0.0.1",
-        port=said["port"],
-        username="operator",
-        host_key=said["host_key"],
-        client_key=str(directory.key),
-    )
-    rack.terminate()
-    rack.wait(20)
-    rack.stdin.close()
-    rack.stdout.close()
+    with embedded_host(directory.homes / "node-00", directory.key) as address:
+        yield address
 
 
 def in_a_terminal(command: list[str], *typed: bytes) -> tuple[str, int]:

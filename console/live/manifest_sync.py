@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -13,6 +12,7 @@ import asyncssh
 from console.journal import reader
 from console.journal.manifest import FILE, belongs, read
 from console.ssh.errors import HostUnreachable
+from console.ssh.transfer import PRIVATE, write_whole
 from console.state.events import (
     Record,
     record_line,
@@ -61,14 +61,11 @@ class Manifest:
         if not self._wanted:
             return
         count = len(self._lines)
-        folder = host_folder(self._run_id, node)
-        beside, path = f"{folder}/{FILE}.{secrets.token_hex(4)}", f"{folder}/{FILE}"
+        path = f"{host_folder(self._run_id, node)}/{FILE}"
+        content = "".join(f"{line}\n" for line in self._lines[:count]).encode()
         try:
             async with connection.start_sftp_client() as sftp:
-                await sftp.makedirs(folder, asyncssh.SFTPAttrs(permissions=0o700), exist_ok=True)
-                async with sftp.open(beside, "wb", asyncssh.SFTPAttrs(permissions=0o600)) as file:
-                    await file.write("".join(f"{line}\n" for line in self._lines[:count]).encode())
-                await sftp.posix_rename(beside, path)
+                await write_whole(sftp, path, content, permissions=PRIVATE)
         except asyncssh.SFTPError:
             return
         except (asyncssh.Error, OSError) as error:

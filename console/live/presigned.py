@@ -21,6 +21,7 @@ from console.fleet.aws.cloud import Cloud
 from console.fleet.provider import ProviderError
 from console.profile.schema import Profile
 from console.ssh.errors import HostUnreachable
+from console.ssh.transfer import PRIVATE, write_whole
 from console.state.run import Node, Run
 from remote.wire.layout import ADDRESSES, S3, host_folder
 
@@ -70,15 +71,10 @@ class Presigner:
         objects = [[*one, address] for one, address in zip(found.objects, signed, strict=True)]
         # Serial: the laptop's clock in milliseconds, so that another console's addresses count as newer too.
         text = json.dumps({"serial": time.time_ns() // 1_000_000, "objects": objects}, separators=(",", ":")).encode()
-        folder = host_folder(self._run_id, node)
-        beside = f"{folder}/{ADDRESSES}.part"
+        path = f"{host_folder(self._run_id, node)}/{ADDRESSES}"
         try:
             async with connection.start_sftp_client() as sftp:
-                await sftp.makedirs(folder, asyncssh.SFTPAttrs(permissions=0o700), exist_ok=True)
-                attrs = asyncssh.SFTPAttrs(permissions=0o600)
-                async with sftp.open(beside, "wb", attrs) as file:
-                    await file.write(gzip.compress(text, 6))
-                await sftp.posix_rename(beside, f"{folder}/{ADDRESSES}")
+                await write_whole(sftp, path, gzip.compress(text, 6), permissions=PRIVATE)
         except (asyncssh.Error, OSError) as error:
             why = getattr(error, "reason", None) or str(error)
             raise HostUnreachable(f"the data set's addresses could not be sent: {why}") from None

@@ -1,4 +1,4 @@
-"""Where a node's host is. Free of SSH, so that what only reads a run directory need not import it."""
+"""Addresses of hosts. Imports no SSH library: reading a run directory needs none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostAddress:
-    """Where a node's host is and how it proves itself. Who made it is forgotten from here on."""
+    """Where a node's host is and how it proves itself, whichever provider made it."""
 
     node: int
     host: str
@@ -27,13 +27,13 @@ class HostAddress:
     gang_address: str = ""
     """Where the other nodes reach this one; empty: `host`."""
     jump: HostAddress | None = None
-    """The host through whose one SSH connection this one is reached."""
+    """The jump host, whose one SSH connection all hosts behind it share."""
 
     def __str__(self) -> str:
         return self.host if self.port is None else f"{self.host}:{self.port}"
 
 
 def address_of(values: dict[str, Any]) -> HostAddress:
-    """The address that `dataclasses.asdict` made `values` of. Raises TypeError where it is none."""
+    """The inverse of `dataclasses.asdict`. Raises TypeError where the values are not an address's."""
     jump = values.get("jump")
     return HostAddress(**{**values, "jump": address_of(jump) if jump is not None else None})

@@ -1,4 +1,4 @@
-"""TODO docstring: console/ssh/channel.py."""
+"""The SSH channel to a host's agent."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from remote.wire.layout import REFUSED
 
 
 class Channel:
-    """The open channel to a host's agent: journal lines come, commands go."""
+    """The open channel to a host's agent: receives journal lines, sends commands."""
 
     def __init__(self, process: asyncssh.SSHClientProcess[bytes]) -> None:
         self._process = process
@@ -32,7 +32,7 @@ class Channel:
         offset: int,
         job_json: str | None = None,
     ) -> Channel:
-        """Attaches at the byte `offset` of the host's journal; with a job, starts the agent if none is alive."""
+        """Attaches at byte `offset` of the host's journal; with a job, starts the agent if none is running."""
         words = [
             address.python,
             "-m",
@@ -56,7 +56,7 @@ class Channel:
         return channel
 
     def send(self, command: dict[str, Any]) -> None:
-        """Puts a command on its way; a channel that is closing takes nothing, and the next one sends it again."""
+        """Sends a command. A channel that is closing drops it; it is sent again on the next one."""
         self._write(json.dumps(command, separators=(",", ":")).encode() + b"\n")
 
     def _write(self, line: bytes) -> None:
@@ -66,7 +66,7 @@ class Channel:
             pass
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """What comes, in pieces of any length, until the channel ends."""
+        """The received bytes, in pieces of any length, until the channel ends."""
         try:
             while piece := await self._process.stdout.read(1 << 16):
                 yield piece
@@ -74,7 +74,7 @@ class Channel:
             return
 
     async def verdict(self) -> None:
-        """Why the channel ended: returns if the agent ended in order, else raises.
+        """Why the channel ended: returns if the agent exited normally, else raises.
 
         Raises:
             HostRefused, HostUnreachable
@@ -95,11 +95,11 @@ class Channel:
             except (ValueError, KeyError, TypeError):
                 raise HostRefused(last) from None
         if status == 127:
-            raise HostRefused("there is no Python by that name (run.python); " + last)
+            raise HostRefused("there is no Python of that name (run.python); " + last)
         if status is not None:
             raise HostRefused(f"the agent's channel ended with exit status {status}: {last}")
         raise HostUnreachable("the connection was lost")
 
     async def close(self) -> None:
-        """Ends the channel; the agent goes on."""
+        """Ends the channel; the agent keeps running."""
         self._process.close()

@@ -1,4 +1,7 @@
-"""TODO docstring: console/ssh/errors.py."""
+"""What can go wrong with a host, from the caller's side: trying again would not help, or it may.
+
+Nothing here needs asyncssh; `console.ssh.foreign` maps its exceptions to these.
+"""
 
 from __future__ import annotations
 
@@ -19,5 +22,6 @@ class HostUnreachable(Exception):
     """The host cannot be reached now; one sentence."""
 
 
-def _os_reason(error: OSError) -> str:
+def os_reason(error: OSError) -> str:
+    """The operating system's own words for the error, or the name of its class."""
     return error.strerror or str(error) or type(error).__name__

@@ -1,7 +1,7 @@
-"""SSH connections to jump hosts, each opened once and shared by all that go through it.
+"""SSH connections to jump hosts, each opened once and shared by all hosts behind it.
 
-One for all and not one for each: an sshd drops connections at random while more than ten of them are unauthenticated
-(MaxStartups 10:30:100), which sixteen hosts behind one bastion would meet at every start.
+Shared, because an sshd drops connections at random while more than ten are unauthenticated (MaxStartups 10:30:100):
+sixteen hosts behind one bastion would run into that at every start.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from console.ssh.address import HostAddress
 Open = Callable[[HostAddress], Awaitable[asyncssh.SSHClientConnection]]
 
 
-class Passage:
-    """One user's share in a jump host's connection."""
+class JumpShare:
+    """One host's share in a jump host's connection."""
 
-    def __init__(self, connection: asyncssh.SSHClientConnection, give_up: Callable[[], None]) -> None:
+    def __init__(self, connection: asyncssh.SSHClientConnection, release: Callable[[], None]) -> None:
         self.connection = connection
-        self._give_up: Callable[[], None] | None = give_up
+        self._release: Callable[[], None] | None = release
 
-    def end(self) -> None:
-        """Gives the share back; the last one closes the connection. Safe to call twice."""
-        give_up, self._give_up = self._give_up, None
-        if give_up is not None:
-            give_up()
+    def release(self) -> None:
+        """Releases the share; the last release closes the connection. Safe to call twice."""
+        release, self._release = self._release, None
+        if release is not None:
+            release()
 
 
 class Jumps:
@@ -38,26 +38,26 @@ class Jumps:
         self._open = open_
         self._shared: dict[HostAddress, _Shared] = {}
 
-    async def through(self, address: HostAddress) -> Passage:
-        """A share in the connection to the jump host, which is opened where it is not there or broke.
+    async def through(self, address: HostAddress) -> JumpShare:
+        """A share in the connection to the jump host, which is opened if there is none or it broke.
 
-        Raises what opening it raises, for all that wait for it.
+        Raises what opening it raises, to every waiter.
         """
-        # Whose node it is makes no other host of it.
+        # The same host for all nodes.
         key = replace(address, node=0)
         shared = self._shared.get(key)
         if shared is None or shared.broken():
             shared = self._shared[key] = _Shared(asyncio.ensure_future(self._open(address)))
         shared.users += 1
         try:
-            # One that waits and is cancelled must not take the connection from the others.
+            # A waiter that is cancelled must not cancel the connection for the others.
             connection = await asyncio.shield(shared.opening)
         except BaseException:
-            self._give_up(key, shared)
+            self._release(key, shared)
             raise
-        return Passage(connection, lambda: self._give_up(key, shared))
+        return JumpShare(connection, lambda: self._release(key, shared))
 
-    def _give_up(self, key: HostAddress, shared: _Shared) -> None:
+    def _release(self, key: HostAddress, shared: _Shared) -> None:
         shared.users -= 1
         if shared.users == 0:
             if self._shared.get(key) is shared:

@@ -1,4 +1,4 @@
-"""TODO docstring: console/ssh/ship.py."""
+"""Copies `remote/` to a host, into a folder that is named by the hash of its contents."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import asyncssh
 
-from console.ssh.errors import HostRefused, HostUnreachable, _os_reason
+from console.ssh.errors import HostRefused, HostUnreachable, os_reason
 
 CODE_FOLDER = ".fastconsole/code"
 """On a host, below the home folder; holds one folder for each content hash of `remote/`."""
@@ -27,11 +27,12 @@ class Code:
     """SHA-256 over paths, lengths and contents, 16 hexadecimal digits."""
 
     @classmethod
-    def read(cls) -> Code:
-        """The package as it is on the laptop now."""
-        import remote
+    def read(cls, folder: Path | None = None) -> Code:
+        """The package as it is on the laptop now, or as it is in `folder`: all Python files at any depth."""
+        if folder is None:
+            import remote
 
-        folder = Path(remote.__file__).parent
+            folder = Path(remote.__file__).parent
         paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.py")}
         files = tuple((name, paths[name].read_bytes()) for name in sorted(paths))
         digest = hashlib.sha256()
@@ -41,7 +42,7 @@ class Code:
 
     @property
     def folders(self) -> list[str]:
-        """`remote/` and its packages, each after the one that it is in."""
+        """`remote/` and its packages, each after its parent."""
         return sorted({str(PurePosixPath("remote", name).parent) for name, _ in self.files})
 
     @property
@@ -51,9 +52,9 @@ class Code:
 
 
 async def ship(connection: asyncssh.SSHClientConnection, code: Code, progress: Callable[[int, int], None]) -> bool:
-    """Has the host hold the code; True if it had to be sent. `progress(files done, files)`.
+    """Copies the code to the host unless it is there; True if it had to be sent. `progress(files done, files)`.
 
-    Written beside and renamed, so that a folder of this name is whole.
+    Written beside and renamed, so that a folder of this name is complete.
 
     Raises:
         HostRefused: the host's disk is full or may not be written.
@@ -81,7 +82,7 @@ async def ship(connection: asyncssh.SSHClientConnection, code: Code, progress: C
             except asyncssh.SFTPError:
                 if not await sftp.isdir(code.folder):
                     raise
-                # Another console was quicker with the same content.
+                # Another console has sent the same content meanwhile.
                 await sftp.rmtree(beside)
             return True
     except (asyncssh.SFTPError, asyncssh.ChannelOpenError) as error:
@@ -90,4 +91,4 @@ async def ship(connection: asyncssh.SSHClientConnection, code: Code, progress: C
     except asyncssh.Error as error:
         raise HostUnreachable(f"the connection broke while sending the code: {error.reason}") from None
     except OSError as error:
-        raise HostUnreachable(f"the connection broke while sending the code: {_os_reason(error)}") from None
+        raise HostUnreachable(f"the connection broke while sending the code: {os_reason(error)}") from None
