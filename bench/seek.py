@@ -53,10 +53,10 @@ def child(path: str) -> None:
     """Prints one row for a log."""
     from console.journal.open_log import fold
     from console.playback.replay import Replay
-    from console.tui.gc_pacing import Collector
+    from console.tui.gc_pacing import GcPacer
 
     # As the screen has it: garbage is looked for between two turns of its loop.
-    collector = Collector()
+    collector = GcPacer()
     collector.start()
     began = time.perf_counter()
     records = fold(path).records

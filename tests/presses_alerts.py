@@ -62,9 +62,9 @@ async def _moment(desk: Desk) -> None:
 @key("alerts.mute")
 async def _mute(desk: Desk) -> None:
     await pane(desk)
-    assert not desk.app.notices.muted
+    assert not desk.app.toasts.muted
     await desk.press("m")
-    assert desk.app.notices.muted
+    assert desk.app.toasts.muted
     assert "Alerts ring no bell." in desk.toasts
     await desk.press("m")
-    assert not desk.app.notices.muted
+    assert not desk.app.toasts.muted

@@ -7,7 +7,7 @@ from pathlib import Path
 from canned_source import scene
 from desk import Desk, key
 
-from console.tui.dialogs.choice import Dialog
+from console.tui.dialogs.choice import ChoiceDialog
 from console.tui.dialogs.help import HelpScreen
 from console.tui.screens.run import RunScreen
 
@@ -42,7 +42,7 @@ async def _palette(desk: Desk) -> None:
 @key("app.leave")
 async def _leave(desk: Desk) -> None:
     await desk.press("q")
-    assert isinstance(desk.app.screen, Dialog)
+    assert isinstance(desk.app.screen, ChoiceDialog)
     assert "costs $2.45 an hour" in desk.text()
     await desk.press("d")
     await desk.pilot.pause(0.05)
@@ -54,7 +54,7 @@ async def _leave(desk: Desk) -> None:
 @key("app.interrupt")
 async def _interrupt(desk: Desk) -> None:
     await desk.press("ctrl+c")
-    assert isinstance(desk.app.screen, Dialog)
+    assert isinstance(desk.app.screen, ChoiceDialog)
     await desk.press("ctrl+c")
     assert desk.source.sent == ["stop"]
     assert desk.app.is_running

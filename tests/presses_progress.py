@@ -5,7 +5,7 @@ from __future__ import annotations
 from desk import Desk, key
 from textual.widgets import Input
 
-from console.tui.dialogs.past_runs import CompareScreen
+from console.tui.dialogs.past_runs import PastRunsDialog
 from console.tui.screens.run import RunScreen
 from console.tui.widgets.progress import ProgressPane
 
@@ -135,7 +135,7 @@ async def _whole(desk: Desk) -> None:
 async def _compare(desk: Desk) -> None:
     await curves(desk, "o")
     await desk.worked("compare")
-    assert isinstance(desk.app.screen, CompareScreen)
+    assert isinstance(desk.app.screen, PastRunsDialog)
 
 
 @key("prompt.runs_cancel")

@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
-from console.tui.gc_pacing import Collector
+from console.tui.gc_pacing import GcPacer
 
-Make = Callable[..., Collector]
+Make = Callable[..., GcPacer]
 NEVER_S = 1e9
 
 
 @pytest.fixture
 def make() -> Iterator[Make]:
-    made: list[Collector] = []
+    made: list[GcPacer] = []
 
-    def one(**settings: Any) -> Collector:
+    def one(**settings: Any) -> GcPacer:
         made.append(
-            Collector(**{"many": 5_000, "wait_s": NEVER_S, "long_s": NEVER_S, "too_long_s": NEVER_S, **settings})
+            GcPacer(**{"many": 5_000, "wait_s": NEVER_S, "long_s": NEVER_S, "too_long_s": NEVER_S, **settings})
         )
         return made[-1]
 

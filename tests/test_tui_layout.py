@@ -11,13 +11,13 @@ from console import config
 from console.config import Config
 from console.tui.app import ConsoleApp
 from console.tui.terminal import title_of
-from console.tui.widgets.columns import Body
+from console.tui.widgets.columns import PaneColumns
 
 __all__ = ["rare_collections"]
 
 
 def columns(one: Desk) -> list[list[str]]:
-    return [[str(child.id) for child in column] for column in one.app.screen.query_one(Body).columns]
+    return [[str(child.id) for child in column] for column in one.app.screen.query_one(PaneColumns).columns]
 
 
 async def test_columns_by_the_width_of_the_terminal() -> None:
@@ -34,7 +34,7 @@ async def test_columns_by_the_width_of_the_terminal() -> None:
 @pytest.mark.parametrize("size", [(120, 40), (100, 30), (200, 50), (300, 80)])
 async def test_the_panes_fill_the_body_and_never_overlap(size: tuple[int, int]) -> None:
     async with desk(CannedSource(scene("failed", nodes=16)), size=size) as one:
-        body, nodes = one.app.screen.query_one(Body), one.pane("nodes")
+        body, nodes = one.app.screen.query_one(PaneColumns), one.pane("nodes")
         # To the ends of what a border may be moved, and with fewer panes.
         for move, keys in (
             (lambda: None, ""),

@@ -16,7 +16,7 @@ from console.compare import eta, past_runs
 from console.format import percent
 from console.state import events as ce
 from console.state.events import Record, record_line
-from console.tui.dialogs.past_runs import CompareScreen
+from console.tui.dialogs.past_runs import PastRunsDialog
 from console.tui.draw import chart, figures, ink, plots
 from console.tui.draw.braille import Canvas, Curve
 from console.tui.draw.chart import Chart
@@ -218,7 +218,7 @@ async def test_past_runs_are_chosen_from_a_list_and_laid_over(tmp_path: Path, mo
     async with desk() as one:
         await one.press("2", "z", "o")
         await one.worked("compare")
-        assert isinstance(one.app.screen, CompareScreen)
+        assert isinstance(one.app.screen, PastRunsDialog)
         assert one.app.screen.query_one(SelectionList).option_count == 2
         await one.press("space", "down", "space", "enter")
         await one.worked("compare")

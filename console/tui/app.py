@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
-from typing import Any, ClassVar, cast
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import ClassVar, cast
 
 from textual.app import App, SystemCommand
 from textual.binding import BindingType
-from textual.content import Content
 from textual.screen import Screen
 
-from console.config import Config, ConfigError, Remembered, recall, remember
+from console.config import Config, ConfigError
 from console.playback.source import Player, Source, present_run
-from console.tui import keys, themes
+from console.tui import keys
 from console.tui.dialogs.help import HelpScreen
 from console.tui.draw.moment import Moment, moment_of, same
-from console.tui.gc_pacing import Collector
-from console.tui.keymap import check, whole_keymap
+from console.tui.gc_pacing import GcPacer
 from console.tui.pager import page
 from console.tui.palette import Actions
-from console.tui.quitting import Leaving
+from console.tui.quitting import Quitting
 from console.tui.screens.node import NodeScreen
 from console.tui.screens.run import RunScreen
 from console.tui.terminal import Shell, Terminal
-from console.tui.toasts import Notices
+from console.tui.toasts import Toasts
 from console.tui.widgets.alerts import AlertsPane
 from console.tui.widgets.log import LogPane
 
@@ -35,11 +31,9 @@ Factory = Callable[[], Source | Awaitable[Source]]
 """Makes the source, at once or in its own time; called after the first paint, inside the event loop."""
 
 
-class ConsoleApp(Leaving, Terminal):
-    """Shows a run. `run()` returns the run's exit code where it ended, else None: it goes on, or never was."""
+class ConsoleApp(Quitting, Terminal):
+    """Shows a run. `run()` returns the run's exit code where it ended, None where it is still running or never was."""
 
-    CSS_PATH = "console.tcss"
-    TITLE = "fastconsole"
     COMMANDS: ClassVar = App.COMMANDS | {Actions}
     BINDINGS: ClassVar[list[BindingType]] = [*keys.APP]
 
@@ -58,38 +52,23 @@ class ConsoleApp(Leaving, Terminal):
         Raises:
             ConfigError: the configuration names a theme, a key or an id that does not exist.
         """
-        super().__init__(read_only=read_only)
-        self.config = config or Config()
+        super().__init__(config, read_only=read_only)
+        if self.config.theme is not None and self.config.theme not in self.available_themes:
+            accepted = ", ".join(sorted(self.available_themes))
+            raise ConfigError(f"{self.config.path}: theme is {self.config.theme!r}; accepted: {accepted}")
         self.shell = None if read_only else shell
         self._given = source
         self._compared = tuple(compared)
         self._read_only = read_only
         self._moment = Moment(starting="starting …", read_only=read_only)
-        self.notices = Notices()
-        self._collector = Collector()
-        self._collecting: asyncio.Task[None] | None = None
-        self.keymap: dict[str, str] = {}
-        """The keys that are not their bindings' own, by the bindings' ids."""
-        self.set_keymap(check(self.config) if self.config.keys else {})
-        for one in themes.ALL:
-            self.register_theme(one)
-        fitting = themes.fitting(self.console.color_system).name
-        self._remembered = Remembered() if config is None else recall()
-        theme = self.config.theme or self._remembered.theme or fitting
-        if self.config.theme is not None and theme not in self.available_themes:
-            raise ConfigError(
-                f"{self.config.path}: theme is {theme!r}; accepted: {', '.join(sorted(self.available_themes))}"
-            )
-        self.theme = theme if theme in self.available_themes else fitting
-        self._screen.arrange_as(self._remembered, self.config.layout)
+        self.toasts = Toasts()
+        self._gc_pacer = GcPacer()
+        self._gc_pacing: asyncio.Task[None] | None = None
+        self._screen.arrange_as(self.remembered, self.config.layout)
 
     def get_default_screen(self) -> Screen[None]:
         """The run's screen is the first one and lies under all others."""
         return self._screen
-
-    def get_theme_variable_defaults(self) -> dict[str, str]:
-        """The colours that Textual's own themes do not have."""
-        return (themes.DARK if self.current_theme.dark else themes.LIGHT).variables
 
     def on_mount(self) -> None:
         """Paints, and only then gets the source: what it imports must not hold up the first picture."""
@@ -100,16 +79,16 @@ class ConsoleApp(Leaving, Terminal):
 
     def _begin(self) -> None:
         if not self.is_headless:
-            self._collecting = asyncio.create_task(self._collector.run(lambda: len(self.screen_stack) > 1))
+            self._gc_pacing = asyncio.create_task(self._gc_pacer.run(lambda: len(self.screen_stack) > 1))
         self.set_interval(self.config.tick_s, self.tick)
         self.theme_changed_signal.subscribe(self, lambda _: self.remember(theme=self.theme))
         self.heed_signals()
         self._work = self.run_worker(self._drive(), name="source", group="source", exit_on_error=False)
 
     def on_unmount(self) -> None:
-        """The collector is the interpreter's, and outlives the app."""
-        if self._collecting is not None:
-            self._collecting.cancel()
+        """Gives the garbage collector back to the interpreter, which outlives the app."""
+        if self._gc_pacing is not None:
+            self._gc_pacing.cancel()
 
     async def _drive(self) -> None:
         try:
@@ -126,7 +105,7 @@ class ConsoleApp(Leaving, Terminal):
     def _have(self, source: Source) -> None:
         self._source = source
         self._screen.source = source
-        self._collector.made()
+        self._gc_pacer.made()
         if self._compared:
             self._screen.run_worker(self._screen.compare_with(self._compared), group="compare", exit_on_error=False)
         self._screen.refresh_bindings()
@@ -137,7 +116,7 @@ class ConsoleApp(Leaving, Terminal):
         if not self.is_running or (not force and same(moment, self._moment)):
             # Not running: the timer's last beat, or the source's end, after the panes are gone.
             return
-        self.notices.tell(self, self._moment, moment)
+        self.toasts.show(self, self._moment, moment)
         self._moment = moment
         self.set_title(self._screen.present())
         with self.batch_update():
@@ -157,15 +136,6 @@ class ConsoleApp(Leaving, Terminal):
         compared = self._screen.compared
         return moment_of(self._source, read_only=self._read_only, trouble=trouble, compared=compared)
 
-    def remember(self, **changes: Any) -> None:
-        """Keeps what was changed on the screen for the next time."""
-        self._remembered = replace(self._remembered, **changes)
-        if self.config.path != Path():
-            try:
-                remember(self._remembered)
-            except OSError as error:
-                self.notify(Content(f"This is not remembered: {error.strerror or error}").markup, severity="warning")
-
     def on_screen_resume(self) -> None:
         """A screen that was covered has missed moments."""
         self.tick(force=True)
@@ -176,15 +146,10 @@ class ConsoleApp(Leaving, Terminal):
 
     def on_alerts_pane_muted(self, event: AlertsPane.Muted) -> None:
         """The bell off or on."""
-        self.notices.muted = not self.notices.muted
-        self.notify("Alerts ring no bell." if self.notices.muted else "Alerts ring the bell again.", timeout=3)
+        self.toasts.muted = not self.toasts.muted
+        self.notify(f"Alert bell {'off' if self.toasts.muted else 'on'}.", timeout=3)
 
     # --- help and palette ------------------------------------------------------------------------------------------
-
-    def set_keymap(self, keymap: Mapping[str, str]) -> None:
-        """Gives bindings, by id, other keys than their own."""
-        self.keymap = dict(keymap)
-        super().set_keymap(whole_keymap(keymap))
 
     def action_help(self) -> None:
         """Lists the keys of the open screen as they are mapped, those of the focused pane first."""

@@ -1,4 +1,4 @@
-"""TODO docstring: console/tui/choices.py."""
+"""What the start screen offers: one `Choice` a line. The command line makes them, `console.tui.start` shows them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,8 @@ from dataclasses import dataclass
 from typing import Final
 
 START: Final = "start"
-
-
 ATTACH: Final = "attach"
-
-
 REPLAY: Final = "replay"
-
-
 RESUME: Final = "resume"
 
 
@@ -26,12 +20,12 @@ class Choice:
     verb: str
     """What Enter does: one of the constants above; empty where nothing can be done."""
     other: tuple[str, ...] = ()
-    """What else can be done with it."""
+    """Further verbs."""
     state: str
-    """In a word."""
+    """The run's status or the kind of profile, in one word."""
     what: str
     """The rest of the line."""
     costs: str = ""
-    """A sentence where it costs money; then one is asked first."""
+    """A sentence about the cost; where it is not empty, a dialog asks before the start."""
     path: str = ""
     """Of a run, its journal."""

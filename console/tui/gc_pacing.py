@@ -33,7 +33,7 @@ TOO_LONG_S: Final = 0.015
 """… also while a screen is open that will go."""
 
 
-class Collector:
+class GcPacer:
     """Collects, and sets objects aside once there are so many that it takes long.
 
     Those that are set aside are never looked at again: one that dies in a cycle later stays. So it is done seldom,

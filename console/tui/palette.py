@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.types import IgnoreReturnCallbackType
 
+from console.tui.base import AppBase
 from console.tui.bindings import bound
-
-if TYPE_CHECKING:
-    from console.tui.app import ConsoleApp
 
 
 class Actions(Provider):
-    """The keys of the screen that is open and of all its panes, as sentences."""
+    """The actions of the open screen and of all its panes, by their tooltips."""
 
     async def discover(self) -> Hits:
         """All of them."""
@@ -32,11 +30,11 @@ class Actions(Provider):
                 yield Hit(score, matcher.highlight(name), callback, help=help_text)
 
     def _actions(self) -> Iterator[tuple[str, str, IgnoreReturnCallbackType]]:
-        app = cast("ConsoleApp", self.app)
-        for one in bound(self.screen, app.keymap):
-            key = app.get_key_display(one.binding)
+        app = cast("AppBase[int]", self.app)
+        for key in bound(self.screen, app.keymap):
+            name = app.get_key_display(key.binding)
             yield (
-                one.binding.tooltip or one.binding.description,
-                f"key {key}",
-                partial(app.run_action, one.binding.action, one.node),
+                key.binding.tooltip or key.binding.description,
+                f"key {name}",
+                partial(app.run_action, key.binding.action, key.node),
             )

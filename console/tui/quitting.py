@@ -1,4 +1,4 @@
-"""How one leaves the console: by key, by Ctrl-C, by a signal, by closing the terminal; always with the run in order."""
+"""Leaving the console: by key, Ctrl-C, a signal, or a closed terminal; the source is always ended in order."""
 
 from __future__ import annotations
 
@@ -8,41 +8,42 @@ import select
 import signal
 from typing import Final
 
-from textual.app import App
 from textual.content import Content
 from textual.worker import Worker, WorkerError
 
+from console.config import Config
 from console.playback.source import Source, present_run
+from console.tui.base import AppBase
 from console.tui.dialogs import questions
-from console.tui.dialogs.choice import Dialog
+from console.tui.dialogs.choice import ChoiceDialog
 from console.tui.screens.run import RunScreen
 
 CLOSE_S = 15.0
 """How long the source may take to end in order once the screen is left."""
 
 LOOK_S: Final = 0.5
-"""So often, since Textual's writer takes 30 pieces after the first that fails."""
+"""How often the terminal is polled: Textual's writer accepts 30 more pieces after the first that fails."""
 
 SIGNALS: Final = {signal.SIGINT: "stop", signal.SIGTERM: "terminate"}
-"""What a signal from outside means, where the run takes the command; else the console leaves. They are how
-``fastconsole stop`` and ``terminate`` speak to a console elsewhere."""
+"""The command that a signal stands for, where the run accepts it; else the console leaves. ``fastconsole stop`` and
+``terminate`` send these signals to a console that runs elsewhere on the machine."""
 
 
-class Leaving(App[int]):
+class Quitting(AppBase[int]):
     """The part of the app that ends it."""
 
-    def __init__(self, *, read_only: bool) -> None:
-        super().__init__()
+    def __init__(self, config: Config | None, *, read_only: bool) -> None:
+        super().__init__(config)
         self._source: Source | None = None
         self._screen = RunScreen(read_only=read_only)
         self._work: Worker[None] | None = None
         self._leave_at_end = False
         self._leaving = False
         self.failure: Exception | None = None
-        """What ended the source, where it was no order of ours; the screen shows it as a sentence."""
+        """The error that ended the source; the screen shows it as a sentence."""
 
     def heed_signals(self) -> None:
-        """Answers the signals that mean something; called inside the loop."""
+        """Installs the signal handlers; called inside the loop."""
         loop = asyncio.get_running_loop()
         for number, answer in SIGNALS.items():
             loop.add_signal_handler(number, self._signalled, answer)
@@ -51,14 +52,14 @@ class Leaving(App[int]):
             self.set_interval(LOOK_S, self._look_for_terminal)
 
     def _look_for_terminal(self) -> None:
-        """Notices that the terminal is gone where nobody says so: a hang-up is told to its first program alone."""
-        looked = select.poll()
-        looked.register(0, 0)
-        if not self._leaving and looked.poll(0):
+        """Detects a closed terminal without SIGHUP: only the session's first program receives that signal."""
+        poll = select.poll()
+        poll.register(0, 0)
+        if not self._leaving and poll.poll(0):
             self._hung_up()
 
     def action_leave(self) -> None:
-        """Leaves; asks first while a run is going on that this console drives."""
+        """Leaves; asks first while this console drives a running run."""
         moment = self._screen.present()
         if moment.run.live and moment.controls & {"detach", "stop", "terminate"}:
             self.push_screen(questions.leave(moment), self._answered)
@@ -67,7 +68,7 @@ class Leaving(App[int]):
 
     def action_interrupt(self) -> None:
         """Ctrl-C: the question, and the second time its graceful answer."""
-        if isinstance(self.screen, Dialog) and self.screen.interrupted is not None:
+        if isinstance(self.screen, ChoiceDialog) and self.screen.interrupted is not None:
             self.screen.dismiss(self.screen.interrupted)
         elif self._leave_at_end or self._leaving:
             self.leave()
@@ -92,9 +93,9 @@ class Leaving(App[int]):
             self.leave()
 
     def _hung_up(self) -> None:
-        """The terminal was closed: leaves the run going."""
-        # Nothing may be written to a terminal that is gone: the first failure would end Textual's writer, and the loop
-        # would then wait for ever to hand it more.
+        """The terminal was closed: leaves, and the run continues."""
+        # Nothing may be written to a closed terminal: the first failure would end Textual's writer, and the loop would
+        # then wait for ever to hand it more.
         null = os.open(os.devnull, os.O_RDWR)
         for fd in (0, 1, 2):
             os.dup2(null, fd)

@@ -6,11 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from textual.app import App
 from textual.content import Content
 
-from console.config import Config
 from console.paths import state_home
+from console.tui.base import AppBase
 from console.tui.draw import marks
 from console.tui.draw.ink import clean
 from console.tui.draw.moment import Moment
@@ -31,10 +30,9 @@ if [ $code = {SSH_FAILED} ]; then printf 'ssh failed; Enter returns to fastconso
 """
 
 
-class Terminal(App[int]):
-    """The part of the app that speaks to the terminal."""
+class Terminal(AppBase[int]):
+    """The part of the app that talks to the terminal."""
 
-    config: Config
     shell: Shell | None = None
     _titled = ""
 

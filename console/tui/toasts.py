@@ -18,13 +18,13 @@ _AT_ONCE: Final = 3
 _SHOWN_S: Final = {CRITICAL: 12.0, INFO: 4.0}
 
 
-class Notices:
+class Toasts:
     """Remembers only whether the bell is muted."""
 
     def __init__(self) -> None:
         self.muted = False
 
-    def tell(self, app: App[int], before: Moment, moment: Moment) -> None:
+    def show(self, app: App[int], before: Moment, moment: Moment) -> None:
         """Tells what was raised between two moments; not what was there at first, nor of a past that is looked at."""
         run = moment.run
         if moment.play is not None or before.run.created is None or before.play is not None:

@@ -13,7 +13,7 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Button, Label
 
-from console.tui.dialogs.modal import Over
+from console.tui.dialogs.modal import Modal
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Answer:
     danger: bool = False
 
 
-class Dialog(Over[str]):
+class ChoiceDialog(Modal[str]):
     """Returns the chosen answer's value, None for Esc. The last answer has the focus and should be the harmless one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -11,10 +11,10 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Input, Label
 
-from console.tui.dialogs.modal import Over
+from console.tui.dialogs.modal import Modal
 
 
-class FilterPrompt(Over[str]):
+class FilterPrompt(Modal[str]):
     """Returns what was typed; None for Esc, with which all is as it was before."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -37,7 +37,7 @@ class Shade(BackgroundScreen):
             yield Segment(text, shaded[style])
 
 
-class Over(ModalScreen[Result]):
+class Modal(ModalScreen[Result]):
     """Lets the screen below shine through."""
 
     def render(self) -> RenderableType:

@@ -12,13 +12,13 @@ from textual.content import Content
 from textual.widgets import Input, Label, SelectionList
 from textual.widgets.selection_list import Selection
 
-from console.tui.dialogs.modal import Over
+from console.tui.dialogs.modal import Modal
 
 if TYPE_CHECKING:
     from console.compare.past_runs import Found
 
 
-class CompareScreen(Over[tuple[str, ...]]):
+class PastRunsDialog(Modal[tuple[str, ...]]):
     """Returns the paths of what was chosen; None for Esc."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

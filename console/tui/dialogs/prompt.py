@@ -11,10 +11,10 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.widgets import Input, Label
 
-from console.tui.dialogs.modal import Over
+from console.tui.dialogs.modal import Modal
 
 
-class Prompt(Over[str]):
+class Prompt(Modal[str]):
     """Returns what was typed once `wrong` finds nothing against it; None for Esc."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -9,7 +9,7 @@ from textual.screen import ModalScreen
 from console.billing import budget as budgets
 from console.billing.cost import cost as cost_
 from console.format import clock, count, money, time_of_day
-from console.tui.dialogs.choice import Answer, Dialog
+from console.tui.dialogs.choice import Answer, ChoiceDialog
 from console.tui.dialogs.prompt import Prompt
 from console.tui.draw.moment import Moment
 from console.views import progress
@@ -18,11 +18,11 @@ Asking = Callable[[], ModalScreen[str]]
 """Makes a question, once it is sure that it will be asked."""
 
 
-def stop(moment: Moment) -> Dialog:
+def stop(moment: Moment) -> ChoiceDialog:
     """Before a graceful stop."""
     at = progress.progress(moment.run)
     where = "" if at.step is None else f" It is at step {count(at.step)} of {count(at.total_steps)}."
-    return Dialog(
+    return ChoiceDialog(
         "Stop the run?",
         [
             f"The gang saves a checkpoint, which is fetched; then the hosts are given back.{where}",
@@ -53,7 +53,7 @@ def terminate(moment: Moment) -> Prompt:
     )
 
 
-def leave(moment: Moment) -> Dialog:
+def leave(moment: Moment) -> ChoiceDialog:
     """Before the console is left while a run goes on."""
     run, cost = moment.run, cost_(moment.run, moment.now)
     sentences = [f"The run is {run.status} on {run.nnodes} hosts."]
@@ -72,7 +72,9 @@ def leave(moment: Moment) -> Dialog:
         answers.append(Answer("x", "Terminate", "terminate", danger=True))
         sentences.append("Terminated, the hosts end at once; Ctrl-C again does this.")
     graceful = next((answer.value for answer in answers if answer.danger), None)
-    return Dialog("Leave the console?", sentences, [*answers, Answer("n", "Stay", "cancel")], interrupted=graceful)
+    return ChoiceDialog(
+        "Leave the console?", sentences, [*answers, Answer("n", "Stay", "cancel")], interrupted=graceful
+    )
 
 
 def budget(moment: Callable[[], Moment]) -> Prompt:

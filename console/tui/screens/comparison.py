@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 
 from console.compare.comparison import Past
-from console.tui.dialogs.past_runs import CompareScreen
+from console.tui.dialogs.past_runs import PastRunsDialog
 from console.tui.screens.source_screen import SourceScreen
 from console.tui.widgets.progress import ProgressPane
 
 
-class Comparing(SourceScreen):
+class ComparisonScreen(SourceScreen):
     """The part of a screen that lays past runs over the present one."""
 
     def on_progress_pane_comparing(self, event: ProgressPane.Comparing) -> None:
@@ -23,7 +23,7 @@ class Comparing(SourceScreen):
         found = await asyncio.to_thread(past_runs.found)
         own = self.moment.run.run_id
         chosen = [past.path for past in self.compared.pasts]
-        screen = CompareScreen([one for one in found if one.name != own], chosen)
+        screen = PastRunsDialog([one for one in found if one.name != own], chosen)
         self.app.push_screen(screen, self._have_chosen)
 
     def _have_chosen(self, paths: tuple[str, ...] | None) -> None:

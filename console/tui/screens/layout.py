@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from textual import events
 
 from console.config import Remembered
+from console.tui.base import AppBase
 from console.tui.screens.source_screen import SourceScreen
-from console.tui.widgets.columns import Body, Plan
+from console.tui.widgets.columns import PaneColumns, Plan
 from console.tui.widgets.keybar import KeyBar
 from console.tui.widgets.pane import Pane
 from console.tui.widgets.tabs import NAMES, Tabs
-
-if TYPE_CHECKING:
-    from console.tui.app import ConsoleApp
 
 ROOMY = (100, 30)
 """Columns and lines from which all panes are shown at once."""
@@ -65,7 +63,7 @@ class Layout(SourceScreen):
         return [self.query_one(f"#{name.lower()}", Pane) for name in NAMES]
 
     def _arrange(self, **classes: bool) -> None:
-        body = self.query_one(Body)
+        body = self.query_one(PaneColumns)
         body.plan = self._plan
         single = classes.get("compact", self.has_class("compact")) or self._zoomed
         if single != self.has_class("single"):
@@ -84,8 +82,8 @@ class Layout(SourceScreen):
 
     def _keep(self) -> None:
         """What was changed is remembered for the next time."""
-        plan = self._plan = self.query_one(Body).plan
-        cast("ConsoleApp", self.app).remember(
+        plan = self._plan = self.query_one(PaneColumns).plan
+        cast("AppBase[int]", self.app).remember(
             columns=plan.widths,
             heights=plan.heights,
             hidden=tuple(sorted(self._hidden)),
@@ -131,11 +129,11 @@ class Layout(SourceScreen):
 
     def action_widen(self, by: int) -> None:
         """Moves the border beside the current pane's column."""
-        self._resize(self.query_one(Body).widen(self.tiles()[self._current], by * STEP))
+        self._resize(self.query_one(PaneColumns).widen(self.tiles()[self._current], by * STEP))
 
     def action_heighten(self, by: int) -> None:
         """Moves the border below the current pane."""
-        self._resize(self.query_one(Body).heighten(self.tiles()[self._current], by * STEP))
+        self._resize(self.query_one(PaneColumns).heighten(self.tiles()[self._current], by * STEP))
 
     def _resize(self, done: bool) -> None:
         if done:
@@ -149,10 +147,10 @@ class Layout(SourceScreen):
         self._zoomed = False
         self._plan = Plan()
         self._arrange()
-        self.query_one(Body).rearrange()
+        self.query_one(PaneColumns).rearrange()
         self._keep()
 
-    def on_body_moved(self, event: Body.Moved) -> None:
+    def on_pane_columns_moved(self, event: PaneColumns.Moved) -> None:
         """A border was dragged."""
         self._keep()
 

@@ -11,13 +11,13 @@ from console.playback.source import Player
 from console.tui import keys
 from console.tui.draw.moment import Moment
 from console.tui.screens import controls, playback
-from console.tui.screens.comparison import Comparing
+from console.tui.screens.comparison import ComparisonScreen
 from console.tui.screens.controls import Controls
 from console.tui.screens.layout import Layout
 from console.tui.screens.node import NodeScreen
 from console.tui.screens.playback import Playback
 from console.tui.widgets.alerts import AlertsPane, AlertStrip, strip_alert
-from console.tui.widgets.columns import Body
+from console.tui.widgets.columns import PaneColumns
 from console.tui.widgets.cost import CostPane
 from console.tui.widgets.header import Header
 from console.tui.widgets.keybar import KeyBar
@@ -25,12 +25,12 @@ from console.tui.widgets.log import LogPane
 from console.tui.widgets.nodes import NodesPane
 from console.tui.widgets.pane import Pane
 from console.tui.widgets.progress import ProgressPane
-from console.tui.widgets.summary import ClosingPanel
+from console.tui.widgets.summary import SummaryPanel
 from console.tui.widgets.tabs import Tabs
 from console.tui.widgets.timeline import Timeline
 
 
-class RunScreen(Layout, Controls, Playback, Comparing):
+class RunScreen(Layout, Controls, Playback, ComparisonScreen):
     """All of a run: its panes, its controls, its clock."""
 
     # In one list: Textual lets a class's key replace all that its bases have on the same key, and space is on two.
@@ -49,9 +49,9 @@ class RunScreen(Layout, Controls, Playback, Comparing):
         yield Header("header")
         yield AlertStrip("strip")
         yield Timeline("timeline")
-        yield ClosingPanel("closing")
+        yield SummaryPanel("closing")
         yield Tabs("tabs")
-        yield Body(
+        yield PaneColumns(
             NodesPane("nodes", classes="tile"),
             LogPane("log", classes="tile"),
             ProgressPane("progress", classes="tile"),

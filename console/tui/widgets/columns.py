@@ -45,7 +45,7 @@ class Plan:
         return tuple(share / sum(shares) for share in shares)
 
 
-class Body(Container):
+class PaneColumns(Container):
     """Holds the panes; all that are displayed stand in columns, a single one has all the room."""
 
     class Moved(Message):
@@ -54,7 +54,7 @@ class Body(Container):
     def __init__(self, *panes: Pane) -> None:
         super().__init__(*panes, id="body")
         self.plan = Plan()
-        self._columns = _Columns()
+        self._columns = _ColumnsLayout()
         self.columns: list[list[Widget]] = []
         """As they were arranged last."""
         self.regions: dict[Widget, Region] = {}
@@ -196,13 +196,13 @@ class Body(Container):
             self.post_message(self.Moved())
 
 
-class _Columns(Layout):
-    """Places a `Body`'s children where it says."""
+class _ColumnsLayout(Layout):
+    """Places a `PaneColumns`'s children where it says."""
 
     name = "columns"
 
     def arrange(self, parent: Widget, children: list[Widget], size: Size, greedy: bool = True) -> ArrangeResult:
-        body = cast(Body, parent)
+        body = cast(PaneColumns, parent)
         return [
             WidgetPlacement(region, NULL_OFFSET, NULL_SPACING, child)
             for child, region in body.arrange_panes(children, size).items()

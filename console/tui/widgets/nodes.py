@@ -17,7 +17,7 @@ from console.tui.draw import marks, node_map, node_order, node_rows
 from console.tui.draw.cells import legend
 from console.tui.draw.ink import Line, Lines, clean, spread
 from console.tui.draw.moment import Moment, on_gpus
-from console.tui.widgets.columns import Body
+from console.tui.widgets.columns import PaneColumns
 from console.tui.widgets.pane import Pane
 from console.views import filter as filters
 from console.views import metrics
@@ -135,7 +135,7 @@ class NodesPane(Pane):
     def _room(self, height: int) -> int:
         """Lines that the pane may take: where it is as high as its content, as many as its stylesheet allows."""
         parent = self.parent
-        if not self.styles.is_auto_height or not isinstance(parent, Body):
+        if not self.styles.is_auto_height or not isinstance(parent, PaneColumns):
             return height
         return max(height, parent.room(self) - self.gutter.height)
 
