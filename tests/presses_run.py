@@ -5,7 +5,7 @@ from __future__ import annotations
 from desk import Desk, key
 from textual.widgets import Input
 
-from console.tui.dialogs.choice import Dialog
+from console.tui.dialogs.choice import ChoiceDialog
 from console.tui.dialogs.prompt import Prompt
 from console.tui.screens.run import RunScreen
 
@@ -41,7 +41,7 @@ async def _restart(desk: Desk) -> None:
 @key("run.stop")
 async def _stop(desk: Desk) -> None:
     await desk.press("x")
-    assert isinstance(desk.app.screen, Dialog)
+    assert isinstance(desk.app.screen, ChoiceDialog)
     assert desk.source.sent == []
     await desk.press("enter")  # The harmless answer has the focus.
     assert desk.source.sent == []

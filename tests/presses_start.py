@@ -10,7 +10,7 @@ from textual.pilot import Pilot
 from textual.widgets import OptionList
 
 from console.tui.choices import Choice
-from console.tui.dialogs.choice import Dialog
+from console.tui.dialogs.choice import ChoiceDialog
 from console.tui.start import Chosen, StartApp
 
 RUN = "20260901-120000"
@@ -80,7 +80,7 @@ async def _choose(_: Desk) -> None:
     assert app.return_value == Chosen("start", "local-7")
     async with start() as (app, pilot):
         await pilot.press(*"imagenet", "enter")
-        assert isinstance(app.screen, Dialog)
+        assert isinstance(app.screen, ChoiceDialog)
         await pilot.press("enter")
         assert app.is_running, "the harmless answer has the focus"
         await pilot.press("enter", "s")

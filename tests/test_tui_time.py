@@ -17,7 +17,7 @@ from textual.widgets import Input
 from console.journal.writer import RunJournal
 from console.playback.rewind import Rewind
 from console.tui.app import ConsoleApp
-from console.tui.dialogs.choice import Dialog
+from console.tui.dialogs.choice import ChoiceDialog
 from console.tui.screens.node import NodeScreen
 from console.tui.widgets.timeline import Timeline
 
@@ -72,7 +72,7 @@ async def test_controls_act_on_the_run_as_it_is_now_and_say_so(tmp_path: Path) -
         assert one.source.sent == ["checkpoint"]
         assert any("as it is now" in toast for toast in one.toasts)
         await one.press("x")
-        assert isinstance(one.app.screen, Dialog)
+        assert isinstance(one.app.screen, ChoiceDialog)
         step = one.source.run.step
         assert step is not None
         assert f"at step {step.step}" in one.text()
@@ -118,7 +118,7 @@ async def test_looking_on_may_look_back_too(tmp_path: Path) -> None:
 async def test_leaving_while_looking_back_asks_about_the_run_that_goes_on(tmp_path: Path) -> None:
     async with live_desk(tmp_path) as (one, _):
         await one.press("g", *"0:01", "enter", "q")
-        assert isinstance(one.app.screen, Dialog)
+        assert isinstance(one.app.screen, ChoiceDialog)
         assert "The run is training" in one.text()
 
 
