@@ -127,6 +127,28 @@ def test_a_lease_that_is_moved_in_time_holds_longer(timer: Timer) -> None:
     assert timer.until_poweroff() >= moved > first
 
 
+def test_the_agent_says_when_its_lease_ends() -> None:
+    lease = Lease("")
+    assert lease.left_s is None
+    assert not lease.passed
+    before = time.time()
+    assert lease.move(600)
+    # Two clocks are read: half a second is far more than lies between.
+    assert before + 600 - 0.5 <= lease.deadline_t <= time.time() + 600 + 0.5
+    assert lease.left_s is not None
+    assert 590 < lease.left_s <= 600
+    assert not lease.passed
+    assert lease.move(-5)
+    assert before - 5 - 0.5 <= lease.deadline_t <= time.time() - 5 + 0.5
+    assert lease.passed
+
+
+def test_the_timer_writes_down_how_long_it_is_until_its_deadline(timer: Timer) -> None:
+    timer.start(3600)
+    timer.until(lambda: "the deadline is " in timer.log, "line in the log")
+    assert f"the deadline is {timer.deadline} s of uptime, 3600 s from now" in timer.log
+
+
 def test_a_lease_can_be_ended_at_once(timer: Timer) -> None:
     timer.start(3600)
     deadline = timer.deadline
