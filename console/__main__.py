@@ -1,7 +1,7 @@
-"""The entry: argv to (a live run | a log) x (the screen | text). The only place where all of them are wired.
+"""The entry: what the first words of the command line mean, and ``--help``.
 
-What is heavy is imported where it is used: ``--version``, ``--help`` and ``--replay`` need neither Textual, asyncssh,
-boto3 nor torch, and a test holds that.
+A command is a module of `console.commands` with its parser and what it does, imported when it is called: ``--version``,
+``--help`` and ``--replay`` need neither Textual, asyncssh, boto3 nor torch, and a test holds that.
 """
 
 from __future__ import annotations
@@ -9,84 +9,87 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from importlib import import_module
 
 from console import VERSION
-from console.commands.clean import _clean
-from console.commands.control import _budget
-from console.commands.listing import _ps, _runs
-from console.commands.options import UsageError, _say, _terminal, _which_profile, _write_no_more
-from console.commands.plan import _plan
-from console.commands.profiles import _keys, _profiles
-from console.commands.replay import _replay
-from console.commands.run import _on_run, _run
-from console.commands.serve import _serve, _watch
+from console.commands.options import UsageError, is_terminal, which_profile
 from console.config import ConfigError
 from console.state.outcome import Exit
 
-if TYPE_CHECKING:
-    pass
-
 HELP = """\
-fastconsole: train on a gang of hosts from one terminal
+fastconsole: train a model on many GPU hosts from one terminal
 
-  fastconsole                       choose a profile to start, or a run to come back to or look at again
-  fastconsole PROFILE               start the run and watch it (as text where stdout is no terminal)
-  fastconsole plan PROFILE          what it would rent, how long it takes and what it costs; rents nothing
-  fastconsole --replay LOG          a log's story; LOG is a run's journal, a fast.ai 2018 debug.log or a DAWNBench .tsv
-  fastconsole --replay LOG --tui    the same in the panes: pause, step, seek, speed
-  fastconsole --serve RUN|LOG       the panes in a browser on this machine, to look at only; --port N (default 8018)
-  fastconsole attach [RUN]          come back to a run that goes on
-  fastconsole resume [RUN]          go on with a stopped or failed run from its last checkpoint
-  fastconsole budget RUN USD        another budget for a run that goes on
-  fastconsole stop RUN              checkpoint, collect, end the hosts
+  fastconsole                       choose a profile to start, or a run to attach to, replay or resume
+  fastconsole PROFILE               start a run and watch it (as text where stdout is not a terminal)
+  fastconsole plan PROFILE          what it would rent, how long it takes, what it costs; rents nothing
+  fastconsole --replay LOG          a log as text or data; LOG is a run's journal, a fast.ai 2018 debug.log or a
+                                    DAWNBench .tsv
+  fastconsole --replay LOG --tui    the same log in the panes: pause, step, seek, speed
+  fastconsole --serve RUN|LOG       the panes in a browser on this machine, to look at only
+  fastconsole attach [RUN]          attach to an active run
+  fastconsole resume [RUN]          continue a stopped or failed run from its last checkpoint
+  fastconsole budget RUN USD        set another budget for an active run
+  fastconsole stop RUN              save a checkpoint, fetch it, end the hosts
   fastconsole terminate RUN         end the hosts at once
-  fastconsole ps                    runs that go on: of this laptop, and in all regions of the AWS account
+  fastconsole ps                    active runs: of this laptop, and in all regions of the AWS account
   fastconsole runs                  all runs on this laptop
-  fastconsole clean                 what runs have left behind at AWS: lists it, and ends it once confirmed
+  fastconsole clean                 what runs have left behind at AWS: list it, end it once confirmed
   fastconsole profiles [NAME]       the built-in profiles; one in full
   fastconsole keys                  every key of the screen: its id, the key, what it does
   fastconsole --help | --version
 
+  fastconsole COMMAND --help        the options of one command
+
 options of a run:
   --headless            text instead of panes
-  --read-only           no run controls
-  --nodes N             fewer or more nodes than the profile says
+  --read-only           panes without run controls
+  --nodes N             another number of nodes than the profile's
   --budget USD          stop before this is passed (resume: instead of the budget that it had)
   --set KEY=VALUE       any key of the profile, for example --set run.seed=7 (may be repeated)
-
-attach, stop and terminate find a run that this laptop does not know by the tags of its instances, in all regions:
+attach, stop and terminate find a run of another laptop by the tags of its instances, in all regions:
   --region REGION       look in this one only
-
+options of plan: --json, and --nodes, --budget, --set as for a run
 options of ps:
-  --json                one object instead of lines
+  --json                one JSON object instead of lines
   --aws                 ask AWS although no AWS set-up is seen here (on an instance with a role)
   --region REGION       look in this one only
-
 options of clean:
   --run RUN             only this run, also where it may still train
   --yes                 end it without asking; where nobody can be asked, it is only listed
   --region REGION       look in this one only
-
-options of a plan:
-  --json                one object instead of text
-  --nodes, --budget, --set as for a run
-
-options of a replay:
+options of --replay:
   --format FORMAT       text (default), json, jsonl, tsv or csv
   --tui                 the panes
   --speed X             seconds of the run a second, with --tui (default 1)
+options of --serve:
+  --port N              default 8018; 0 takes any free one
 
-Ctrl-C once: checkpoint, collect, end the hosts. Twice: end them at once. Closing the terminal leaves the run going.
+Ctrl-C once: save a checkpoint, fetch it, end the hosts. Twice: end them at once. Closing the terminal leaves the run
+running.
 
-The screen: ? shows its keys, Ctrl-P every action. $XDG_CONFIG_HOME/fastconsole/config.toml may say theme, mouse, bell,
-layout, tick_s, and under [keys] another key for any id of fastconsole keys.
+On the screen ? shows the keys and Ctrl-P every action. $XDG_CONFIG_HOME/fastconsole/config.toml can set theme, mouse,
+bell, layout, tick_s and, under [keys], another key for any id of fastconsole keys.
 
-exit codes: 0 target reached, or finished where there is none; or detached. 1 a bug of ours. 2 wrong usage or profile.
-3 the run failed. 4 stopped by the budget. 5 finished without reaching the target. 6 no hosts. 130 interrupted.
+exit codes: 0 target reached, finished without a target, or detached. 1 internal error. 2 wrong usage or profile. 3 the
+run failed. 4 stopped by the budget. 5 finished without reaching the target. 6 no hosts. 130 interrupted.
 A replay exits as the run that it replays did. A plan exits with 6 where what it asks for cannot be had. clean exits
 with 3 where something is left, and with 6 where a region did not answer; ps --aws likewise.
 """
+
+COMMANDS = {
+    "attach": ("attach", "main"),
+    "budget": ("budget", "main"),
+    "clean": ("clean", "main"),
+    "keys": ("keys", "main"),
+    "plan": ("plan", "main"),
+    "profiles": ("profiles", "main"),
+    "ps": ("ps", "main"),
+    "resume": ("resume", "main"),
+    "runs": ("runs", "main"),
+    "stop": ("stop", "stop"),
+    "terminate": ("stop", "terminate"),
+}
+"""By the first word: the module of `console.commands` and the function in it that takes the other words."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -101,43 +104,64 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except UsageError as error:
-        return _say(f"{error} (fastconsole --help shows what there is)", Exit.USAGE)
+        return _fail(f"{error} (fastconsole --help lists the commands)", Exit.USAGE)
     except ConfigError as error:
-        return _say(str(error), Exit.USAGE)
+        return _fail(str(error), Exit.USAGE)
     except BrokenPipeError:
-        _write_no_more()
+        _discard_stdout()
         return Exit.DONE
     except OSError as error:
-        _write_no_more()
-        return _say(f"{error.filename or 'stdout'}: {error.strerror or error}", Exit.FAILED)
+        _discard_stdout()
+        return _fail(f"{error.filename or 'stdout'}: {error.strerror or error}", Exit.FAILED)
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
+
+
+def _discard_stdout() -> None:
+    from console.commands.errors import discard_stdout
+
+    discard_stdout()
+
+
+def _fail(sentence: str, code: Exit) -> int:
+    print(f"fastconsole: {sentence}", file=sys.stderr)
+    return code
 
 
 def _dispatch(words: list[str]) -> int:
     if not words:
         return _start()
-    if words[0] in ("-h", "--help", "help"):
+    first = words[0]
+    if first in ("-h", "--help", "help"):
         print(HELP, end="")
         return Exit.DONE
-    if words[0] == "--version":
+    if first == "--version":
         print(f"fastconsole {VERSION}")
         return Exit.DONE
-    if words[0] in _COMMANDS:
-        return _COMMANDS[words[0]](words[1:])
-    if words[0] == "--serve" or words[0].startswith("--serve="):
-        return _serve(words)
-    if words[0] == "--watch":
-        return _watch(words[1:])
-    if any(word == "--replay" or word.startswith("--replay=") for word in words):
-        return _replay(words)
-    return _run(words)
+    try:
+        if first in COMMANDS:
+            return _command(*COMMANDS[first])(words[1:])
+        if first == "--serve" or first.startswith("--serve="):
+            return _command("serve", "main")(words)
+        if first == "--watch":
+            return _command("serve", "page")(words[1:])
+        if any(word == "--replay" or word.startswith("--replay=") for word in words):
+            return _command("replay", "main")(words)
+        return _command("run", "main")(words)
+    except SystemExit:
+        # argparse has printed the command's help.
+        return Exit.DONE
+
+
+def _command(module: str, function: str) -> Callable[[list[str]], int]:
+    command: Callable[[list[str]], int] = getattr(import_module(f"console.commands.{module}"), function)
+    return command
 
 
 def _start() -> int:
     """The start screen, and then what was chosen on it."""
-    if not _terminal():
-        raise UsageError(_which_profile())
+    if not is_terminal():
+        raise UsageError(which_profile())
     from console.commands import chooser
     from console.config import load
     from console.tui import choices
@@ -147,26 +171,13 @@ def _start() -> int:
     chosen = StartApp(chooser.profiles, chooser.runs, config=config).run(mouse=config.mouse)
     if chosen is None:
         return Exit.DONE
-    if chosen.verb == choices.START:
-        return _run([chosen.name])
     if chosen.verb == choices.REPLAY:
-        from console.commands.replay import replay_on_screen
+        from console.commands.replay import on_screen
         from console.paths import runs_home
 
-        return replay_on_screen(str(runs_home() / chosen.name / "run.jsonl"), 1.0, chosen.compared)
-    return _COMMANDS[chosen.verb]([chosen.name])
+        return on_screen(str(runs_home() / chosen.name / "run.jsonl"), 1.0, chosen.compared)
+    return _dispatch([chosen.name] if chosen.verb == choices.START else [chosen.verb, chosen.name])
 
-
-_COMMANDS: dict[str, Callable[[list[str]], int]] = {
-    **{name: _on_run(name) for name in ("attach", "resume", "stop", "terminate")},
-    "budget": _budget,
-    "ps": _ps,
-    "runs": _runs,
-    "clean": _clean,
-    "keys": _keys,
-    "plan": _plan,
-    "profiles": _profiles,
-}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ from run_story import told, trained
 
 from console import VERSION
 from console import __main__ as entry
-from console.commands import clean, listing, options, plan, replay
+from console.commands import replay, run, serve, stop
 from console.profile.load import builtin_names
 from console.reports import export
 from console.state import events as ce
@@ -80,8 +81,8 @@ def files(tmp_path: Path) -> dict[str, str]:
 # --- wrong usage -----------------------------------------------------------------------------------------------------
 
 WRONG = [
-    ("", "say which profile: "),
-    ("--headless", "say which profile: "),
+    ("", "which profile? "),
+    ("--headless", "which profile? "),
     ("--nonsense", "unrecognized arguments: --nonsense"),
     ("local --nonsense", "unrecognized arguments: --nonsense"),
     ("local --nod 3", "unrecognized arguments: --nod"),
@@ -95,14 +96,14 @@ WRONG = [
     ("local --nodes 0", "fleet.nodes is 0; accepted is 1 to 1024"),
     ("local --nodes few", "argument --nodes: 'few' is not a whole number"),
     ("local --nodes 2.5", "argument --nodes: '2.5' is not a whole number"),
-    ("local --budget -1", "budget.max_usd is -1.0; accepted is dollars, above 0"),
+    ("local --budget -1", "budget.max_usd is -1.0; accepted is above 0, below 10000000 dollars"),
     ("local --budget nan", "budget.max_usd is nan"),
-    ("local --budget much", "argument --budget: 'much' is not an amount of dollars"),
+    ("local --budget much", "argument --budget: 'much' is not a dollar amount"),
     ("local --set nonsense", "--set nonsense: write SECTION.KEY=VALUE"),
     ("local --set run.sed=3", "did you mean seed?"),
     ("local --set", "argument --set: expected one argument"),
     ("local --read-only", "--read-only is for the panes"),
-    ("--replay", "argument --replay: expected one argument"),
+    ("--replay", "argument --replay: expected a LOG"),
     ("--replay nowhere.jsonl", "nowhere.jsonl: No such file or directory"),
     ("--replay PNG", "line 1: an image; this is no journal of a run"),
     ("--replay EMPTY", "is empty"),
@@ -113,30 +114,30 @@ WRONG = [
     ("--replay JOURNAL --speed 0", "argument --speed: '0' is not a speed"),
     ("--replay JOURNAL --tui", "--tui needs a terminal"),
     ("--replay JOURNAL --tui --headless", "say one of them"),
-    ("--replay JOURNAL --tui --format json", "--format json is for the text that --tui is not"),
+    ("--replay JOURNAL --tui --format json", "--format json is for text, and --tui is the panes"),
     ("--replay JOURNAL --nodes 3", "unrecognized arguments: --nodes 3"),
-    ("attach", "there is no run that goes on on this laptop"),
+    ("attach", "no active run on this laptop"),
     ("attach nobody", "there is no run nobody"),
-    ("resume", "there is no run that has ended on this laptop"),
+    ("resume", "no ended run on this laptop"),
     ("resume nobody", "there is no run nobody"),
-    ("stop", "say which run"),
+    ("stop", "which run?"),
     ("stop nobody", "there is no run nobody"),
-    ("terminate", "say which run"),
+    ("terminate", "which run?"),
     ("terminate nobody", "there is no run nobody"),
-    ("budget", "say which run and how many dollars"),
-    ("budget nobody", "say which run and how many dollars"),
-    ("budget nobody much", "argument USD: 'much' is not an amount of dollars"),
+    ("budget", "which run and how many dollars?"),
+    ("budget nobody", "which run and how many dollars?"),
+    ("budget nobody much", "argument USD: 'much' is not a dollar amount"),
     ("budget nobody 60", "there is no run nobody"),
     ("budget nobody 60 more", "unrecognized arguments: more"),
     ("attach --budget 60", "--budget is for resume; fastconsole budget RUN USD"),
-    ("resume nobody --budget much", "argument --budget: 'much' is not an amount of dollars"),
+    ("resume nobody --budget much", "argument --budget: 'much' is not a dollar amount"),
     ("ps all", "unrecognized arguments: all"),
     ("runs --all", "unrecognized arguments: --all"),
-    ("plan", "say which profile: "),
+    ("plan", "which profile? "),
     ("plan nowhere", "profile nowhere: no built-in profile has this name"),
     ("plan local --nonsense", "unrecognized arguments: --nonsense"),
     ("plan local --headless", "unrecognized arguments: --headless"),
-    ("plan local --budget much", "argument --budget: 'much' is not an amount of dollars"),
+    ("plan local --budget much", "argument --budget: 'much' is not a dollar amount"),
     ("plan imagenet-g6 --set fleet.efa=true", "fleet.efa is true, and g6.xlarge has no EFA"),
     ("profiles nowhere", "profile nowhere: no built-in profile"),
     ("profiles PNG", "is not a text file"),
@@ -174,10 +175,9 @@ def test_the_help_is_whole(fastconsole: Fastconsole) -> None:
     done = fastconsole("--help")
     assert (done.returncode, done.stdout, done.stderr) == (0, entry.HELP, "")
     assert fastconsole("-h").stdout == done.stdout
-    for command in entry._COMMANDS:
+    for command in entry.COMMANDS:
         assert f"  fastconsole {command}" in done.stdout, f"--help does not tell of {command}"
-    runs = (options.run_parser("profile"), options.run_parser("run"))
-    for parser in (replay.replay_parser(), plan.plan_parser(), listing.ps_parser(), clean.clean_parser(), *runs):
+    for parser in PARSERS.values():
         for action in parser._actions:
             for option in action.option_strings:
                 assert option in done.stdout, f"--help does not tell of {option}"
@@ -186,8 +186,27 @@ def test_the_help_is_whole(fastconsole: Fastconsole) -> None:
     assert max(map(len, done.stdout.splitlines())) <= 120
 
 
-def test_the_formats_of_the_command_line_are_those_of_the_export() -> None:
-    assert sorted(options.FORMATS) == sorted(export.FORMATS)
+STOPS = ("stop", "terminate")
+PARSERS = {
+    "local": run.parser(),
+    "--replay": replay.parser(),
+    "--serve": serve.parser(),
+    **{
+        name: importlib.import_module(f"console.commands.{name}").parser()
+        for name in entry.COMMANDS
+        if name not in STOPS
+    },
+    **{name: stop.parser(name) for name in STOPS},
+}
+
+
+@pytest.mark.parametrize("command", PARSERS)
+def test_every_command_has_a_help_of_its_own(command: str, fastconsole: Fastconsole) -> None:
+    done = fastconsole(command, "--help")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: fastconsole")
+    for action in PARSERS[command]._actions:
+        assert all(option in done.stdout for option in action.option_strings)
 
 
 def test_the_profiles(fastconsole: Fastconsole) -> None:
@@ -245,7 +264,7 @@ def test_a_run_whose_journal_is_empty(command: str, fastconsole: Fastconsole, pa
 
 
 @pytest.mark.parametrize(
-    ("command", "words"), [("attach", "run ended has ended (reached"), ("stop", "has ended already")]
+    ("command", "words"), [("attach", "run ended has ended (reached"), ("stop", "has already ended")]
 )
 def test_a_run_that_has_ended(command: str, words: str, fastconsole: Fastconsole, past_runs: Path) -> None:
     done = fastconsole(command, "ended")

@@ -6,27 +6,20 @@ is listed as such and ended only where its run is named: an instance's tags do n
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-from console.commands.options import _Parser
-from console.state.outcome import Exit
-
-if TYPE_CHECKING:
-    pass
-
 import asyncio
 import re
+import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from console.commands.errors import CommandError, note, report_errors, waiting
+from console.commands.options import Parser
 from console.format import money, plain
 from console.journal.directory import RunDirectory, all_runs
+from console.state.outcome import Exit
 
 if TYPE_CHECKING:
     from console.discovery.prices import Tariff
@@ -65,13 +58,24 @@ class Lot:
         return sum(thing.kind == "instance" for thing in self.things)
 
 
+def parser() -> Parser:
+    """Its options."""
+    made = Parser("clean", "Lists what runs have left behind at AWS and, once confirmed, ends and deletes it.")
+    made.add_argument("--run", metavar="RUN", help="only this run, also where it may still train")
+    made.add_argument("--yes", action="store_true", help="do it without asking; where nobody can be asked, only list")
+    made.add_argument("--region", metavar="REGION", help="look in this region only")
+    return made
+
+
 @report_errors
-def clean(*, run_id: str | None, yes: bool, region: str | None) -> int:
+def main(words: list[str]) -> int:
     """Lists what was left behind and, once confirmed, ends it.
 
     The exit code is 0 where nothing was left behind or all of it is gone, 3 where something is left (nobody confirmed,
     or it could not be ended), 6 where AWS could not be asked everywhere.
     """
+    options = parser().parse_args(words)
+    run_id, region = options.run, options.region
     from console.discovery.prices import tariff
     from console.discovery.sweep import leftovers
     from console.fleet.aws.cloud import Cloud
@@ -116,7 +120,7 @@ def clean(*, run_id: str | None, yes: bool, region: str | None) -> int:
     at_least = "" if len(known) == len(usd_per_h) else "at least "
     runs = f"{len(chosen)} run{'s' * (len(chosen) != 1)}"
     note(f"{things} thing{'s' * (things != 1)} of {runs}, {at_least}{money(sum(known))}/h")
-    if not yes and not _confirmed(chosen):
+    if not options.yes and not _confirmed(chosen):
         return Exit.FAILED
     return asyncio.run(end(chosen, found.regions)) or everywhere
 
@@ -221,19 +225,3 @@ async def end(lots: Sequence[Lot], everywhere: Sequence[str]) -> Exit:
             if directory is not None:
                 directory.leave()
     return Exit.DONE if whole else Exit.FAILED
-
-
-def clean_parser() -> argparse.ArgumentParser:
-    """The options of ``clean``."""
-    parser = _Parser(prog="fastconsole", add_help=False, allow_abbrev=False)
-    parser.add_argument("--run")
-    parser.add_argument("--yes", action="store_true")
-    parser.add_argument("--region")
-    return parser
-
-
-def _clean(words: list[str]) -> int:
-    options = clean_parser().parse_args(words)
-    from console.commands import clean
-
-    return clean.clean(run_id=options.run, yes=options.yes, region=options.region)

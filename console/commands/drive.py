@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from console.commands.errors import note
+from console.commands.errors import discard_stdout, note
 from console.config import load
 from console.playback.rewind import Rewind
 from console.reports import story
@@ -55,7 +54,7 @@ def _on_screen(make: Callable[[], LiveRun], read_only: bool) -> int:
 def _closing(live: LiveRun) -> int:
     ended = live.run
     if ended.live:
-        note(f"the run goes on; fastconsole attach {ended.run_id} comes back to it")
+        note(f"the run continues; fastconsole attach {ended.run_id} attaches to it")
         return Exit.DONE
     print(story.story(ended), flush=True)
     note(f"the run's journal is {live.directory.journal}")
@@ -83,7 +82,7 @@ async def _headless(live: LiveRun) -> int:
         except BrokenPipeError:
             # Whoever read the progress is gone: that is an operator who left without a word.
             reader_left = True
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            discard_stdout()
             order("stop")
 
     def tell(before: Run, after: Run, record: Record | None) -> None:

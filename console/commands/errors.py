@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import os
 import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, ParamSpec, TypeVar
 
 from console.fleet.provider import ProviderError
-from console.journal import open_log
+from console.journal.open_log import LogError
 from console.profile.schema import ProfileError
 from console.state.outcome import Exit
 
 _SILENT_S: Final = 1.0
-"""Who waits longer is told for what."""
+"""A wait that is longer is explained."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,6 +29,14 @@ class CommandError(Exception):
         self.code = code
 
 
+_EXITS: Final[dict[type[Exception], Exit]] = {
+    ProfileError: Exit.USAGE,
+    LogError: Exit.USAGE,
+    ProviderError: Exit.UNREACHABLE,
+}
+"""Errors that are a sentence by themselves, and the exit code of each."""
+
+
 def report_errors(command: Callable[P, int]) -> Callable[P, int]:
     """Errors of a command as a sentence and an exit code."""
 
@@ -38,18 +47,12 @@ def report_errors(command: Callable[P, int]) -> Callable[P, int]:
         except CommandError as error:
             note(str(error))
             return error.code
-        except ProfileError as error:
+        except tuple(_EXITS) as error:
             note(str(error))
-            return Exit.USAGE
-        except open_log.LogError as error:
-            note(str(error))
-            return Exit.USAGE
-        except ProviderError as error:
-            note(str(error))
-            return Exit.UNREACHABLE
+            return next(code for kind, code in _EXITS.items() if isinstance(error, kind))
+        except BrokenPipeError:
+            raise
         except OSError as error:
-            if isinstance(error, BrokenPipeError):
-                raise
             note(f"{error.filename or 'this machine'}: {error.strerror or error}")
             return Exit.FAILED
 
@@ -61,8 +64,13 @@ def note(sentence: str) -> None:
     print(f"fastconsole: {sentence}", file=sys.stderr, flush=True)
 
 
+def discard_stdout() -> None:
+    """The reader of our output is gone, or its disk is full. Python would complain once more at its own exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 async def waiting(work: Coroutine[Any, Any, T], sentence: str) -> T:
-    """What the work comes to; a person at a terminal who waits for it is told for what."""
+    """The result of the work. A person at a terminal who waits for it is told what for."""
     task = asyncio.ensure_future(work)
     if sys.stderr.isatty():
         await asyncio.wait([task], timeout=_SILENT_S)

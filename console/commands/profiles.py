@@ -1,41 +1,30 @@
-"""TODO docstring: console/commands/profiles.py."""
+"""``fastconsole profiles``: the built-in profiles, or one in full."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from console.commands.options import _nothing_more, _say
+from console.commands.errors import report_errors
+from console.commands.options import Parser
+from console.profile.load import builtin_names, find, load
 from console.state.outcome import Exit
 
-if TYPE_CHECKING:
-    pass
+
+def parser() -> Parser:
+    """Its options."""
+    made = Parser("profiles", "Lists the built-in profiles, or prints one in full.")
+    made.add_argument("profile", nargs="?", metavar="NAME")
+    return made
 
 
-def _profiles(words: list[str]) -> int:
-    from console.profile.load import builtin_names, find, load
-    from console.profile.schema import ProfileError
-
-    if not words:
+@report_errors
+def main(words: list[str]) -> int:
+    """Prints a line a profile, or the text of the one that is named."""
+    options = parser().parse_args(words)
+    if options.profile is None:
         for name in builtin_names():
-            profile = load(name)
-            title = profile.text.splitlines()[0].lstrip("# ").rstrip(".")
+            title = load(name).text.splitlines()[0].lstrip("# ").rstrip(".")
             print(f"{name:24} {title}")
         return Exit.DONE
-    _nothing_more(words[1:])
-    try:
-        # Read as a profile first, so that a file of another kind is not poured into the terminal.
-        load(words[0])
-        print(find(words[0]).read_text(encoding="utf-8"), end="")
-    except ProfileError as error:
-        return _say(str(error), Exit.USAGE)
-    return Exit.DONE
-
-
-def _keys(words: list[str]) -> int:
-    _nothing_more(words)
-    from console.tui.keymap import table
-
-    print("id\tkey\tmeaning")
-    for row in table():
-        print("\t".join(row))
+    # Read as a profile first, so that a file of another kind is not written to the terminal.
+    load(options.profile)
+    print(find(options.profile).read_text(encoding="utf-8"), end="")
     return Exit.DONE

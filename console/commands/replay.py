@@ -1,86 +1,74 @@
-"""TODO docstring: console/commands/replay.py."""
+"""``fastconsole --replay LOG``: a log as text or data, or in the panes."""
 
 from __future__ import annotations
 
-import argparse
+import asyncio
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from console.commands.options import FORMATS, UsageError, _Parser, _say, _speed, _terminal, _write_no_more
+from console.commands.errors import discard_stdout, report_errors
+from console.commands.options import Parser, UsageError, is_terminal, speed
+from console.journal.open_log import fold, open_log
+from console.reports import export
 from console.state.outcome import Exit, exit_of
 
 if TYPE_CHECKING:
-    pass
-
-import asyncio
-from typing import TYPE_CHECKING
-
-from console.config import load as load_config
-from console.journal import open_log
-from console.playback import replay
-
-if TYPE_CHECKING:
-    # asyncssh comes with it; the screen paints before that is imported.
-    pass
+    from console.playback.replay import Replay
 
 
-def replay_parser() -> argparse.ArgumentParser:
-    """The options of ``--replay``."""
-    parser = _Parser(prog="fastconsole", add_help=False, allow_abbrev=False)
-    parser.add_argument("--replay", metavar="LOG", required=True)
-    parser.add_argument("--format", choices=FORMATS, default="text")
-    parser.add_argument("--tui", action="store_true")
-    parser.add_argument("--speed", type=_speed, default=1.0)
-    parser.add_argument("--headless", action="store_true")
-    return parser
+def parser() -> Parser:
+    """Its options."""
+    made = Parser("", "Tells a log: a run's journal, a fast.ai debug.log of 2018, or a DAWNBench .tsv.")
+    made.add_argument("--replay", nargs="?", metavar="LOG", help="the log; .gz is read too")
+    made.add_argument("--format", choices=export.FORMATS, default="text", help="of what is printed (default: text)")
+    made.add_argument("--tui", action="store_true", help="show it in the panes")
+    made.add_argument("--speed", type=speed, default=1.0, metavar="X", help="seconds of the run a second, with --tui")
+    made.add_argument("--headless", action="store_true", help="text, also at a terminal (the default)")
+    return made
 
 
-def _replay(words: list[str]) -> int:
-    options = replay_parser().parse_args(words)
+@report_errors
+def main(words: list[str]) -> int:
+    """Prints or shows the log; the exit code is that of the run in it."""
+    options = parser().parse_args(words)
+    if options.replay is None:
+        raise UsageError("argument --replay: expected a LOG")
     if options.tui and options.headless:
         raise UsageError("--tui is the panes and --headless is text; say one of them")
     if options.tui and options.format != "text":
-        raise UsageError(f"--format {options.format} is for the text that --tui is not")
-    from console.journal.open_log import LogError
-
+        raise UsageError(f"--format {options.format} is for text, and --tui is the panes")
+    if options.tui:
+        if not is_terminal():
+            raise UsageError("--tui needs a terminal: stdin and stdout are not both one, or TERM is dumb")
+        return on_screen(options.replay, options.speed)
+    log = open_log(options.replay)
     try:
-        if options.tui:
-            if not _terminal():
-                raise UsageError("--tui needs a terminal: stdin and stdout are not both one, or TERM is dumb")
-            from console.commands.replay import replay_on_screen
-
-            return replay_on_screen(options.replay, options.speed)
-        from console.journal.open_log import fold, open_log
-        from console.reports import export
-
-        log = open_log(options.replay)
-        try:
-            run = export.write(log, options.format, sys.stdout)
-            sys.stdout.flush()
-        except BrokenPipeError:
-            # `| head` has seen enough; how the run ended is still asked.
-            _write_no_more()
-            run = fold(options.replay)
-        return exit_of(run)
-    except LogError as error:
-        return _say(str(error), Exit.USAGE)
+        run = export.write(log, options.format, sys.stdout)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # `| head` has seen enough; how the run ended is still asked.
+        discard_stdout()
+        run = fold(options.replay)
+    return exit_of(run)
 
 
-def replay_on_screen(path: str, speed: float, compared: Sequence[str] = ()) -> int:
+def on_screen(path: str, seconds_a_second: float, compared: Sequence[str] = ()) -> int:
     """Opens a log in the panes, with other logs laid over it. Raises LogError."""
+    from console.config import load
+    from console.playback.replay import Replay
     from console.tui.app import ConsoleApp
 
-    open_log.open_log(path)
-    made: list[replay.Replay] = []
+    open_log(path)
+    made: list[Replay] = []
 
-    async def factory() -> replay.Replay:
+    async def factory() -> Replay:
         # A log of 20 minutes takes a second to read: the first picture comes before, and the keys work meanwhile. The
         # rest of a longer one is read while it plays.
-        made.append(await asyncio.to_thread(replay.Replay, path, speed=speed, at_once_s=2.0))
+        made.append(await asyncio.to_thread(Replay, path, speed=seconds_a_second, at_once_s=2.0))
         return made[0]
 
-    config = load_config()
+    config = load()
     app = ConsoleApp(factory, config=config, compared=compared)
     app.run(mouse=config.mouse)
     if app.failure is not None:
