@@ -227,7 +227,7 @@ RENTED = GOOD.replace('provider = "local"', 'provider = "aws"\ninstance_type = "
 )
 
 RENTED_WRONG: dict[str, tuple[list[str], tuple[str, ...]]] = {
-    "EFA on a type without it": (["efa=true"], ("fleet.efa is true", "g6.xlarge has no EFA", "take the key out")),
+    "EFA on a type without it": (["efa=true"], ("fleet.efa is true", "g6.xlarge has no EFA", "remove the key")),
     "a public address on several cards": (
         ["instance_type=p4d.24xlarge"],
         ("fleet.connect is public", "p4d.24xlarge with EFA has 5 network interfaces", "elastic-ip, bastion or private"),
@@ -259,7 +259,7 @@ RENTED_WRONG: dict[str, tuple[list[str], tuple[str, ...]]] = {
     "another region that is none": (['failover_regions=["us-west-2a"]'], ("fleet.failover_regions is 'us-west-2a'",)),
     "a zone of another region": (
         ["region=us-east-1", 'zones=["us-west-2a"]'],
-        ("fleet.zones has 'us-west-2a'", "no zone of us-east-1"),
+        ("fleet.zones has 'us-west-2a'", "not a zone of us-east-1"),
     ),
     "a type that is a typing error": (["instance_type=g6.xlareg"], ("'g6.xlareg'", "did you mean g6.xlarge?")),
     "a type that is no word": (["instance_type=16"], ("fleet.instance_type is 16", "a text")),
@@ -354,13 +354,13 @@ def test_a_folder_and_a_device(tmp_path: Path) -> None:
     folder = tmp_path / "folder.toml"
     folder.mkdir()
     assert "is a folder" in loading(str(folder))
-    assert "is no ordinary file" in loading("/dev/zero")
+    assert "is not a regular file" in loading("/dev/zero")
 
 
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     file = tmp_path / "picture.toml"
     file.write_bytes(b"\x89PNG\r\n\x1a\n\0\0")
-    assert "is not a text file (byte 0 is no UTF-8)" in loading(str(file))
+    assert "is not a text file (byte 0 is not UTF-8)" in loading(str(file))
     file.write_text(GOOD.replace("somebody", "Grüße"), encoding="latin-1")
     assert "is not a text file" in loading(str(file))
 

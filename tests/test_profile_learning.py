@@ -106,7 +106,8 @@ def test_a_wrong_phase_is_one_sentence(old, new, words):
 @pytest.mark.parametrize("key", ["precision", "gradient_precision"])
 @pytest.mark.parametrize("accelerator", ["V100", "T4"])
 def test_bf16_is_asked_of_no_gpu_without_it(key, accelerator):
-    with pytest.raises(ProfileError, match=rf"run.{key} is 'bf16', which a {accelerator} has not; accepted is fp16 or"):
+    words = rf"run.{key} is 'bf16', which a {accelerator} does not have; accepted is fp16 or"
+    with pytest.raises(ProfileError, match=words):
         parsed(GOOD, f"run.accelerator={accelerator}", f"run.{key}=bf16")
     assert parsed(GOOD, "run.accelerator=L40S", f"run.{key}=bf16").run.accelerator == "L40S"
 

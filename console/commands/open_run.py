@@ -11,7 +11,8 @@ from console.commands.errors import CommandError, note
 from console.fleet.choose import provider_of
 from console.journal.directory import RunDirectory
 from console.journal.open_log import fold
-from console.profile.load import load, parse
+from console.profile import recorded
+from console.profile.load import load
 from console.profile.redaction import REDACTED, safe_env
 from console.profile.schema import Profile, ProfileError
 from console.state.run import Run
@@ -74,7 +75,7 @@ def profile_of(directory: RunDirectory, past: Run) -> Profile:
     created = past.created
     if created is None:
         raise CommandError(f"{directory.journal} does not tell which profile it ran")
-    profile = parse(created.profile_text, path=Path(f"{created.profile}.toml"), overrides=created.overrides)
+    profile = recorded.profile(created)
     origin, env = directory.read_origin(), directory.read_env()
     if profile.alerts.withheld:
         profile = _with_webhook(profile, origin)

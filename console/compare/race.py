@@ -10,15 +10,14 @@ accuracy when an evaluation showed it. A record of a few marks is joined by stra
 
 from __future__ import annotations
 
-import tomllib
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from console.billing import cost
 from console.format import money
+from console.profile import recorded
 from console.state.run import Run
 from console.views import progress
 
@@ -169,15 +168,7 @@ def _on_imagenet(run: Run) -> bool:
 
 @lru_cache(maxsize=4)
 def _own(profile_text: str) -> Ghost | None:
-    try:
-        if "record" not in tomllib.loads(profile_text):
-            return None
-        # Here, since the screen's first paint needs no profile.
-        from console.profile.load import parse
-
-        record = parse(profile_text, path=Path("profile.toml")).record
-    except (ValueError, RecursionError):
-        return None
+    record = recorded.record(profile_text)
     return None if record is None else of_record(record)
 
 

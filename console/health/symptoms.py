@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from console.compare import race
 from console.format import clock, metric_name, percent, plain
+from console.profile import recorded
 from console.state.run import CRITICAL, WARNING, Node, Run
 from console.state.status import NODE_LIVE, NODE_TRAINING, NODE_UNREACHABLE, TRAINING
 from console.views import nodes, progress, stragglers
@@ -210,7 +211,7 @@ def _loss(run: Run, eyes: Eyes) -> Iterator[Symptom]:
 def _behind(run: Run) -> Iterator[Symptom]:
     """Accuracy less than the record had shown after as long a training; an early evaluation says little."""
     # Only the profile's own record: to be slower than 2018's 16 machines is no fault of a single GPU.
-    if run.created is None or "[record]" not in run.created.profile_text:
+    if run.created is None or not recorded.has_record(run.created.profile_text):
         return
     record = race.default(run)
     if record is None or len(run.epochs) < _EPOCHS or run.status != TRAINING:

@@ -1,4 +1,4 @@
-"""`[alerts]` of a profile: when the console raises an alert by itself, and whom it tells."""
+"""`[alerts]` of a profile: the thresholds of the alerts that the console raises itself, and where alerts go. Pure."""
 
 from __future__ import annotations
 
@@ -9,30 +9,31 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from console.profile.values import known, shown
 from console.state.run import SEVERITIES, WARNING
 
 FACTS: Final = (
     *("host", "rank", "gang", "command", "lease", "spot", "checkpoint", "budget", "gpu", "launch", "left over", "end"),
 )
-"""Kinds that are facts of the journal and have no thresholds; ``end`` is the run's own end. They can be muted."""
+"""Kinds of alerts that are events in the journal and have no thresholds; ``end`` is the end of the run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """When an alert of a kind is raised and when it is over. Between the two thresholds it stays as it is."""
+    """The thresholds of a kind of alert, with hysteresis: between the two an alert stays as it is."""
 
     enter: float
-    """From here on it is wrong."""
+    """The alert is raised at this value."""
     leave: float
-    """From here on it is right again."""
+    """The alert is cleared at this value."""
     hold_s: float
-    """So long it has to be wrong before an alert is raised."""
+    """How long the value has to be past `enter` before the alert is raised, in seconds."""
     unit: str
-    """Of `enter` and `leave`."""
+    """Unit of `enter` and `leave`."""
 
     @property
     def low(self) -> bool:
-        """True where small values are the wrong ones."""
+        """True if small values raise the alert."""
         return self.enter < self.leave
 
 
@@ -48,7 +49,7 @@ LIMITS: Final[Mapping[str, Limit]] = {
     "disk": Limit(2048, 3072, 5, "MiB free"),
     "clock": Limit(2, 1, 20, "seconds of difference"),
 }
-"""The kinds that the console looks for by itself. Where the figures are from: a healthy run of the local profile on two
+"""The kinds that the console looks for itself, with their default thresholds. A healthy run of the local profile on two
 loaded cores raises none of them (tests/test_health_alerts.py)."""
 
 
@@ -57,29 +58,31 @@ class AlertKeys:
     """A checked `[alerts]` section."""
 
     command: tuple[str, ...] = ()
-    """Run for each alert, without a shell; ``{text}``, ``{kind}``, ``{severity}``, ``{node}``, ``{state}`` and
-    ``{run}`` in a word are filled in, and the alert comes as JSON on its stdin."""
+    """Command to run for each alert, as a list of words, without a shell. ``{text}``, ``{kind}``, ``{severity}``,
+    ``{node}``, ``{state}`` and ``{run}`` are filled in; the alert is also on stdin, as JSON."""
     webhook: str | None = None
-    """Gets each alert as JSON by POST. Kept out of the journal: such an address is a key."""
+    """Address that gets each alert as JSON by POST. Redacted in the journal: it may be a secret."""
     bell: bool = True
-    """Rings the terminal's bell."""
+    """Ring the terminal bell."""
     least: str = WARNING
-    """The severity from which on `command` and `webhook` are told."""
+    """Lowest severity that `command` and `webhook` get: ``info``, ``warning`` or ``critical``."""
     mute: tuple[str, ...] = ()
-    """Kinds that ring no bell and are told to nobody; those that the console looks for are not looked for."""
+    """Kinds of alerts to silence: no bell, no `command`, no `webhook`."""
     limits: Mapping[str, Limit] = field(default_factory=lambda: dict(LIMITS))
+    """Not a key: the thresholds of each kind, which is a table of its own, for example
+    ``[alerts.idle]`` with ``enter``, ``leave`` and ``hold_s``."""
     withheld: bool = False
-    """The webhook stands in this text as redacted."""
+    """Not a key: true where the webhook was read from a journal, which has only ``(redacted)``."""
 
 
 def parse(table: Mapping[str, Any], redacted: str) -> AlertKeys:
-    """The section's value. `redacted`: what stands for a webhook in a journal.
+    """The checked section. `redacted` is what a journal has in place of a webhook.
 
     Raises:
         ValueError: one sentence with the key, the value and what is accepted.
     """
-    names = [one.name for one in fields(AlertKeys) if one.name not in ("limits", "withheld")]
-    _known(table, [*names, *LIMITS], "alerts")
+    names = [key.name for key in fields(AlertKeys) if key.name not in ("limits", "withheld")]
+    known(table, [*names, *LIMITS], "alerts")
     keys = AlertKeys(
         command=_command(table.get("command", [])),
         bell=_of(table.get("bell", True), bool, "alerts.bell", "true or false"),
@@ -98,30 +101,30 @@ def _command(value: object) -> tuple[str, ...]:
         try:
             words = shlex.split(value)
         except ValueError as error:
-            raise ValueError(f"alerts.command is {_show(value)} ({error}); accepted is {accepted}") from None
+            raise ValueError(f"alerts.command is {shown(value)} ({error}); accepted is {accepted}") from None
     elif isinstance(value, list) and all(type(word) is str for word in value):
         words = value
     else:
-        raise ValueError(f"alerts.command is {_show(value)}; accepted is {accepted}")
+        raise ValueError(f"alerts.command is {shown(value)}; accepted is {accepted}")
     if any("\0" in word for word in words) or (words and not words[0].strip()):
-        raise ValueError(f"alerts.command is {_show(value)}; accepted is {accepted}")
+        raise ValueError(f"alerts.command is {shown(value)}; accepted is {accepted}")
     return tuple(words)
 
 
 def _webhook(value: object) -> str:
     # The value is not shown: it may be a secret.
-    accepted = "accepted is an address that begins with https:// (or http:// for one on this machine)"
+    accepted = "accepted is an address that begins with https:// (or http:// for a server on this machine)"
     if not isinstance(value, str):
-        raise ValueError(f"alerts.webhook is no text; {accepted}")
+        raise ValueError(f"alerts.webhook is not a text; {accepted}")
     try:
         parts = urlsplit(value)
         host = parts.hostname
         _ = parts.port
     except ValueError:
-        raise ValueError(f"alerts.webhook is no address; {accepted}") from None
+        raise ValueError(f"alerts.webhook is not an address; {accepted}") from None
     local = host in ("localhost", "127.0.0.1", "::1")
-    if not host or parts.scheme not in ("https", "http") or any(ord(one) <= 32 for one in value):
-        raise ValueError(f"alerts.webhook is no web address; {accepted}")
+    if not host or parts.scheme not in ("https", "http") or any(ord(character) <= 32 for character in value):
+        raise ValueError(f"alerts.webhook is not a web address; {accepted}")
     if parts.scheme == "http" and not local:
         raise ValueError(f"alerts.webhook would send alerts unencrypted; {accepted}")
     return value
@@ -129,7 +132,7 @@ def _webhook(value: object) -> str:
 
 def _mute(value: object) -> tuple[str, ...]:
     if not (isinstance(value, list) and all(type(kind) is str for kind in value)):
-        raise ValueError(f'alerts.mute is {_show(value)}; accepted is a list of kinds, for example ["straggler"]')
+        raise ValueError(f'alerts.mute is {shown(value)}; accepted is a list of kinds, for example ["straggler"]')
     return tuple(_one_of(kind, [*LIMITS, *FACTS], "alerts.mute") for kind in value)
 
 
@@ -137,12 +140,12 @@ def _limit(value: object, kind: str) -> Limit:
     limit, name = LIMITS[kind], f"alerts.{kind}"
     if not isinstance(value, dict):
         accepted = f"{{ enter = {limit.enter:g}, leave = {limit.leave:g}, hold_s = {limit.hold_s:g} }}"
-        raise ValueError(f"{name} is {_show(value)}; accepted is {accepted}")
-    _known(value, ("enter", "leave", "hold_s"), name)
+        raise ValueError(f"{name} is {shown(value)}; accepted is {accepted}")
+    known(value, ("enter", "leave", "hold_s"), name)
     for key, figure in value.items():
         if type(figure) not in (int, float) or not 0 <= figure < 1e9:
             unit = "seconds" if key == "hold_s" else limit.unit
-            raise ValueError(f"{name}.{key} is {_show(figure)}; accepted are {unit}, 0 or more")
+            raise ValueError(f"{name}.{key} is {shown(figure)}; accepted are {unit}, 0 or more")
     figures = {"enter": limit.enter, "leave": limit.leave, "hold_s": limit.hold_s, **value}
     changed = Limit(float(figures["enter"]), float(figures["leave"]), float(figures["hold_s"]), limit.unit)
     if changed.low != limit.low or changed.enter == changed.leave:
@@ -156,26 +159,13 @@ def _limit(value: object, kind: str) -> Limit:
 
 def _of(value: object, kind: type, name: str, accepted: str) -> Any:
     if type(value) is not kind:
-        raise ValueError(f"{name} is {_show(value)}; accepted is {accepted}")
+        raise ValueError(f"{name} is {shown(value)}; accepted is {accepted}")
     return value
 
 
-def _one_of(value: object, known: Sequence[str], name: str) -> str:
-    if type(value) is str and value in known:
+def _one_of(value: object, words: Sequence[str], name: str) -> str:
+    if type(value) is str and value in words:
         return value
-    near = difflib.get_close_matches(str(value), known, 1)
+    near = difflib.get_close_matches(str(value), words, 1)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    raise ValueError(f"{name} is {_show(value)}{hint}; accepted are {', '.join(known)}")
-
-
-def _known(table: Mapping[str, Any], known: Sequence[str], name: str) -> None:
-    for key in table:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, 1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            raise ValueError(f"[{name}] has no key {_show(key)}{hint}; accepted are {', '.join(sorted(known))}")
-
-
-def _show(value: object) -> str:
-    shown = "true" if value is True else "false" if value is False else repr(value)
-    return shown if len(shown) <= 60 else shown[:57] + "..."
+    raise ValueError(f"{name} is {shown(value)}{hint}; accepted are {', '.join(words)}")

@@ -1,4 +1,4 @@
-"""TODO docstring: console/profile/load.py."""
+"""Finding and reading a profile: a built-in name or a path, and ``--set`` overrides laid over the file."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from console.profile import redaction, values
-from console.profile.check import _profile
+from console.profile.check import checked
 from console.profile.schema import Profile, ProfileError
 
 
 def builtin_folder() -> Path:
-    """Where the built-in profiles lie: beside the package in a checkout, inside it when installed."""
+    """The folder of the built-in profiles: beside the package in a checkout, inside it when installed."""
     console = Path(__file__).parent.parent
     inside = console / "builtin_profiles"
     return inside if inside.is_dir() else console.parent / "profiles"
@@ -49,7 +49,7 @@ def find(name: str) -> Path:
         # RuntimeError: ~user without such a user. ValueError: a null character.
         raise ProfileError(f"profile {name}: {getattr(error, 'strerror', None) or error}") from None
     if not stat.S_ISREG(mode):
-        raise ProfileError(f"profile {name}: {'is a folder' if stat.S_ISDIR(mode) else 'is no ordinary file'}")
+        raise ProfileError(f"profile {name}: {'is a folder' if stat.S_ISDIR(mode) else 'is not a regular file'}")
     return path
 
 
@@ -65,7 +65,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Profile:
     except OSError as error:
         raise ProfileError(f"profile {path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError as error:
-        raise ProfileError(f"profile {path}: is not a text file (byte {error.start} is no UTF-8)") from None
+        raise ProfileError(f"profile {path}: is not a text file (byte {error.start} is not UTF-8)") from None
     return parse(text, path=path, overrides=overrides)
 
 
@@ -79,7 +79,7 @@ def parse(text: str, *, path: Path, overrides: Sequence[str] = ()) -> Profile:
     for override in overrides:
         _override(table, override)
     try:
-        return _profile(table, path, text, tuple(overrides))
+        return checked(table, path, text, tuple(overrides))
     except values.Mistake as wrong:
         raise ProfileError(f"profile {path}: {wrong}") from None
 
@@ -96,7 +96,7 @@ def _override(table: dict[str, Any], override: str) -> None:
         raise ProfileError("--set run.env: set each variable by itself, --set run.env.NAME=VALUE")
     parsed = _toml_value(value)
     if parts[:2] == ["run", "env"] and not isinstance(parsed, str):
-        # An environment holds texts: OMP_NUM_THREADS=2 is one too.
+        # Environment variables are texts, also where they look like numbers: OMP_NUM_THREADS=2.
         parsed = value.strip()
     for part in parts[:-1]:
         table = table.setdefault(part, {})

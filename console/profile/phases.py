@@ -2,84 +2,111 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from console.profile import values
+from console.profile.values import bounds, form, words
 from remote.wire.schedule import SHAPES, Phase
 
-KEYS = (
-    "epochs",
-    "image_size",
-    "batch_size_per_gpu",
-    "lr",
-    "shape",
-    "momentum",
-    "min_scale",
-    "rectangular",
-)
+_REQUIRED: Final = ("epochs", "image_size", "batch_size_per_gpu", "lr")
+_LAST_EPOCH: Final = 100_000
+_LR_END: Final = 1e6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhaseSection:
+    """`[[phase]]`: a part of the schedule. Phases follow each other without a gap, from epoch 0 on."""
+
+    epochs: tuple[int, int] = field(metadata=form("[first, last + 1], for example [0, 6]"))
+    """The phase's epochs, counted from 0: the first one, and the first one after the phase."""
+    image_size: int = field(metadata=bounds(8, 2048, unit="px"))
+    """Side of the training images, in pixels."""
+    batch_size_per_gpu: int = field(metadata=bounds(1, 65536))
+    """Images per step on each rank. The global batch is this times the number of ranks."""
+    lr: tuple[float, float] = field(metadata=form("a rate, or [first, last] for a change"))
+    """Learning rate at the global batch: constant, or from the phase's beginning to its end."""
+    shape: str = field(default="linear", metadata=words(*SHAPES))
+    """How the learning rate changes over the phase: in a straight line, or along half a cosine."""
+    momentum: tuple[float, float] | None = field(
+        default=None, metadata=form("a number from 0 up to but not 1, or [first, last] for a linear change")
+    )
+    """Momentum during the phase. Default: `run.momentum`."""
+    min_scale: float = field(default=0.08, metadata=bounds(above=0, high=1))
+    """Smallest share of an image's area that a random crop takes."""
+    rectangular: bool = False
+    """Evaluate every image at its own aspect ratio instead of a square centre crop."""
 
 
 def parse(table: object) -> tuple[Phase, ...]:
-    """The phases in a profile's list of tables. Raises keys.Mistake."""
-    if not isinstance(table, list) or not table or not all(isinstance(one, dict) for one in table):
-        raise values.Mistake("there are no phases; write one [[phase]] for each stretch of the schedule")
-    phases = []
-    for number, one in enumerate(table):
-        name = f"phase {number + 1}"
-        values.known(one, KEYS, name)
-        for key in ("epochs", "image_size", "batch_size_per_gpu", "lr"):
-            if key not in one:
-                raise values.Mistake(f"{name} has no {key}")
-        epochs = one["epochs"]
-        pair = isinstance(epochs, list) and len(epochs) == 2
-        if not (pair and all(type(epoch) is int and 0 <= epoch <= 100_000 for epoch in epochs)):
-            raise values.Mistake(
-                f"{name}: epochs is {values.shown(epochs)}; accepted is [first, last + 1], for example [0, 6]"
-            )
-        lr = one["lr"] if isinstance(one["lr"], list) else [one["lr"], one["lr"]]
-        if len(lr) != 2 or not all(type(rate) in (int, float) and 0 <= rate < 1e6 for rate in lr):
-            raise values.Mistake(
-                f"{name}: lr is {values.shown(one['lr'])}; accepted is a rate, or [first, last] for a change"
-            )
-        momentum = _momentum(one.get("momentum"), name)
-        phases.append(
-            Phase(
-                start_epoch=epochs[0],
-                end_epoch=epochs[1],
-                image_size=values.inside(
-                    one["image_size"], int, lambda v: 8 <= v <= 2048, f"{name}: image_size", "8 to 2048 px"
-                ),
-                batch_size_per_gpu=values.inside(
-                    one["batch_size_per_gpu"],
-                    int,
-                    lambda v: 1 <= v <= 65536,
-                    f"{name}: batch_size_per_gpu",
-                    "1 to 65536",
-                ),
-                lr_start=float(lr[0]),
-                lr_end=float(lr[1]),
-                min_scale=float(
-                    values.inside(
-                        one.get("min_scale", 0.08),
-                        float,
-                        lambda v: 0 < v <= 1,
-                        f"{name}: min_scale",
-                        "above 0, up to 1",
-                    )
-                ),
-                rectangular=values.inside(
-                    one.get("rectangular", False), bool, lambda v: True, f"{name}: rectangular", "true or false"
-                ),
-                shape=values.inside(
-                    one.get("shape", "linear"), str, lambda v: v in SHAPES, f"{name}: shape", " or ".join(SHAPES)
-                ),
-                momentum_start=momentum and momentum[0],
-                momentum_end=momentum and momentum[1],
-            )
-        )
+    """The phases in a profile's list of tables. Raises Mistake."""
+    if not isinstance(table, list) or not table or not all(isinstance(phase, dict) for phase in table):
+        raise values.Mistake("there are no phases; write one [[phase]] for each part of the schedule")
+    phases = tuple(_phase(phase, f"phase {number}") for number, phase in enumerate(table, 1))
+    _check_order(phases)
+    return phases
+
+
+def _phase(table: dict[str, Any], name: str) -> Phase:
+    values.known(table, list(PhaseSection.__dataclass_fields__), name)
+    for key in _REQUIRED:
+        if key not in table:
+            raise values.Mistake(f"{name} has no {key}")
+    given = {
+        "epochs": _epochs(table["epochs"], name),
+        "lr": _rates(table["lr"], name),
+        "momentum": _momentum(table.get("momentum"), name),
+    }
+    section = values.section(PhaseSection, table, name, given, joint=": ")
+    start, end = section.momentum or (None, None)
+    return Phase(
+        start_epoch=section.epochs[0],
+        end_epoch=section.epochs[1],
+        image_size=section.image_size,
+        batch_size_per_gpu=section.batch_size_per_gpu,
+        lr_start=section.lr[0],
+        lr_end=section.lr[1],
+        min_scale=section.min_scale,
+        rectangular=section.rectangular,
+        shape=section.shape,
+        momentum_start=start,
+        momentum_end=end,
+    )
+
+
+def _epochs(value: object, name: str) -> tuple[int, int]:
+    pair: list[Any] = value if isinstance(value, list) else []
+    if len(pair) != 2 or not all(type(epoch) is int and 0 <= epoch <= _LAST_EPOCH for epoch in pair):
+        raise _wrong("epochs", value, name)
+    return pair[0], pair[1]
+
+
+def _rates(value: object, name: str) -> tuple[float, float]:
+    pair: list[Any] = value if isinstance(value, list) else [value, value]
+    if len(pair) != 2 or not all(type(rate) in (int, float) and 0 <= rate < _LR_END for rate in pair):
+        raise _wrong("lr", value, name)
+    return float(pair[0]), float(pair[1])
+
+
+def _momentum(value: object, name: str) -> tuple[float, float] | None:
+    if value is None:
+        return None
+    pair: list[Any] = value if isinstance(value, list) else [value, value]
+    if len(pair) != 2 or not all(type(momentum) in (int, float) and 0 <= momentum < 1 for momentum in pair):
+        raise _wrong("momentum", value, name)
+    return float(pair[0]), float(pair[1])
+
+
+def _wrong(key: str, value: object, name: str) -> values.Mistake:
+    accepted = values.accepted_by(PhaseSection, key)
+    return values.Mistake(f"{name}: {key} is {values.shown(value)}; accepted is {accepted}")
+
+
+def _check_order(phases: tuple[Phase, ...]) -> None:
+    """Raises Mistake where a phase does not begin at the epoch at which the one before it ends."""
     expected = 0
-    for number, phase in enumerate(phases):
-        name = f"phase {number + 1}"
+    for number, phase in enumerate(phases, 1):
+        name = f"phase {number}"
         span = f"epochs = [{phase.start_epoch}, {phase.end_epoch}]"
         if phase.end_epoch <= phase.start_epoch:
             raise values.Mistake(f"{name}: {span} holds no epoch; the second number is the first epoch after the phase")
@@ -88,16 +115,3 @@ def parse(table: object) -> tuple[Phase, ...]:
         if phase.start_epoch > expected:
             raise values.Mistake(f"{name}: {span} leaves a gap: it has to begin at epoch {expected}")
         expected = phase.end_epoch
-    return tuple(phases)
-
-
-def _momentum(value: object, name: str) -> tuple[float, float] | None:
-    if value is None:
-        return None
-    pair: list[Any] = value if isinstance(value, list) else [value, value]
-    if len(pair) != 2 or not all(type(one) in (int, float) and 0 <= one < 1 for one in pair):
-        raise values.Mistake(
-            f"{name}: momentum is {values.shown(value)}; accepted is a number from 0 up to but not 1, or [first, last] "
-            "for a linear change"
-        )
-    return float(pair[0]), float(pair[1])

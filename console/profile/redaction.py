@@ -1,4 +1,4 @@
-"""What of a profile may stand in a journal: all but values that may be secrets. Pure."""
+"""What of a profile is kept in a journal: everything except values that may be secrets. Pure."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ REDACTED = "(redacted)"
 _SAFE_ENV = re.compile(r"^(OMP|MKL|NCCL|GLOO|TORCH|PYTORCH|CUDA|FI|FASTCONSOLE)_[A-Z0-9_]+$")
 _SECRET_ENV = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _TOML_TEXT = r"""(?:"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
-"""A text in TOML on one line, in either kind of quotes."""
+"""A string of TOML on one line, in either kind of quotes."""
 
 
 def safe_env(name: str) -> bool:
-    """True if an environment variable of this name may stand in a journal with its value."""
+    """True if a journal may keep the value of an environment variable of this name."""
     return bool(_SAFE_ENV.match(name)) and not _SECRET_ENV.search(name)
 
 
 def redacted(text: str) -> str:
-    """The text with each value replaced that may be a secret, in comments too: those of `run.env` that are not named as
-    safe, and the webhook's address.
+    """The text without the values that may be secrets: those of `run.env` whose names are not known as safe, and the
+    webhook's address; in comments too.
 
-    A replacement stands only if it changes nothing else of what the text says.
+    A replacement is kept only if the text still says the same otherwise.
+
+    Raises:
+        Mistake: a value cannot be replaced as it is written.
     """
     expected = tomllib.loads(text)
     secrets: dict[tuple[str, ...], Any] = {
@@ -38,8 +41,8 @@ def redacted(text: str) -> str:
         secrets["alerts", "webhook"] = webhook
     if not secrets:
         return text
-    for place in secrets:
-        _put(expected, place, REDACTED)
+    for path in secrets:
+        _put(expected, path, REDACTED)
     for *_, name in secrets:
         written = re.compile(rf"(?<![\w-])([\"']?{re.escape(name)}[\"']?\s*=\s*){_TOML_TEXT}")
         for match in reversed(list(written.finditer(text))):
@@ -49,36 +52,36 @@ def redacted(text: str) -> str:
         shorter = text.replace(value, REDACTED) if value and isinstance(value, str) else text
         text = shorter if _says(shorter, expected, secrets) else text
     if tomllib.loads(text) != expected:
-        names = ", ".join(".".join(place) for place in secrets)
+        names = ", ".join(".".join(path) for path in secrets)
         raise values.Mistake(
             f'{names} cannot be kept out of the journal as written; write NAME = "value" on one line each'
         )
     return text
 
 
-def _put(table: dict[str, Any], place: tuple[str, ...], value: object) -> None:
-    for part in place[:-1]:
+def _put(table: dict[str, Any], path: tuple[str, ...], value: object) -> None:
+    for part in path[:-1]:
         table = table[part]
-    table[place[-1]] = value
+    table[path[-1]] = value
 
 
 def _says(text: str, expected: Mapping[str, Any], secrets: Mapping[tuple[str, ...], Any]) -> bool:
-    """True if the text says what is expected, but for secrets that are still in their places."""
+    """True if the text says what is expected, apart from secrets that are not replaced yet."""
     try:
         table = tomllib.loads(text)
     except ValueError:
         return False
-    for place, value in secrets.items():
+    for path, value in secrets.items():
         held: Any = table
-        for part in place:
+        for part in path:
             held = held.get(part) if isinstance(held, dict) else None
         if held == value:
-            _put(table, place, REDACTED)
+            _put(table, path, REDACTED)
     return table == expected
 
 
 def shown_override(override: str) -> str:
-    """The override as it may be shown and kept."""
+    """The override without its secret, as it may be shown and kept in a journal."""
     key = override.partition("=")[0].strip()
     if key == "alerts.webhook":
         return f'{key}="{REDACTED}"'

@@ -1,4 +1,4 @@
-"""The copy of a data set to the hosts: what a profile may say of it, and how far it is, in words. Pure."""
+"""What `data.stage_from` and `data.dir` may say of the copy of a data set to the hosts. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _S3 = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\0?#]*)?")
 
 
 def mistakes(dataset: str, folder: str | None, source: str | None) -> Iterator[str]:
-    """What is wrong with `data.stage_from`; `folder` is None where `data.dir` is not set."""
+    """What is wrong with `data.stage_from`, a sentence each; `folder` is None where `data.dir` is not set."""
     if source is None:
         return
     s3 = _S3.fullmatch(source)

@@ -32,7 +32,7 @@ class Toasts:
         raised = alerts_since(before.run, run)
         if not raised:
             return
-        keys = recorded.of_profile(run.created.profile_text if run.created else "")
+        keys = recorded.alerts(run.created.profile_text if run.created else "")
         told = [alert for alert in raised if alert.kind not in keys.mute]
         for alert in told[:_AT_ONCE]:
             severity = "error" if alert.severity == CRITICAL else "information" if alert.severity == INFO else "warning"

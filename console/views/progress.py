@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from console.billing.cost import cost_on_demand_to, cost_to
-from console.profile.recorded import _phases
+from console.profile.recorded import phase_count
 from console.state.run import Run
 from console.state.status import TRAINING
 
@@ -68,7 +68,7 @@ def progress(run: Run) -> Progress:
         step=taken,
         total_steps=total,
         phase=phase.phase if phase else None,
-        phases=_phases(run.created.profile_text) if run.created else None,
+        phases=phase_count(run.created.profile_text) if run.created else None,
         image_size=phase.image_size if phase else image_size,
         fraction=min(1.0, max(0.0, taken / total)) if taken is not None and total else None,
     )
