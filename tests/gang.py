@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image
 
 from remote.wire.codec import Event, decode
-from remote.wire.control import ControlRequest, write_wish
+from remote.wire.control import ControlRequest, write_request
 from remote.wire.events import REMOTE
 from remote.wire.job import Job, Recipe
 from remote.wire.layout import JOURNAL
@@ -86,10 +86,10 @@ class Gang:
                 rank.join()
         return codes
 
-    def wish(self, wish: ControlRequest) -> None:
+    def control(self, request: ControlRequest) -> None:
         """Tells every rank's node, one after the other."""
         for folder in self.folders:
-            write_wish(folder, wish)
+            write_request(folder, request)
 
     def wait_for(self, kind: type[Event], rank: int = 0, timeout_s: float = 60) -> None:
         """Returns once the rank has said an event of this kind."""

@@ -1,4 +1,4 @@
-"""Looks at a host: processors and memory by what a busy process does to them, GPUs where there are none, wishes."""
+"""The meters of CPU, memory and network, by what a busy process does to them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from remote.agent.cpu import (
     network_bytes,
     tcp_segments,
 )
-from remote.wire.control import CONTROL, ControlReader, ControlRequest, write_wish
 
 ROOT = Path(__file__).parent.parent
 linux = pytest.mark.skipif(sys.platform != "linux", reason="/proc is Linux's")
@@ -205,51 +204,3 @@ def test_the_meter_reads_this_machine() -> None:
     assert sent is not None
     assert received >= 0 <= sent
     assert again is None or 0 <= again <= 100
-
-
-# --- what the agent asks of the ranks ---------------------------------------------------------------------------------
-
-
-def test_a_wish_is_read_as_it_was_written(tmp_path: Path) -> None:
-    reader = ControlReader(tmp_path)
-    assert reader.read() == ControlRequest()
-    for wish in (ControlRequest(paused=True), ControlRequest(paused=True, checkpoint=2), ControlRequest(stop=True)):
-        write_wish(tmp_path, wish)
-        assert reader.read() == wish
-        assert reader.read() == wish
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == [CONTROL]
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"3", b'{"halt": true}', b"\xff\xfe", b"null"])
-def test_a_file_that_is_no_wish_changes_nothing(content: bytes, tmp_path: Path) -> None:
-    reader = ControlReader(tmp_path)
-    write_wish(tmp_path, ControlRequest(paused=True))
-    assert reader.read() == ControlRequest(paused=True)
-    beside = tmp_path / "beside"
-    beside.write_bytes(content)
-    beside.replace(tmp_path / CONTROL)
-    assert reader.read() == ControlRequest(paused=True)
-    (tmp_path / CONTROL).unlink()
-    assert reader.read() == ControlRequest(paused=True)
-
-
-def test_a_wish_that_cannot_be_written_is_an_error_of_the_system(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError):
-        write_wish(tmp_path / "nowhere", ControlRequest())
-
-
-def test_readers_never_see_half_a_wish(tmp_path: Path) -> None:
-    write_wish(tmp_path, ControlRequest())
-    program = (
-        "import sys\nfrom pathlib import Path\nfrom remote.wire.control import Wish, write_wish\n"
-        "for number in range(1, 2001): write_wish(Path(sys.argv[1]), Wish(checkpoint=number))"
-    )
-    seen = [0]
-    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT) as writer:
-        reader = ControlReader(tmp_path)
-        while writer.poll() is None:
-            number = reader.read().checkpoint
-            if number != seen[-1]:
-                seen.append(number)
-    assert reader.read().checkpoint == 2000
-    assert seen == sorted(seen)

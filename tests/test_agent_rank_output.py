@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from console.state.events import parse_host_line
-from remote.agent.rank_output import LAST_LINES, LINE_BYTES, LINES_PER_S, OutputReader, plain
+from remote.agent.rank_output import OutputReader, plain
 from remote.wire.events import LogPrinted
 from remote.wire.journal import Journal
 
@@ -80,15 +80,15 @@ def test_a_line_without_an_end(tmp_path: Path) -> None:
 
 def test_a_line_of_a_megabyte_is_cut_and_costs_only_itself(tmp_path: Path) -> None:
     said, last = printed(tmp_path, "print('before'); print('x' * 1_000_000); print('after')")
-    assert [event.text for event in said] == ["before", "x" * LINE_BYTES, "after"]
+    assert [event.text for event in said] == ["before", "x" * 4096, "after"]
     assert last == "after"
 
 
 @pytest.mark.parametrize("written", ["b'\\xff' * 4000", "b'\\t' * 4000", "'é'.encode() * 4000", "b'\\xf0\\x9f' * 4000"])
 def test_bytes_that_would_grow_are_bounded_too(written: str, tmp_path: Path) -> None:
     said, _ = printed(tmp_path, f"import sys; sys.stdout.buffer.write({written} + b'\\n')")
-    assert all(len(event.text.encode()) <= LINE_BYTES for event in said)
-    assert all(len(event.text.encode()) > LINE_BYTES - 4 for event in said if event.text.strip())
+    assert all(len(event.text.encode()) <= 4096 for event in said)
+    assert all(len(event.text.encode()) > 4092 for event in said if event.text.strip())
 
 
 def test_bytes_that_are_no_text(tmp_path: Path) -> None:
@@ -105,7 +105,8 @@ def test_a_flood_is_counted_and_the_trainer_does_not_wait(tmp_path: Path) -> Non
     held_back = [int(event.text[1:].split()[0]) for event in said if event.text.startswith("(")]
     assert all("more lines within a second" in event.text for event in said if event.text.startswith("("))
     # Whole seconds of the clock: a run of 0.2 s may lie in two of them.
-    assert LINES_PER_S <= len(told) <= LINES_PER_S * (int(took) + 2) + LAST_LINES
+    assert 50 + 20 <= len(told) <= 50 * (int(took) + 2) + 20
+    assert [event.text for event in told[-20:]] == [f"line {i}" for i in range(lines - 20, lines)]
     assert len(told) + sum(held_back) == lines
     assert told[0].text == "line 0"
     assert last == f"line {lines - 1}", "the last word is known though it was held back"

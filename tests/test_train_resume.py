@@ -132,7 +132,7 @@ def stuck_in(recipe, root: Path, name: str) -> gang.Gang:
     one.wait_for(Paused)
     (root / "0/checkpoints").mkdir(exist_ok=True)
     os.mkfifo(root / "0/checkpoints" / name)
-    one.wish(ControlRequest())
+    one.control(ControlRequest())
     return one
 
 

@@ -143,15 +143,15 @@ def _evaluated_alone(data_dir: Path, folder: Path) -> list[tuple[float, float]]:
 def test_pause_and_resume_lose_and_repeat_no_step(folder, whole, tmp_path):
     gang_ = gang.start(gang.recipe(folder, batch=4, epochs=3), tmp_path, 3)
     gang_.wait_for(StepEnded)
-    gang_.wish(ControlRequest(paused=True))
+    gang_.control(ControlRequest(paused=True))
     for rank in (0, 1, 2):
         gang_.wait_for(Paused, rank)
     steps = len(losses(tmp_path / "0"))
     time.sleep(1.5)
     assert len(losses(tmp_path / "0")) == steps
-    gang_.wish(ControlRequest(paused=True, checkpoint=1))  # also in a pause
+    gang_.control(ControlRequest(paused=True, checkpoint=1))  # also in a pause
     gang_.wait_for(CheckpointSaved)
-    gang_.wish(ControlRequest(checkpoint=1))
+    gang_.control(ControlRequest(checkpoint=1))
     assert gang_.join() == [0] * 3
     pauses = [gang.said(tmp_path / rank, Paused)[0] for rank in ("0", "1", "2")]
     resumes = [gang.said(tmp_path / rank, Resumed)[0] for rank in ("0", "1", "2")]
@@ -170,7 +170,7 @@ def test_stop_and_run_again_is_the_uninterrupted_run_bit_for_bit(folder, whole, 
     assert gang.run(replace(recipe, max_steps=3), tmp_path, 3) == [0] * 3  # in the middle of an epoch
     assert gang.said(tmp_path / "0", CheckpointSaved)[-1].step == 3
 
-    # Then by the operator's stop. A wish that stands before the first step stops the run after two.
+    # Then by the operator's stop. A request that is there before the first step stops the run after two.
     (tmp_path / "1/control.json").write_text('{"stop": true}')
     assert gang.run(recipe, tmp_path, 3) == [0] * 3
     (tmp_path / "1/control.json").unlink()

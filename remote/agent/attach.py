@@ -1,11 +1,13 @@
 """The console's channel to a host: ``python -m remote.agent attach RUN_ID NODE --from OFFSET [--start]``.
 
-Journal lines go up stdout from OFFSET on, whole lines only; commands come down stdin, a JSON object a line, and are
-appended to the agent's ``commands.jsonl``. With ``--start`` the first line of stdin is the job, and the agent is
-started if none is alive. What cannot be done is said as one JSON line on stderr, ``{"error": "..."}``, exit status 10.
+It copies the journal from byte OFFSET on to stdout, whole lines only. Commands come on stdin, a JSON object a line, and
+are appended to the agent's ``commands.jsonl``. With ``--start`` the first line of stdin is the job, and the agent is
+started unless one is alive. An error is one JSON line on stderr, ``{"error": "..."}``, with exit status 10.
 
-The channel ends with the console (end of stdin), or when the agent has ended and its last line is up. If the agent
-died without a word, it is this process that says so in the journal, as its witness.
+It ends with the console (end of stdin), or when the agent has ended and the journal is copied. Where the agent was
+killed, this process writes that into the journal.
+
+Standard library only.
 """
 
 from __future__ import annotations
@@ -31,15 +33,15 @@ from remote.wire.layout import JOURNAL, REFUSED, host_folder
 _POLL_S = 0.05
 _CHECK_AGENT_S = 0.5
 _NEEDED_MIB = 16
-"""Disk that a run's journal and checkpoints need at the very least."""
+"""Free disk space below which a run is refused."""
 
 
 class Refusal(Exception):
-    """The host cannot take part, in one sentence."""
+    """The host cannot take part; the message is one sentence for the user."""
 
 
 def main(argv: list[str]) -> int:
-    """The entry: ``attach RUN_ID NODE --from OFFSET [--start]``."""
+    """Runs ``attach RUN_ID NODE --from OFFSET [--start]``; returns the exit status."""
     parser = argparse.ArgumentParser(prog="remote.agent")
     parser.add_argument("command", choices=["attach"])
     parser.add_argument("run_id")
@@ -54,7 +56,7 @@ def main(argv: list[str]) -> int:
             job, commands = _first_line()
             _start(folder, Job.from_json(job.decode()))
         elif not (folder / JOURNAL).exists():
-            raise Refusal(f"this host knows no run {options.run_id}")
+            raise Refusal(f"run {options.run_id} is not on this host")
         _relay(folder, options.offset, commands)
     except Refusal as refusal:
         return _refuse(str(refusal))
@@ -73,7 +75,7 @@ def _refuse(sentence: str) -> int:
 
 
 def _first_line() -> tuple[bytes, bytes]:
-    """The first line of stdin, and what has come after it: the first commands may be in the same packet."""
+    """The first line of stdin, and what was read after it: the first commands may be in the same packet."""
     held = b""
     while b"\n" not in held and (piece := os.read(0, 65536)):
         held += piece
@@ -85,12 +87,12 @@ def _start(folder: Path, job: Job) -> None:
     if sys.version_info < (3, 10):
         raise Refusal(f"Python {sys.version.split()[0]} is too old: fastconsole needs 3.10 or newer on a host")
     if importlib.util.find_spec("torch") is None:
-        raise Refusal(f"{sys.executable} has no torch; install it there, or name another Python in run.python")
+        raise Refusal(f"{sys.executable} has no torch: install it there, or set run.python to another Python")
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     lock = take_lock(folder)
     if lock is None:
         return
-    # Written through to the disk now, so that a full one is found before the gang waits for this node.
+    # Flushed to the disk now, so that a full one is found before the gang waits for this node.
     with (folder / layout.JOB).open("w") as file:
         file.write(job.to_json())
         file.flush()
@@ -101,7 +103,7 @@ def _start(folder: Path, job: Job) -> None:
     (folder / layout.COMMANDS).unlink(missing_ok=True)
     journal = folder / JOURNAL
     if journal.exists():
-        # Of an earlier attempt of the run on a host that stayed: what it told is known, and offsets begin anew.
+        # Of an earlier attempt on this host: the console has read it, and offsets start at 0 again.
         journal.rename(folder / f"journal-{time.time_ns()}.jsonl")
     try:
         daemonize.daemonize(folder, job, lock)
@@ -111,10 +113,10 @@ def _start(folder: Path, job: Job) -> None:
 
 
 def _relay(folder: Path, offset: int, commands: bytes) -> None:
-    """`commands`: what came of them so far, which may end within one."""
+    """`commands`: what was read of them already, which may end within a line."""
     journal = os.open(folder / JOURNAL, os.O_RDONLY)
     if offset > os.fstat(journal).st_size:
-        raise Refusal(f"the journal is shorter than {offset} bytes: this is not the host that it was")
+        raise Refusal(f"the journal is shorter than {offset} bytes: this is another host than before")
     os.lseek(journal, offset, os.SEEK_SET)
     held = b""
     next_check = time.monotonic() + _CHECK_AGENT_S

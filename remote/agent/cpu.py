@@ -1,7 +1,9 @@
-"""A look at a host's processors and memory, from /proc.
+"""A host's CPU, memory and network use, from /proc.
 
-Two ways to look: the whole machine, and, where several embedded hosts share one machine, only a host's own processes
-against its share of the cores. Where there is no /proc (not Linux) everything is None.
+CPU and memory are those of the whole machine, or, where several embedded hosts share one machine, those of a host's own
+processes relative to its share of the cores. Where there is no /proc (not Linux) everything is None.
+
+Standard library only.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ def boot_id() -> str:
 
 
 def memory_mib() -> tuple[float | None, float | None]:
-    """(used, total) of the machine's memory, MiB; used is what is not available to a new process."""
+    """(used, total) memory of the machine in MiB; used is what is not available to a new process."""
     try:
         lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         total = int(lines["MemTotal"].split()[0]) / 1024
@@ -34,14 +36,14 @@ def memory_mib() -> tuple[float | None, float | None]:
 
 
 def descendants(pid: int) -> list[int]:
-    """The process and all below it, as far as /proc shows them."""
+    """The process and all its descendants, as far as /proc shows them."""
     found, queue = [], [pid]
     while queue:
-        one = queue.pop()
-        found.append(one)
+        process = queue.pop()
+        found.append(process)
         try:
-            for task in os.listdir(f"/proc/{one}/task"):
-                queue += map(int, Path(f"/proc/{one}/task/{task}/children").read_text().split())
+            for task in os.listdir(f"/proc/{process}/task"):
+                queue += map(int, Path(f"/proc/{process}/task/{task}/children").read_text().split())
         except (OSError, ValueError):
             continue
     return found
@@ -54,7 +56,7 @@ class MachineMeter:
         self._last = self._ticks()
 
     def read(self) -> tuple[float | None, float | None, float | None]:
-        """(CPU utilisation % of all cores since the last read, memory used MiB, memory in all MiB)."""
+        """(CPU utilisation of all cores since the last read in %, used memory in MiB, total memory in MiB)."""
         ticks, last = self._ticks(), self._last
         self._last = ticks
         util = None
@@ -73,10 +75,10 @@ class MachineMeter:
 
 
 class ShareMeter:
-    """CPU and memory of some processes and all below them, where `hosts` hosts share the machine."""
+    """CPU and memory of some processes and their descendants, where `hosts` hosts share the machine."""
 
     def __init__(self, roots: Callable[[], list[int]], hosts: int) -> None:
-        """`roots()` names the processes now."""
+        """`roots()` returns the ids of the processes."""
         self._roots = roots
         self._cores = (os.cpu_count() or 1) / hosts
         self._spent: dict[int, float] = {}
@@ -85,14 +87,15 @@ class ShareMeter:
         self._hosts = hosts
 
     def read(self) -> tuple[float | None, float | None, float | None]:
-        """(CPU % of the host's share, at most 100; memory of its own MiB; its even share of the machine's MiB)."""
+        """(CPU in % of the host's share of the cores, at most 100; its processes' memory in MiB; its share of the
+        machine's memory in MiB)."""
         spent, memory = {}, 0.0
         for root in self._roots():
             for pid in descendants(root):
-                one = self._process(pid)
-                if one:
-                    spent[pid] = one[0]
-                    memory += one[1]
+                found = self._process(pid)
+                if found:
+                    spent[pid] = found[0]
+                    memory += found[1]
         now = time.monotonic()
         passed, self._at = now - self._at, now
         used = sum(seconds - self._spent.get(pid, 0.0) for pid, seconds in spent.items() if pid in self._spent)
@@ -104,7 +107,7 @@ class ShareMeter:
 
     @staticmethod
     def _process(pid: int) -> tuple[float, float] | None:
-        """(CPU seconds so far, resident MiB that no file backs)."""
+        """(CPU seconds since its start, resident MiB that no file backs)."""
         try:
             stat = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
             statm = Path(f"/proc/{pid}/statm").read_text().split()
@@ -116,45 +119,45 @@ class ShareMeter:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """What a process took since the last look."""
+    """A process's use since the last read."""
 
     pid: int
     name: str
-    """The kernel's, at most 15 characters."""
+    """From the kernel, at most 15 characters."""
     cpu_pct: float
     """100 is one core."""
     mem_mib: float
-    """Resident, what files back included."""
+    """Resident, including what files back."""
 
 
 class ProcessMeter:
-    """The busiest of some processes and all below them."""
+    """The busiest of some processes and their descendants."""
 
     def __init__(self, roots: Callable[[], list[int]]) -> None:
-        """`roots()` names the processes now."""
+        """`roots()` returns the ids of the processes."""
         self._roots = roots
         self._spent: dict[int, float] = {}
         self._at = time.monotonic()
 
     def read(self, count: int) -> list[Process]:
-        """The `count` that took most of the processors since the last look, the busiest first; none at the first."""
+        """The `count` busiest processes since the last read, the busiest first; none at the first read."""
         now = time.monotonic()
         passed, self._at = now - self._at, now
         before, self._spent = self._spent, {}
         found: list[Process] = []
-        for pid in dict.fromkeys(one for root in self._roots() for one in descendants(root)):
-            one = self._look(pid)
-            if one is None:
+        for pid in dict.fromkeys(process for root in self._roots() for process in descendants(root)):
+            stat = self._stat(pid)
+            if stat is None:
                 continue
-            name, seconds, mem_mib = one
+            name, seconds, mem_mib = stat
             self._spent[pid] = seconds
             if pid in before and passed > 0:
                 found.append(Process(pid, name, 100 * max(0.0, seconds - before[pid]) / passed, mem_mib))
         return sorted(found, key=lambda process: -process.cpu_pct)[:count]
 
     @staticmethod
-    def _look(pid: int) -> tuple[str, float, float] | None:
-        """(name, CPU seconds so far, resident MiB): proc(5), fields 2, 14, 15 and 24 of ``stat``."""
+    def _stat(pid: int) -> tuple[str, float, float] | None:
+        """(name, CPU seconds since its start, resident MiB): proc(5), fields 2, 14, 15 and 24 of ``stat``."""
         try:
             head, _, rest = Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")
             fields = rest.split()
@@ -165,27 +168,27 @@ class ProcessMeter:
 
 
 class NetworkMeter:
-    """What the machine's network cards carry. RDMA goes past the kernel's counters: of EFA only TCP's share is here."""
+    """Traffic of the machine's network cards. The kernel does not count RDMA: of EFA only TCP traffic is included."""
 
     def __init__(self) -> None:
-        self._last = self._look()
+        self._last = self._counts()
         self._at = time.monotonic()
 
     def read(self) -> tuple[float | None, float | None, float | None]:
-        """(received MiB/s, sent MiB/s, TCP segments that were sent again, % of all sent), since the last read."""
-        now, last, self._last = time.monotonic(), self._last, self._look()
+        """(received MiB/s, sent MiB/s, retransmitted TCP segments in % of all sent), since the last read."""
+        now, last, self._last = time.monotonic(), self._last, self._counts()
         passed, self._at = now - self._at, now
         if last is None or self._last is None or passed <= 0:
             return None, None, None
         received, sent, segments, again = (after - before for before, after in zip(last, self._last, strict=True))
         if min(received, sent, segments, again) < 0:
-            # A card went away with its counts.
+            # A card was removed, with its counts.
             return None, None, None
         again_pct = 100 * again / segments if segments else None
         return received / passed / MIB, sent / passed / MIB, again_pct
 
     @staticmethod
-    def _look() -> tuple[int, int, int, int] | None:
+    def _counts() -> tuple[int, int, int, int] | None:
         try:
             received, sent = network_bytes(Path("/proc/net/dev").read_text())
             segments, again = tcp_segments(Path("/proc/net/snmp").read_text())
@@ -195,10 +198,10 @@ class NetworkMeter:
 
 
 def network_bytes(dev: str) -> tuple[int, int]:
-    """(received, sent) in /proc/net/dev: bytes of all cards, without what stays on the machine.
+    """(received, sent) in /proc/net/dev: bytes of all cards but the virtual ones.
 
     Raises:
-        ValueError: the text is of another form.
+        ValueError: the text has another format.
     """
     received = sent = 0
     for line in dev.splitlines()[2:]:
@@ -213,10 +216,10 @@ def network_bytes(dev: str) -> tuple[int, int]:
 
 
 def tcp_segments(snmp: str) -> tuple[int, int]:
-    """(sent, sent again) in /proc/net/snmp.
+    """(sent, retransmitted) TCP segments in /proc/net/snmp.
 
     Raises:
-        ValueError: the text is of another form.
+        ValueError: the text has another format.
     """
     rows = [line.split() for line in snmp.splitlines() if line.startswith("Tcp:")]
     if len(rows) != 2:

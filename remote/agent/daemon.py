@@ -30,8 +30,7 @@ from remote.agent.spot_notice import METADATA_URL, Notices
 from remote.agent.telemetry import Telemetry
 from remote.agent.trainer import TrainerProcess
 from remote.staging.process import Copier
-from remote.wire import control
-from remote.wire.control import ControlRequest
+from remote.wire.control import ControlRequest, write_request
 from remote.wire.events import AgentEnded, CommandDone, LeaseExpired, LeaseMoved, LogPrinted, SpotNoticed
 from remote.wire.job import Job
 from remote.wire.journal import Journal
@@ -220,7 +219,7 @@ class Agent:
 
     def _send(self, request: ControlRequest) -> None:
         """Puts a request to the ranks into their control file. Raises OSError."""
-        control.write_wish(self._folder, request)
+        write_request(self._folder, request)
         self._request = request
 
     def _request_checkpoint(self) -> None:

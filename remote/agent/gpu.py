@@ -1,9 +1,11 @@
-"""A look at a host's NVIDIA GPUs through NVML, and through its GPM where the card has it (Hopper on).
+"""Samples of a host's NVIDIA GPUs from NVML, and from its GPM where the card has it (since Hopper).
 
 NVML's utilisation is the share of time in which any kernel ran; a hung all-reduce reads 100. GPM's SM, tensor and
-memory activity say how busy the chip was, and are asked for where ``nvmlGpmQueryDeviceSupport`` says yes. What a card
-does not tell is None, and is not asked for again. Without pynvml or a driver there are no GPUs here, and `why` says
-which of the two it is.
+memory activity say how busy the chip was, and are read where ``nvmlGpmQueryDeviceSupport`` says yes. What a card does
+not support is None, and is not asked for again. Without pynvml or a driver there are no GPUs here, and `why` says which
+of the two is missing.
+
+Standard library and pynvml only.
 """
 
 from __future__ import annotations
@@ -18,9 +20,9 @@ from remote.wire.events import Numbers
 
 MIB = 1024 * 1024
 SLOW_S = 10.0
-"""What a fault or an administrator changes, and not the load, is asked for so seldom."""
-_XIDS_A_LOOK = 32
-"""A card that falls off the bus can report without end."""
+"""Interval for values that do not change with the load: power limit, ECC errors, remapped rows."""
+_MAX_XIDS = 32
+"""Faults taken at once: a card that falls off the bus can report without end."""
 
 CLOCK_REASONS: Final = {
     0x001: "gpu_idle",
@@ -52,13 +54,13 @@ class GpuMeter:
     """All GPUs of the host."""
 
     def __init__(self, nvml: Any = None) -> None:
-        """`nvml`: what to ask, as the module ``pynvml``, which is taken where nothing is given."""
+        """`nvml`: an object with the functions of ``pynvml``; by default that module."""
         self.names: tuple[str, ...] = ()
         self.why = ""
-        """Why there are none; empty where there are some."""
+        """Why there are no GPUs; empty where there are some."""
         self.driver: str | None = None
         self.cuda: str | None = None
-        """The newest CUDA that the driver knows."""
+        """The newest version of CUDA that the driver supports."""
         self._handles: list[Any] = []
         self._gpm: dict[int, Any] = {}
         self._mute: set[tuple[Callable[..., Any], int]] = set()
@@ -81,19 +83,19 @@ class GpuMeter:
             self.why = f"NVML: {error}"
             self._handles = []
             return
-        self._about_the_driver()
+        self._read_driver()
         for index, handle in enumerate(self._handles):
             if self._has_gpm(handle):
                 self._gpm[index] = self._first_gpm_sample(handle)
         self._listen()
 
-    def _about_the_driver(self) -> None:
+    def _read_driver(self) -> None:
         driver = self._ask(lambda: self._nvml.nvmlSystemGetDriverVersion())
         self.driver = None if driver is None else _text(driver)
         cuda = self._ask(lambda: self._nvml.nvmlSystemGetCudaDriverVersion())
         self.cuda = None if cuda is None else f"{cuda // 1000}.{cuda % 1000 // 10}"
 
-    # --- looks -----------------------------------------------------------------------------------------------------
+    # --- samples ---
 
     def read(self) -> dict[str, Any]:
         """The GPU fields of a ``HostSampled``; empty where there are no GPUs."""
@@ -108,8 +110,8 @@ class GpuMeter:
             "gpu_throttle": self._each(self._throttle),
         }
         memory = self._each(self._memory_mib)
-        values["gpu_mem_used_mib"] = tuple(None if one is None else one[0] for one in memory)
-        values["gpu_mem_total_mib"] = tuple(None if one is None else one[1] for one in memory)
+        values["gpu_mem_used_mib"] = tuple(None if mib is None else mib[0] for mib in memory)
+        values["gpu_mem_total_mib"] = tuple(None if mib is None else mib[1] for mib in memory)
         if time.monotonic() - self._slow_at >= SLOW_S:
             self._slow_at = time.monotonic()
             self._slow = {
@@ -121,24 +123,24 @@ class GpuMeter:
         values |= self._slow
         if self._gpm:
             activity = [self._activity(index, handle) for index, handle in enumerate(self._handles)]
-            values["gpu_sm_util_pct"] = tuple(one[0] for one in activity)
-            values["gpu_tensor_util_pct"] = tuple(one[1] for one in activity)
-            values["gpu_mem_bw_util_pct"] = tuple(one[2] for one in activity)
-        # What no card says takes no room in the journal.
-        said = {name: each for name, each in values.items() if any(value is not None for value in each)}
-        return {"gpu_util_pct": values["gpu_util_pct"], **said}
+            values["gpu_sm_util_pct"] = tuple(sm for sm, _, _ in activity)
+            values["gpu_tensor_util_pct"] = tuple(tensor for _, tensor, _ in activity)
+            values["gpu_mem_bw_util_pct"] = tuple(bandwidth for _, _, bandwidth in activity)
+        # A value that no card has is left out of the journal.
+        known = {name: each for name, each in values.items() if any(value is not None for value in each)}
+        return {"gpu_util_pct": values["gpu_util_pct"], **known}
 
     def xids(self) -> list[Xid]:
-        """The faults that came since the last look; returns at once."""
+        """The faults since the last call; returns at once."""
         found: list[Xid] = []
-        while self._events is not None and len(found) < _XIDS_A_LOOK:
+        while self._events is not None and len(found) < _MAX_XIDS:
             try:
                 data = self._nvml.nvmlEventSetWait_v2(self._events, 0)
                 if data.eventType == self._nvml.nvmlEventTypeXidCriticalError:
                     found.append(Xid(int(self._nvml.nvmlDeviceGetIndex(data.device)), int(data.eventData)))
             except self._nvml.NVMLError as error:
                 if not isinstance(error, self._nvml.NVMLError_Timeout):
-                    # The card that the event is of is gone, or the driver is: what was known is kept, no more is asked.
+                    # The card or the driver is gone: what was found is kept, and nothing more is asked.
                     self._events = None
                 break
         return found
@@ -154,7 +156,7 @@ class GpuMeter:
                 continue
 
     def _each(self, question: Callable[[Any], Any]) -> tuple[Any, ...]:
-        """An answer a card; one that does not support the question is not asked again."""
+        """An answer from each card; one that does not support the question is not asked again."""
         answers: list[Any] = []
         for index, handle in enumerate(self._handles):
             answer = None
@@ -162,7 +164,7 @@ class GpuMeter:
                 try:
                     answer = question(handle)
                 except (self._nvml.NVMLError_NotSupported, self._nvml.NVMLError_FunctionNotFound, AttributeError):
-                    # AttributeError: an older pynvml does not know the question either.
+                    # AttributeError: an older pynvml does not have the function either.
                     self._mute.add((question, index))
                 except self._nvml.NVMLError:
                     pass
@@ -175,7 +177,7 @@ class GpuMeter:
         except (self._nvml.NVMLError, AttributeError):
             return None
 
-    # --- questions to a card -----------------------------------------------------------------------------------------
+    # --- questions to a card ---
 
     def _util_pct(self, handle: Any) -> float:
         return float(self._nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
@@ -198,7 +200,7 @@ class GpuMeter:
 
     def _throttle(self, handle: Any) -> str:
         nvml = self._nvml
-        # Named so since driver 535; the older name asks the same.
+        # The name since driver 535; the older function is the same.
         ask = getattr(nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
         try:
             bits = int(ask(handle) if ask else nvml.nvmlDeviceGetCurrentClocksThrottleReasons(handle))
@@ -240,7 +242,7 @@ class GpuMeter:
         return sample
 
     def _activity(self, index: int, handle: Any) -> Numbers:
-        """(SM utilisation, any tensor core utilisation, DRAM bandwidth utilisation), % since the last look."""
+        """(SM utilisation, any tensor core utilisation, DRAM bandwidth utilisation) in % since the last sample."""
         before, nvml = self._gpm.get(index), self._nvml
         after = self._ask(lambda: self._gpm_sample(handle)) if before is not None else None
         if after is None:
@@ -254,15 +256,15 @@ class GpuMeter:
         question.version = nvml.NVML_GPM_METRICS_GET_VERSION
         question.numMetrics = len(metrics)
         question.sample1, question.sample2 = before, after
-        for place, metric in enumerate(metrics):
-            question.metrics[place].metricId = metric
+        for number, metric in enumerate(metrics):
+            question.metrics[number].metricId = metric
         answered = self._answered(lambda: nvml.nvmlGpmMetricsGet(question))
         self._ask(lambda: nvml.nvmlGpmSampleFree(before))
         self._gpm[index] = after
         if not answered:
             return None, None, None
-        said = question.metrics[: len(metrics)]
-        return tuple(round(one.value, 1) if one.nvmlReturn == nvml.NVML_SUCCESS else None for one in said)
+        answers = question.metrics[: len(metrics)]
+        return tuple(round(answer.value, 1) if answer.nvmlReturn == nvml.NVML_SUCCESS else None for answer in answers)
 
     def _answered(self, question: Callable[[], Any]) -> bool:
         try:
@@ -273,11 +275,11 @@ class GpuMeter:
 
 
 def clock_reasons(bits: int) -> str:
-    """Why clocks are lower than they could be, names joined by ``+``; empty where nothing holds them back."""
+    """The reasons for lowered clocks, names joined by ``+``; empty where there is none."""
     named = [name for bit, name in CLOCK_REASONS.items() if bits & bit]
     rest = bits & ~sum(CLOCK_REASONS)
     return "+".join([*named, hex(rest)] if rest else named)
 
 
-def _text(said: Any) -> str:
-    return said.decode() if isinstance(said, bytes) else str(said)
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

@@ -1,4 +1,4 @@
-"""TODO docstring: remote/agent/lock.py."""
+"""The lock that says whether an agent is alive: the kernel releases it when the agent ends, however it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO docstring: remote/agent/versions.py."""
+"""Versions of the installed torch and NCCL, read from their metadata, since an import of torch takes seconds."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from importlib import metadata
 
 
 def torch_version() -> str | None:
-    """The installed torch's version, found without importing it; None where there is none."""
+    """The installed torch's version; None where it is not installed."""
     return _version("torch")
 
 
 def nccl_version() -> str | None:
-    """The NCCL that PyPI's torch brings; None where torch is built otherwise, or for CPUs."""
+    """The version of the NCCL that PyPI's torch depends on; None for other builds of torch and for CPUs."""
     return next(filter(None, map(_version, ("nvidia-nccl-cu13", "nvidia-nccl-cu12", "nvidia-nccl-cu11"))), None)
 
 

@@ -57,7 +57,7 @@ def main(folder: Path) -> int:
     return _run(job, launch, folder, journal)
 
 
-def _rank(job_json: str, folder: str) -> int:
+def rank_main(job_json: str, folder: str) -> int:
     """What each forked rank runs."""
     from remote.train import run_rank
 
@@ -122,7 +122,7 @@ def _run(job: Job, launch: dict[str, Any], folder: Path, journal: Journal) -> in
     spec = WorkerSpec(
         role="trainer",
         local_world_size=job.nproc_per_node,
-        entrypoint=_rank,
+        entrypoint=rank_main,
         args=(job.to_json(), str(folder)),
         rdzv_handler=handler,
         max_restarts=job.max_restarts,

@@ -19,7 +19,7 @@ CONTROL = "control.json"
 
 @dataclass(frozen=True, slots=True)
 class ControlRequest:
-    """What the console wants of the gang now."""
+    """What the console asks of the gang."""
 
     paused: bool = False
     stop: bool = False
@@ -28,10 +28,10 @@ class ControlRequest:
     """How many checkpoints the operator has asked for so far in this attempt."""
 
 
-def write_wish(folder: Path, wish: ControlRequest) -> None:
+def write_request(folder: Path, request: ControlRequest) -> None:
     """Replaces the file atomically. Raises OSError where the disk is full."""
     beside = folder / f"{CONTROL}.{os.getpid()}"
-    beside.write_text(json.dumps(asdict(wish)))
+    beside.write_text(json.dumps(asdict(request)))
     beside.replace(folder / CONTROL)
 
 
@@ -41,16 +41,16 @@ class ControlReader:
     def __init__(self, folder: Path) -> None:
         self._path = folder / CONTROL
         self._seen: tuple[int, int] | None = None
-        self._wish = ControlRequest()
+        self._request = ControlRequest()
 
     def read(self) -> ControlRequest:
-        """The wish as it stands; the one before where there is no file."""
+        """The request in the file; the last one that was read where there is no file or it cannot be read."""
         try:
             stat = os.stat(self._path)
             seen = (stat.st_ino, stat.st_mtime_ns)
             if seen != self._seen:
-                self._wish = ControlRequest(**json.loads(self._path.read_text()))
+                self._request = ControlRequest(**json.loads(self._path.read_text()))
                 self._seen = seen
         except (OSError, ValueError, TypeError):
             pass
-        return self._wish
+        return self._request
