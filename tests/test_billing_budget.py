@@ -48,15 +48,17 @@ def test_a_budget_lasts_until_it_is_spent_at_the_present_price() -> None:
 
 def test_what_nothing_is_known_of_gets_what_it_may_take() -> None:
     run = story().run
-    assert budget.closing_s(run) == budget.STOP_PATIENCE_S + budget.FETCH_S + budget.GIVE_BACK_S
-    assert budget.stops_in_s(run, when(4.0)) == pytest.approx(16 * 250 - budget.closing_s(run))
+    # A minute to stop, half a minute to fetch a checkpoint, 10 s for the instances' end.
+    assert budget.closing_s(run) == 60 + 30 + 10
+    assert budget.stops_in_s(run, when(4.0)) == pytest.approx(16 * 250 - 100)
     assert budget.stops_in_s(run, when(19.9)) == 0
 
 
 def test_the_end_takes_as_long_as_the_last_checkpoint_says() -> None:
-    fixed = budget.STOP_PATIENCE_S + budget.GIVE_BACK_S
+    fixed = 60 + 10
     written = saved(story(), size_bytes=200_000_000)
-    assert budget.closing_s(written.run) == fixed + 200e6 / budget.FETCH_BYTES_S
+    # 200 MB over a line of 40 Mbit/s.
+    assert budget.closing_s(written.run) == fixed + 40
     written.says(ce.CheckpointFetched(step=4, path="checkpoints/4.pt", size_bytes=200_000_000, fetch_s=7.0))
     assert budget.closing_s(written.run) == fixed + 7
     assert budget.closing_s(saved(story(), save_s=45.0).run) == fixed + 15
@@ -104,9 +106,8 @@ def test_a_dearer_fleet_has_a_shorter_lease() -> None:
 def test_a_budget_must_leave_time_to_stop_in_order() -> None:
     run = story().run
     least = budget.least_usd(run, when(10.0))
-    assert least == pytest.approx(10 + budget.closing_s(run) / 250)
+    assert least == pytest.approx(10 + 100 / 250)
     assert least is not None
-    assert least > 10 + 60 / 250, "more than is spent and a minute"
     assert budget.refusal(run, when(10.0), least + 0.01) == ""
     assert budget.refusal(run, when(10.0), 10.05) == (
         "$10.05 is too little: $10.00 is spent, and to stop in order takes up to 01:40 more; give more than $10.40"

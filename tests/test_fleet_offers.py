@@ -123,7 +123,7 @@ def test_a_quota_that_is_too_small_everywhere(cloud: FakeCloud) -> None:
     cloud.set_quota("L-DB2E81BA", 0.0)
     done = plan("imagenet-g6")
     assert done.returncode == 6
-    assert "It cannot be launched so:" in done.stdout
+    assert "Cannot be launched as it is:" in done.stdout
     assert done.stdout.count("4 vCPU needed, 0 held") == 2
     assert "0.8048" in done.stdout, "the price is told all the same"
 

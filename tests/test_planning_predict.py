@@ -16,7 +16,7 @@ from console.catalog import throughput
 from console.catalog.software import SOFTWARE_OF_2018, SOFTWARE_OF_TODAY
 from console.journal.fastai2018_phases import phases_of
 from console.journal.open_log import fold, open_log
-from console.planning.predict import SWING, allreduce_s, predict
+from console.planning.predict import allreduce_s, predict
 from console.planning.prediction import PhasePrediction, Prediction
 from console.profile.load import builtin_names, load, parse
 from console.profile.schema import Profile, ProfileError
@@ -257,9 +257,8 @@ def test_p5_has_assumptions_and_what_matters_most() -> None:
     assert prediction.sensitivity[0].what == "pictures a second of a GPU"
     assert prediction.sensitivity[0].more_s < 0 < prediction.sensitivity[0].less_s
     start_up = next(one for one in prediction.sensitivity if one.what == "start-up")
-    assert (start_up.less_s, start_up.more_s) == pytest.approx(
-        (-SWING * prediction.startup_s, SWING * prediction.startup_s)
-    )
+    # Start-up takes 30 s, of which a fifth is 6 s.
+    assert (start_up.less_s, start_up.more_s) == pytest.approx((-6.0, 6.0))
     # Computing at MLPerf's rates takes 15 s for a recipe of this size on 128 H100; nobody has done it under a minute.
     assert prediction.to_target_s is not None
     assert 60 < prediction.to_target_s < 300
@@ -300,6 +299,67 @@ def test_todays_switches_cost_the_new_shapes_and_nothing_else() -> None:
     assert same.phases[0].switch_s > 0
     assert same.phases[1].switch_s == 0
     assert 0 < same.phases[2].switch_s < same.phases[0].switch_s
+
+
+RATES = {
+    "pictures a second of a GPU": of(load("imagenet-p5")),
+    # The ring over Ethernet is all that these small batches wait for.
+    "network bandwidth between hosts": of(load("imagenet-16x-p3")),
+    "decoding rate of a host": of(profile_of(phase_of(), data="loader_workers = 1")),
+}
+COSTS = {
+    # A step of 8 pictures takes as long as its kernels take to be launched.
+    "fixed cost and launch of a step": of(profile_of(phase_of(batch=8))),
+    "search for kernels at a switch": of(profile_of(*(phase_of(n, n + 1, 96 + 8 * n, 256) for n in range(20)))),
+    "start-up": of(load("imagenet-p5")),
+}
+
+
+def weight_of(what: str, prediction: Prediction) -> tuple[float, float]:
+    """What a fifth less and a fifth more of an input change, in seconds."""
+    (weight,) = [weight for weight in prediction.sensitivity if weight.what == what]
+    return weight.less_s, weight.more_s
+
+
+@pytest.mark.parametrize("what", RATES)
+def test_a_lower_rate_makes_a_run_longer_and_a_higher_one_shorter(what: str) -> None:
+    less_s, more_s = weight_of(what, RATES[what])
+    assert more_s < -0.5
+    assert less_s > 0.5
+    # A time goes with the reciprocal of a rate: 1 / 0.8 is further from 1 than 1 / 1.2.
+    assert less_s > -more_s
+
+
+@pytest.mark.parametrize("what", COSTS)
+def test_a_lower_cost_makes_a_run_shorter_and_a_higher_one_longer(what: str) -> None:
+    less_s, more_s = weight_of(what, COSTS[what])
+    assert less_s < -0.5
+    assert more_s > 0.5
+
+
+@pytest.mark.parametrize(
+    ("px", "batch", "shapes"),
+    [
+        # 50,000 pictures are 6,250 for each of 8 GPUs: full batches, and what is left for the last one.
+        (128, 64, (512, 106)),
+        (129, 64, (256, 106)),
+        (224, 64, (256, 106)),
+        (225, 64, (128, 106)),
+        # Not smaller than the batch of the training.
+        (128, 600, (600, 250)),
+        (288, 200, (200, 50)),
+    ],
+)
+def test_the_search_for_kernels_is_for_the_batches_of_the_evaluation_too(
+    px: int, batch: int, shapes: tuple[int, int]
+) -> None:
+    a100 = throughput.find("A100")
+    assert a100 is not None
+    (phase,) = of(profile_of(phase_of(0, 1, px, batch))).phases
+    # For each shape a second and 28 times its computing; forward passes are a third of a step.
+    training_s = 1.0 + 28 * batch * a100.image_s(px)
+    evaluation_s = sum((1.0 + 28 * shape * a100.image_s(px)) / 3 for shape in shapes)
+    assert phase.switch_s == pytest.approx(training_s + evaluation_s)
 
 
 # --- where too little is known ---------------------------------------------------------------------------------------

@@ -21,6 +21,8 @@ FETCH_S: Final = 30.0
 """A fetch of which nothing is known."""
 FETCH_BYTES_S: Final = 5e6
 """The way of a checkpoint to the laptop, where none was fetched yet: a line of 40 Mbit/s."""
+UNATTENDED_S: Final = 12 * 3600.0
+"""The longest that the hosts continue without a console where no budget ends them before."""
 HIGHEST_USD: Final = 1e9
 
 

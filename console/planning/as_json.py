@@ -1,4 +1,4 @@
-"""A plan as one JSON object."""
+"""A plan as one JSON object, for ``fastconsole plan --json``. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from console.planning.offer import Region
 from console.planning.plan import Cost, Plan
 
 SCHEMA: Final = 1
-"""Version of the JSON object's form: keys may be added, none taken away."""
+"""Version of the object's form. Within a version keys may be added, none removed."""
 
 
 def as_json(plan: Plan) -> dict[str, Any]:
-    """The plan as one object; dollars, seconds, epoch seconds; what is not known is null."""
+    """The plan as one object: dollars, seconds, times in epoch seconds; what is not known is null."""
     fleet, known, price, limits = plan.profile.fleet, plan.type, plan.price, plan.limits
     return {
         "schema": SCHEMA,
@@ -48,10 +48,10 @@ def as_json(plan: Plan) -> dict[str, Any]:
         "regions": [_region(region) for region in plan.offer.regions],
         "needed_vcpus": plan.needed_vcpus,
         "places": [
-            {"market": place.market, "region": place.region, "zone": place.zone, **_quote(place.quote)}
-            for place in plan.places
+            {"market": zone.market, "region": zone.region, "zone": zone.name, **_quote(zone.quote)}
+            for zone in plan.zones
         ],
-        "instead": [_nearest(one) for one in plan.instead],
+        "instead": [_nearest(nearest) for nearest in plan.instead],
         "price": {
             "simulated": plan.simulated,
             "billed": _quote_or_none(price.billed),
@@ -91,16 +91,16 @@ def _region(region: Region) -> dict[str, Any]:
         "region": region.name,
         "zones": None if region.zones is None else list(region.zones),
         "on_demand": _quote_or_none(region.on_demand),
-        "spot": None if region.spot is None else [{"zone": one.zone, **_quote(one)} for one in region.spot],
+        "spot": None if region.spot is None else [{"zone": quote.zone, **_quote(quote)} for quote in region.spot],
         "quotas": [
             {
-                "market": one.market,
-                "code": one.quota.code,
-                "name": one.quota.name,
-                "held_vcpus": one.held_vcpus,
-                "used_vcpus": one.used_vcpus,
+                "market": said.market,
+                "code": said.quota.code,
+                "name": said.quota.name,
+                "held_vcpus": said.held_vcpus,
+                "used_vcpus": said.used_vcpus,
             }
-            for one in region.quotas
+            for said in region.quotas
         ],
     }
 
@@ -118,8 +118,9 @@ def _quote_or_none(quote: Quote | None) -> dict[str, Any] | None:
     return None if quote is None else {"market": quote.market or None, "zone": quote.zone, **_quote(quote)}
 
 
-def _nearest(one: Nearest) -> dict[str, Any]:
-    return {"instance_type": one.type.name, "reason": one.reason, "usd_per_h_on_demand": one.type.usd_per_h}
+def _nearest(nearest: Nearest) -> dict[str, Any]:
+    known = nearest.type
+    return {"instance_type": known.name, "reason": nearest.reason, "usd_per_h_on_demand": known.usd_per_h}
 
 
 def _cost_json(cost: Cost | None) -> dict[str, Any] | None:
@@ -152,7 +153,7 @@ def _prediction(plan: Plan) -> dict[str, Any] | None:
         ],
         "assumptions": list(predicted.assumptions),
         "sensitivity": [
-            {"what": one.what, "a_fifth_less_s": one.less_s, "a_fifth_more_s": one.more_s}
-            for one in predicted.sensitivity
+            {"what": weight.what, "a_fifth_less_s": weight.less_s, "a_fifth_more_s": weight.more_s}
+            for weight in predicted.sensitivity
         ],
     }

@@ -1,4 +1,4 @@
-"""TODO docstring: console/planning/make.py."""
+"""Making a plan of a profile, an offer and a prediction. Pure."""
 
 from __future__ import annotations
 
@@ -6,23 +6,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from console.billing.budget import FETCH_S, GIVE_BACK_S, STOP_PATIENCE_S
+from console.billing.budget import FETCH_S, GIVE_BACK_S, STOP_PATIENCE_S, UNATTENDED_S
 from console.catalog import instance_types
 from console.catalog.instance_types import InstanceType, Nearest
 from console.catalog.prices import ADDRESS_USD_PER_H, PROFILE, Quote, storage_usd_per_h, table_quote
-from console.planning import problems as obstacles
 from console.planning.offer import Offer, wanted_zones
 from console.planning.plan import Cost, Limits, Plan, Price, Zone
 from console.planning.prediction import Prediction
+from console.planning.problems import problems, warnings
 from console.profile.schema import Fleet, Profile
 
-UNATTENDED_S: Final = 12 * 3600.0
-"""How long a run that was left on purpose may go on where no budget ends it before; `console.live.live_run` holds to
-it."""
-
-
 CLOSING_S: Final = FETCH_S + GIVE_BACK_S
-"""From the trainer's end to the last second that is billed: the checkpoint's way to the laptop, the instances' end."""
+"""From the trainer's end to the last second that is billed: the checkpoint's fetch and the instances' end."""
 
 
 STAGE_BYTES_PER_S: Final = 1e9
@@ -31,30 +26,31 @@ optimizing Amazon S3 performance") would be more, and a small instance's network
 
 
 SAME_FLEET: Final = 0.02
-"""A record whose dollars are so near to its time at this fleet's price on demand ran on such a fleet."""
+"""A record ran on such a fleet if its dollars are its time at this fleet's on-demand price, within this share."""
 
 
-_IN_TURN: Final = {"spot-then-on-demand": ("spot", "on-demand")}
+_MARKETS: Final = {"spot-then-on-demand": ("spot", "on-demand")}
 
 
 PREPAID_MARKETS: Final = ("capacity-block", "reservation")
-"""Paid for whether a run uses it or not: what a run adds to that bill is not known."""
+"""Markets that are paid for whether a run uses them or not: what a run adds to that bill is not known."""
 
 
 def make(profile: Profile, offer: Offer, prediction: Prediction | None) -> Plan:
-    """The plan of a profile, by what AWS said and by what is predicted of its training."""
+    """The plan of a profile, with what AWS said and with the prediction of its training."""
     fleet = profile.fleet
     rented = fleet.provider == "aws"
     known = (instance_types.find(fleet.instance_type or "") or offer.described) if rented else None
     needed = known.vcpus * fleet.nodes if known else None
-    places = tuple(_places(fleet, offer, needed)) or tuple(_places(fleet, offer, None)) if rented else ()
+    # Where every quota is too small, prices are told all the same.
+    zones = tuple(_zones(fleet, offer, needed)) or tuple(_zones(fleet, offer, None)) if rented else ()
     addresses = {"public": fleet.nodes, "elastic-ip": 1}.get(fleet.connect, 0) if rented else 0
     volumes_usd_per_h = storage_usd_per_h(fleet.volume_gib) * fleet.nodes if rented else 0.0
-    on_demand = _on_demand(fleet, offer, known, places)
+    on_demand = _on_demand(fleet, offer, known, zones)
     price = Price(
         market=fleet.market if rented else "",
         nodes=fleet.nodes,
-        billed=_billed(fleet, places, on_demand) if rented else _quoted(fleet.usd_per_h, fleet),
+        billed=_billed(fleet, zones, on_demand) if rented else _quoted(fleet.usd_per_h, fleet),
         on_demand=on_demand,
         extras_usd_per_h=volumes_usd_per_h + addresses * ADDRESS_USD_PER_H,
     )
@@ -65,7 +61,7 @@ def make(profile: Profile, offer: Offer, prediction: Prediction | None) -> Plan:
         type=known,
         interfaces=known.interfaces(fleet.efa) if known else None,
         addresses=addresses,
-        places=places,
+        zones=zones,
         price=price,
         instead=_instead(known, offer),
         needed_vcpus=needed,
@@ -77,16 +73,18 @@ def make(profile: Profile, offer: Offer, prediction: Prediction | None) -> Plan:
         record=_record(profile, price),
         limits=_limits(profile, price),
     )
-    return replace(plan, problems=tuple(obstacles.problems(plan)), warnings=tuple(obstacles.warnings(plan)))
+    return replace(plan, problems=tuple(problems(plan)), warnings=tuple(warnings(plan)))
 
 
 # --- where, and at which price ---------------------------------------------------------------------------------------
 
 
-def _places(fleet: Fleet, offer: Offer, needed_vcpus: int | None) -> Iterator[Zone]:
-    """The zones that offer the type and that the profile allows, where the quota is not known to be too small."""
+def _zones(fleet: Fleet, offer: Offer, needed_vcpus: int | None) -> Iterator[Zone]:
+    """The zones that offer the type and that the profile allows, where the quota is not known to be too small.
+
+    In the order of `Plan.zones`."""
     held = offer.reservation
-    for market in _IN_TURN.get(fleet.market, (fleet.market,)):
+    for market in _MARKETS.get(fleet.market, (fleet.market,)):
         for region in offer.regions:
             if region.short(market, needed_vcpus) is not None:
                 continue
@@ -97,7 +95,7 @@ def _places(fleet: Fleet, offer: Offer, needed_vcpus: int | None) -> Iterator[Zo
                 quotes[zone] = {"spot": spot.get(zone), "on-demand": region.on_demand}.get(market)
             for zone, quote in sorted(quotes.items(), key=_cheapest_first):
                 if held is None or zone == held.zone:
-                    yield Zone(market=market, region=region.name, zone=zone, quote=quote)
+                    yield Zone(market=market, region=region.name, name=zone, quote=quote)
 
 
 def _cheapest_first(priced: tuple[str, Quote | None]) -> tuple[float, str]:
@@ -105,8 +103,8 @@ def _cheapest_first(priced: tuple[str, Quote | None]) -> tuple[float, str]:
     return (quote.usd_per_h if quote is not None else float("inf")), zone
 
 
-def _on_demand(fleet: Fleet, offer: Offer, known: InstanceType | None, places: tuple[Zone, ...]) -> Quote | None:
-    first = places[0].region if places else None
+def _on_demand(fleet: Fleet, offer: Offer, known: InstanceType | None, zones: tuple[Zone, ...]) -> Quote | None:
+    first = zones[0].region if zones else None
     for region in offer.regions:
         if region.on_demand is not None and first in (None, region.name):
             return region.on_demand
@@ -114,8 +112,8 @@ def _on_demand(fleet: Fleet, offer: Offer, known: InstanceType | None, places: t
     return quoted or (table_quote(known) if known is not None else None)
 
 
-def _billed(fleet: Fleet, places: tuple[Zone, ...], on_demand: Quote | None) -> Quote | None:
-    live = next((place.quote for place in places if place.quote is not None), None)
+def _billed(fleet: Fleet, zones: tuple[Zone, ...], on_demand: Quote | None) -> Quote | None:
+    live = next((zone.quote for zone in zones if zone.quote is not None), None)
     return live or _quoted(fleet.usd_per_h, fleet) or (on_demand if fleet.market == "on-demand" else None)
 
 
@@ -147,7 +145,7 @@ def _cost(price: Price, prediction: Prediction, stage_s: float | None, trained_s
 
 
 def _counted(price: Price, seconds: float) -> Cost:
-    """A time of the instances alone."""
+    """The cost of a time of the instances alone."""
 
     def usd(quote: Quote | None) -> float | None:
         return None if quote is None else price.nodes * quote.usd_per_h * seconds / 3600
@@ -156,7 +154,7 @@ def _counted(price: Price, seconds: float) -> Cost:
 
 
 def _record(profile: Profile, price: Price) -> Cost | None:
-    """The record's time and dollars; billed at this fleet's price only where it ran on such a one."""
+    """The record's time and dollars; billed at this fleet's price only where it ran on such a fleet."""
     record = profile.record
     if record is None or record.minutes_to_target is None:
         return None

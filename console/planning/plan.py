@@ -1,8 +1,8 @@
 """What a profile will rent, how long it will take and what that costs: profile × offer × prediction → plan. Pure.
 
-A plan with problems cannot be launched as it stands; it says so first and tells the rest all the same. What is not
-known is None. The price of an instance is AWS's own where AWS was asked and answered, else the one that the profile
-quotes, else the table's, and always says which.
+These are the values; `console.planning.make` makes them. A plan with problems cannot be launched as it is, and tells
+everything else all the same. What is not known is None. The price of an instance is AWS's own where AWS was asked and
+answered, else the one that the profile quotes, else the table's; a `Quote` says which.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Zone:
 
     market: str
     region: str
-    zone: str
+    name: str
     quote: Quote | None
-    """What one instance costs there in that market; None where that is not known."""
+    """Price of one instance there in that market; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +37,11 @@ class Price:
     market: str
     nodes: int
     billed: Quote | None
-    """Of one instance, as it will be billed; None where that is not known."""
+    """Price of one instance as it will be billed; None where that is not known."""
     on_demand: Quote | None
-    """Of one instance, on demand."""
+    """Price of one instance on demand."""
     extras_usd_per_h: float
-    """Of all volumes and addresses."""
+    """Price of all volumes and addresses together."""
 
     @property
     def billed_usd_per_h(self) -> float | None:
@@ -66,7 +66,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """A time of the whole fleet, in dollars."""
+    """What the whole fleet costs for a time."""
 
     seconds: float
     billed_usd: float | None
@@ -80,15 +80,15 @@ class Limits:
     budget_usd: float | None
     warn_after_s: float | None
     stop_after_s: float | None
-    """When the budget makes the run save a checkpoint and stop."""
+    """When the run saves a checkpoint and stops for its budget."""
     closing_s: float
-    """How long before the budget's end that is: a checkpoint, its way to the laptop, the instances' end."""
+    """How long before the budget's end that is: for a checkpoint, its fetch and the end of the instances."""
     lease_s: float
-    """How long a host lives on after the last word of a laptop that is lost."""
+    """How long a host keeps running after it last heard from a laptop that is lost."""
     lost_usd: float | None
-    """What that costs at most: leases never reach beyond the budget's end."""
+    """The most that this costs: leases never reach beyond the budget's end."""
     left_s: float
-    """When the hosts of a run that was left on purpose end at the latest."""
+    """When the hosts of a run that was detached on purpose end at the latest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,36 +103,36 @@ class Plan:
     """Network interfaces of one instance."""
     addresses: int
     """Public IPv4 addresses of the fleet."""
-    places: tuple[Zone, ...]
-    """Those that nothing known rules out, in the order in which they would be tried: market by market, region by region
-    as the profile says, in each the cheapest zone first."""
+    zones: tuple[Zone, ...]
+    """The zones that nothing known rules out, in the order in which they are tried: market by market, region by region
+    as the profile says, in each region the cheapest zone first."""
     price: Price
     instead: tuple[Nearest, ...]
-    """What comes nearest to a type that cannot be had; empty where it can."""
+    """The nearest types, where the type cannot be rented; empty where it can."""
     needed_vcpus: int | None
     prediction: Prediction | None
     stage_s: float | None
-    """The copy of the data set to every host, before the trainer starts; None where its size is not known."""
+    """Seconds of the data set's copy to every host, before the trainer starts; None where its size is not known."""
     whole: Cost | None
-    """From the instances' start to their end, all epochs trained."""
+    """From the instances' start to their end, with all epochs."""
     to_target: Cost | None
-    """The same where the run ends at its target, as runs do."""
+    """The same for a run that ends at its target."""
     counted: Cost | None
-    """To the target as DAWNBench counts it: the trainer's time at the price of the instances, and nothing else."""
+    """To the target as DAWNBench counts it: the trainer's time at the instances' price, nothing else."""
     record: Cost | None
-    """The profile's record, counted so, where it ran on such a fleet."""
+    """The profile's record as DAWNBench counts it; billed only where the record ran on such a fleet."""
     limits: Limits
     problems: tuple[str, ...] = ()
-    """Why it cannot be launched so: sentences."""
+    """Why it cannot be launched as it is: sentences."""
     warnings: tuple[str, ...] = ()
-    """What else a person should know before: sentences."""
+    """What else one should know before launching: sentences."""
 
     @property
     def rented(self) -> bool:
-        """True where AWS is asked for the hosts."""
+        """True if the hosts are EC2 instances."""
         return self.profile.fleet.provider == "aws"
 
     @property
     def simulated(self) -> bool:
-        """True where the price is made up and nothing is paid."""
+        """True if the price is simulated and nothing is paid."""
         return "simulated" in self.profile.fleet.price_note

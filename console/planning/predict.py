@@ -1,7 +1,7 @@
 """How long a profile's run takes, from a model: seconds for every phase, and why.
 
 Pure: a checked profile in, a `Prediction` out. It knows ResNet-50 on ImageNet-like folders of pictures, on the GPUs of
-`console.catalog.throughput`; of anything else it says nothing (None).
+`console.catalog.throughput`; for anything else the prediction is None.
 
 **A step** of b pictures of s px on each of n GPUs, g on each of N hosts::
 
@@ -31,8 +31,8 @@ warm cost nothing at a switch, and those of 2018 no more than at the start of an
 
 The GPUs' figures are in `console.catalog.throughput`, all other constants in `console.catalog.software`; both say where
 they are from. V100 on p3 instances is predicted with the software of 2018, all else with that of today
-(`console.planning.inputs`). Logs and model are shown side by side by ``bench/predict.py``. What is assumed and not
-measured is said in `Prediction.assumptions`.
+(`console.planning.inputs`). ``bench/predict.py`` shows logs and model side by side. What is assumed and not measured is
+listed in `Prediction.assumptions` (`console.planning.assumptions`).
 """
 
 from __future__ import annotations
@@ -42,9 +42,10 @@ from dataclasses import replace
 from typing import Final
 
 from console.catalog import throughput
-from console.catalog.software import LARGE_PX, SOFTWARE_OF_2018, SOFTWARE_OF_TODAY, Software
-from console.planning.inputs import IMAGENET_IMAGES, UNKNOWN_GBIT_S, UNKNOWN_VCPUS_PER_GPU, Setting, setting_of
-from console.planning.prediction import PhasePrediction, Prediction, Sensitivity, _until_s
+from console.catalog.software import LARGE_PX, Software
+from console.planning.assumptions import BOOT_S, assumptions
+from console.planning.inputs import IMAGENET_IMAGES, Setting, setting_of
+from console.planning.prediction import PhasePrediction, Prediction, Sensitivity, until_s
 from console.profile.schema import Profile
 from remote.wire.schedule import Phase, steps_per_epoch
 
@@ -55,16 +56,14 @@ RECTANGLE: Final = 4 / 3
 """Mean area of a rectangular evaluation's pictures by that of the square."""
 MOST_SHAPES: Final = 12
 """Shapes of a rectangular evaluation: long sides step by 8 px, and most photographs are 4:3 or 3:2."""
-BOOT_S: Final = 180.0
-"""From the launch of instances to a trainer's start on them, without the data set. An assumption."""
 SWING: Final = 0.2
-"""How far `sensitivity` turns each input."""
+"""By how much of itself `Prediction.sensitivity` changes each input."""
 LISTED: Final = 3
-"""How many inputs `sensitivity` names."""
+"""How many inputs `Prediction.sensitivity` lists."""
 
 
 def predict(profile: Profile) -> Prediction | None:
-    """What the model says of a profile; None where it knows too little of the hosts, the model or the data."""
+    """The prediction for a profile; None where too little is known of the hosts, the model or the data."""
     setting = setting_of(profile)
     if setting is None:
         return None
@@ -77,7 +76,7 @@ def predict(profile: Profile) -> Prediction | None:
         phases=phases,
         startup_s=setting.startup_s,
         to_target_epoch=None if target is None else target[0],
-        assumptions=tuple(_assumptions(setting, phases, None if target is None else target[1])),
+        assumptions=tuple(assumptions(setting, phases, None if target is None else target[1])),
         sensitivity=_sensitivity(setting, profile.phases[-1].end_epoch if target is None else target[0]),
         boot_s=BOOT_S if profile.fleet.provider == "aws" else 0.0,
     )
@@ -87,7 +86,7 @@ def predict(profile: Profile) -> Prediction | None:
 
 
 def _target_epoch(profile: Profile) -> tuple[int, str] | None:
-    """How many epochs the target takes, and how that is known."""
+    """How many epochs the target takes, and the sentence that says how that is known."""
     record, target, phases = profile.record, profile.run.target, profile.phases
     if target is None or profile.run.max_steps is not None:
         return None
@@ -117,7 +116,7 @@ def allreduce_s(
     software: Software,
     gradient_bytes: int = throughput.GRADIENT_BYTES,
 ) -> float:
-    """An all-reduce of ResNet-50's gradients in a ring through all GPUs, nothing beside it."""
+    """Seconds of an all-reduce of ResNet-50's gradients in a ring through all GPUs, with nothing else running."""
     ranks = gpus * nodes
     if ranks == 1:
         return 0.0
@@ -183,6 +182,7 @@ def _phases(setting: Setting) -> Iterator[PhasePrediction]:
 
 
 def _evaluation_s(setting: Setting, phase: Phase) -> float:
+    """Seconds of one evaluation in the phase."""
     images = -(-setting.val_images // setting.world_size)
     area = RECTANGLE if phase.rectangular else 1.0
     forward_s = images * setting.image_s(phase.image_size) * throughput.FORWARD_SHARE * area
@@ -196,7 +196,7 @@ def _evaluation_s(setting: Setting, phase: Phase) -> float:
 
 
 def _switch_s(setting: Setting, phase: Phase, steps: int, tuned: set[tuple[int, int, str]]) -> float:
-    """The search for kernels, for the shapes that are not among `tuned`, to which they are added."""
+    """Seconds of the search for kernels, for the shapes of batch that are not in `tuned`; adds them to it."""
     px, batch = phase.image_size, phase.batch_size_per_gpu
     training = [batch]
     if setting.software.partial_batch:
@@ -208,16 +208,16 @@ def _switch_s(setting: Setting, phase: Phase, steps: int, tuned: set[tuple[int, 
     if phase.rectangular:
         testing = [(min(size, images), f"rectangle {shape}") for shape in range(min(batches, MOST_SHAPES))]
     else:
-        testing = [(one, "square") for one in {min(size, images), images - (batches - 1) * size}]
-    shapes = [(one, "train", 1.0) for one in training]
+        testing = [(number, "square") for number in {min(size, images), images - (batches - 1) * size}]
+    shapes = [(number, "train", 1.0) for number in training]
     area = RECTANGLE if phase.rectangular else 1.0
-    shapes += [(one, kind, area) for one, kind in testing]
+    shapes += [(number, kind, area) for number, kind in testing]
     switch_s = 0.0
-    for one, kind, area in shapes:
-        if (px, one, kind) in tuned:
+    for number, kind, area in shapes:
+        if (px, number, kind) in tuned:
             continue
-        tuned.add((px, one, kind))
-        search_s = setting.software.tune_s + setting.software.tune_steps * one * setting.image_s(px) * area
+        tuned.add((px, number, kind))
+        search_s = setting.software.tune_s + setting.software.tune_steps * number * setting.image_s(px) * area
         if kind != "train":
             search_s *= throughput.FORWARD_SHARE
         elif px > LARGE_PX:
@@ -227,72 +227,17 @@ def _switch_s(setting: Setting, phase: Phase, steps: int, tuned: set[tuple[int, 
 
 
 def _evaluation_batch(px: int) -> int:
-    """Pictures a GPU evaluates at once, at least, as in 2018: 512 at 128 px, 256 at 224, 128 above."""
+    """The least that a GPU evaluates at once, in pictures, as in 2018: 512 up to 128 px, 256 up to 224, 128 above."""
     return 512 if px <= 128 else 256 if px <= 224 else 128
 
 
-# --- what is said about it -------------------------------------------------------------------------------------------
-
-
-def _assumptions(setting: Setting, phases: tuple[PhasePrediction, ...], target: str | None) -> Iterator[str]:
-    profile, gpu, software = setting.profile, setting.gpu, setting.software
-    if target is not None:
-        yield target
-    yield f"{gpu.gpu}: {gpu.source}."
-    if software is SOFTWARE_OF_2018:
-        yield "V100 means the software of 2018 and its stalls, fitted to the runs on 8 and 16 machines of that year."
-        if setting.nodes > 1:
-            yield (
-                f"The ring moves {setting.nic_gb_s * 8:.0f} Gbit/s between hosts and {software.overlap:.0%} of it runs "
-                "beside the backward pass (fitted)."
-            )
-        if profile.record is not None:
-            yield "A record's clock may begin later: that of 2018 on 8 machines began after the loaders were built."
-    else:
-        yield (
-            f"A step has a fixed cost of {gpu.step_s * 1e3:.0f} ms, {gpu.launch_s * 1e3:.0f} ms are the least that it "
-            f"takes, gradients travel in {profile.run.gradient_precision}, {software.overlap:.0%} of the all-reduce "
-            "runs beside the backward pass: assumed, not measured."
-        )
-        if setting.nodes > 1:
-            share = f"{software.network_share:.0%} of the network's rate"
-            yield f"The ring moves {setting.nic_gb_s * 8:.0f} Gbit/s between hosts, {share}."
-        yield (
-            f"Start-up takes {software.startup_s:.0f} s, loaders are warm at every switch, and each new shape of batch "
-            f"costs {software.tune_s:.0f} s and {software.tune_steps:.0f} times its computing (cuDNN's search)."
-        )
-    if profile.run.blurpool:
-        yield "BlurPool changes the architecture of ResNet-50; what its blurs cost is not counted."
-    if setting.instance is None:
-        yield (
-            f"Nothing is known of the hosts: {UNKNOWN_VCPUS_PER_GPU} vCPUs a GPU and {UNKNOWN_GBIT_S:.0f} Gbit/s "
-            "between them are assumed."
-        )
-    small, large = throughput.COPIES_PX
-    copies = f"copies of {small} and {large} px made before the run"
-    if software is SOFTWARE_OF_TODAY and profile.data.dataset != "packed":
-        copies = "the pictures' files as they are (python -m remote.prepare packs them: it loads faster)"
-    yield (
-        f"Loading: {min(setting.vcpus, setting.workers)} workers a host, {copies}, "
-        f"{software.crowd:g} times an idle core's time for a picture."
-    )
-    if setting.images != IMAGENET_IMAGES:
-        yield f"{setting.val_images:,} validation images are assumed, ImageNet's share."
-    if gpu.best_img_per_s is not None:
-        pixels = sum(phase.epochs * (phase.image_size / throughput.REFERENCE_PX) ** 2 for phase in phases)
-        floor_s = pixels * setting.images / (setting.world_size * gpu.best_img_per_s)
-        yield (
-            f"At the best published rate of the chip ({gpu.best_img_per_s:,.0f} img/s at {throughput.REFERENCE_PX} px, "
-            f"{gpu.best_source}) computing alone would take {floor_s / 60:.1f} minutes."
-        )
-    if profile.fleet.provider == "aws":
-        staged = profile.data.stage_from
-        way = f"the copy of {staged} to every host" if staged else "the data set's way"
-        yield f"Before the trainer starts: about {BOOT_S / 60:.0f} minutes for the instances, and {way}."
+# --- sensitivity -----------------------------------------------------------------------------------------------------
 
 
 def _sensitivity(setting: Setting, epochs: int) -> tuple[Sensitivity, ...]:
-    turned = {
+    """By how many seconds the run to the end of `epochs` changes with each input; the `LISTED` that weigh most."""
+    # For each input the field of the setting, and whether it grows (1) or falls (-1) with the input.
+    inputs = {
         "pictures a second of a GPU": ("image_cost", -1),
         "network bandwidth between hosts": ("nic_gb_s", 1),
         "decoding rate of a host": ("decode_cost", -1),
@@ -301,16 +246,16 @@ def _sensitivity(setting: Setting, epochs: int) -> tuple[Sensitivity, ...]:
         "start-up": ("startup_cost", 1),
     }
 
-    def total_s(one: Setting) -> float:
-        return _until_s(one.startup_s, _phases(one), epochs)
+    def total_s(changed: Setting) -> float:
+        return until_s(changed.startup_s, _phases(changed), epochs)
 
     base_s = total_s(setting)
     found = []
-    for what, (name, power) in turned.items():
+    for what, (name, power) in inputs.items():
         change_s = [
             total_s(replace(setting, **{name: getattr(setting, name) * (1 + swing) ** power})) - base_s
             for swing in (-SWING, SWING)
         ]
         found.append(Sensitivity(what=what, less_s=change_s[0], more_s=change_s[1]))
-    found.sort(key=lambda one: -max(abs(one.less_s), abs(one.more_s)))
+    found.sort(key=lambda weight: -max(abs(weight.less_s), abs(weight.more_s)))
     return tuple(found[:LISTED])

@@ -1,4 +1,4 @@
-"""TODO docstring: console/planning/prediction.py."""
+"""What a prediction says: seconds for every phase, for the whole run, and what they depend on. Pure."""
 
 from __future__ import annotations
 
@@ -8,66 +8,67 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhasePrediction:
-    """One phase."""
+    """One phase of the schedule."""
 
     number: int
     """From 1."""
     start_epoch: int
     epochs: int
-    """That are begun."""
+    """Epochs of the phase that the run begins."""
     image_size: int
     batch: int
-    """Global."""
+    """Global batch size."""
     batch_per_gpu: int
     steps_per_epoch: int
     steps: int
-    """Of the phase."""
+    """Steps of the whole phase."""
     img_per_s_per_gpu: float
-    """While steps are taken."""
+    """Training rate of one GPU, without evaluations and pauses."""
     img_per_s: float
-    """The same of all GPUs."""
+    """Training rate of all GPUs."""
     step_s: float
-    """The sum of the three that follow."""
+    """A step: `compute_s`, `allreduce_s` and `loader_s` together."""
     compute_s: float
     allreduce_s: float
-    """The part that the backward pass does not hide."""
+    """The part of the all-reduce that the backward pass does not hide."""
     loader_s: float
-    """What a step waits for pictures."""
+    """How long a step waits for data."""
     bound: str
-    """What holds the step up: ``compute``, ``network`` or ``loader``."""
+    """What limits a step: ``compute``, ``network`` or ``loader``."""
     train_s: float
-    """All steps, and the start of each epoch's loader."""
+    """All steps of the phase, and the start of the loader in each epoch."""
     eval_s: float
-    """All evaluations."""
+    """All evaluations of the phase."""
     checkpoint_s: float
+    """All pauses for checkpoints."""
     switch_s: float
-    """Once, at its beginning: kernels are searched for the shapes that are new."""
+    """The search for kernels at the beginning of the phase, for new shapes of batch."""
 
     @property
     def total_s(self) -> float:
-        """Of the whole phase."""
+        """The whole phase."""
         return self.train_s + self.eval_s + self.checkpoint_s + self.switch_s
 
     @property
     def epoch_s(self) -> float:
-        """An epoch of it but for the switch."""
+        """One of its epochs, without the switch."""
         return (self.total_s - self.switch_s) / self.epochs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sensitivity:
-    """What an input of the model weighs."""
+    """How much the result depends on one input of the model."""
 
     what: str
     less_s: float
-    """The change of the seconds to the target (without one, of the whole schedule) if the input is a fifth lower."""
+    """Change of the time to the target (without a target, of the whole schedule) if the input is a fifth lower."""
     more_s: float
-    """The same if it is a fifth higher."""
+    """Change of the same if the input is a fifth higher."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prediction:
-    """A whole run."""
+    """The prediction for a whole run."""
 
     gpu: str
     nodes: int
@@ -75,29 +76,30 @@ class Prediction:
     phases: tuple[PhasePrediction, ...]
     startup_s: float
     to_target_epoch: int | None
-    """How many epochs the target takes; None where nothing says."""
+    """Epochs that the target takes; None where it is not known."""
     assumptions: tuple[str, ...]
     sensitivity: tuple[Sensitivity, ...]
-    """The inputs that weigh most, the heaviest first."""
+    """The inputs that matter most, the most important first."""
     boot_s: float
-    """Billed before the trainer starts and not in `total_s`; 0 for hosts that exist."""
+    """From the launch to the trainer's start: billed, and not in `total_s`; 0 for hosts that are not rented."""
 
     @property
     def total_s(self) -> float:
-        """The whole schedule on the trainer's clock."""
+        """The whole schedule on the trainer's clock, which begins when the trainer starts."""
         return self.startup_s + sum(phase.total_s for phase in self.phases)
 
     @property
     def to_target_s(self) -> float | None:
-        """Until the evaluation that reaches the target."""
+        """The evaluation that reaches the target, on the trainer's clock; None without a target."""
         return None if self.to_target_epoch is None else self.until_s(self.to_target_epoch)
 
     def until_s(self, epochs: int) -> float:
         """The trainer's clock after so many epochs with their evaluations."""
-        return _until_s(self.startup_s, self.phases, epochs)
+        return until_s(self.startup_s, self.phases, epochs)
 
 
-def _until_s(startup_s: float, phases: Iterable[PhasePrediction], epochs: int) -> float:
+def until_s(startup_s: float, phases: Iterable[PhasePrediction], epochs: int) -> float:
+    """The trainer's clock, in seconds, after so many epochs of these phases, evaluations included."""
     clock_s = startup_s
     for phase in phases:
         done = min(max(epochs - phase.start_epoch, 0), phase.epochs)

@@ -1,9 +1,8 @@
-"""What stands in the way of a plan, and what else a person should know before it is launched: sentences. Pure."""
+"""What stands in the way of a plan, and what else one should know before launching it: sentences. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from console.billing.accounts import MINIMUM_BILLED_S
 from console.catalog import instance_types
@@ -11,21 +10,18 @@ from console.catalog.instance_types import OLDEST_COMPUTE_CAPABILITY, Nearest
 from console.catalog.prices import TABLE
 from console.format import clock, count, money
 from console.planning.offer import Region, wanted_zones
-
-if TYPE_CHECKING:
-    # A plan is made with what this says of it.
-    from console.planning.plan import Plan
+from console.planning.plan import Plan
 
 
 def problems(plan: Plan) -> Iterator[str]:
-    """Why it cannot be launched as it stands."""
+    """Why it cannot be launched as it is."""
     yield from plan.offer.wrong
     if plan.rented and plan.type is not None and plan.type.retired:
-        yield f"{plan.type.name} cannot be rented any more ({plan.type.retired}){_proposed(plan)}"
+        yield f"{plan.type.name} can no longer be rented ({plan.type.retired}){_proposed(plan)}"
     else:
         refusals = [_refusal(plan, region) for region in plan.offer.regions]
         if all(refusals):
-            # One region that can have the fleet is enough; what is in the way in the others is a warning then.
+            # One region that has the fleet is enough; what prevents it in the others is a warning then.
             yield from filter(None, refusals)
     yield from _reservation_problems(plan)
     budget, rate = plan.limits.budget_usd, plan.price.most_usd_per_h
@@ -38,14 +34,14 @@ def problems(plan: Plan) -> Iterator[str]:
 
 
 def warnings(plan: Plan) -> Iterator[str]:
-    """What else a person should know."""
+    """What else one should know before launching it."""
     limits = plan.limits
     if plan.rented:
         yield from _region_warnings(plan)
         yield from _type_warnings(plan)
         yield from _price_warnings(plan)
         if limits.budget_usd is None:
-            yield "there is no budget (budget.max_usd): nothing but the lease bounds what the run may cost"
+            yield "there is no budget (budget.max_usd): only the lease limits what the run may cost"
     goal, what = (plan.to_target, "target") if plan.to_target is not None else (plan.whole, "end")
     if limits.stop_after_s is not None and goal is not None and limits.stop_after_s < goal.seconds:
         sure = "" if plan.price.billed is not None else " (at on-demand prices)"
@@ -59,7 +55,7 @@ def warnings(plan: Plan) -> Iterator[str]:
 
 
 def _refusal(plan: Plan, region: Region) -> str | None:
-    """Why the fleet cannot be had in a region, as far as AWS said; None where nothing is in the way."""
+    """Why the fleet cannot be rented in a region, as far as AWS said; None where nothing is known to prevent it."""
     fleet = plan.profile.fleet
     name = fleet.instance_type or ""
     if region.zones == ():
@@ -90,7 +86,7 @@ def _short(plan: Plan, region: Region) -> list[str]:
     if needed is None or known is None:
         return []
     found = []
-    for said in filter(None, (region.short(one.market, needed) for one in region.quotas)):
+    for said in filter(None, (region.short(quota.market, needed) for quota in region.quotas)):
         held, used = int(said.held_vcpus or 0), said.used_vcpus or 0
         fit = max(0, held - used) // known.vcpus
         fewer = f", or take --nodes {fit}" if fit else ""
@@ -108,12 +104,13 @@ def _proposed(plan: Plan) -> str:
         return "" if plan.type is None else "; nothing else there has as many GPUs"
     first, *more = plan.instead
     said = [f"{first.type.name} comes nearest: {first.reason}{_at(first)}"]
-    said += [f"{one.type.name} is {one.reason}{_at(one)}" for one in more]
+    said += [f"{other.type.name} is {other.reason}{_at(other)}" for other in more]
     return f"; {'; '.join(said)}"
 
 
-def _at(one: Nearest) -> str:
-    return "" if one.type.usd_per_h is None else f", {money(one.type.usd_per_h)} an hour"
+def _at(nearest: Nearest) -> str:
+    price = nearest.type.usd_per_h
+    return "" if price is None else f", {money(price)} an hour"
 
 
 def _reservation_problems(plan: Plan) -> Iterator[str]:
@@ -150,16 +147,16 @@ def _type_warnings(plan: Plan) -> Iterator[str]:
         idle = known.gpus - run.nproc_per_node
         yield f"{idle} of {known.gpus} GPUs of each instance stay idle (run.nproc_per_node is {run.nproc_per_node})"
     if fleet.nodes > 1 and fleet.efa is False and known.network_cards > 1:
-        one = known.network_gbit_s / known.network_cards
+        card_gbit_s = known.network_gbit_s / known.network_cards
         yield (
             f"fleet.efa is false: the instances reach each other through one network card of {known.network_cards}, "
-            f"{one:g} of {known.network_gbit_s:g} Gbit/s"
+            f"{card_gbit_s:g} of {known.network_gbit_s:g} Gbit/s"
         )
 
 
 def _price_warnings(plan: Plan) -> Iterator[str]:
     table = plan.price.on_demand
-    here = plan.places[0].region if plan.places else plan.profile.fleet.region
+    here = plan.zones[0].region if plan.zones else plan.profile.fleet.region
     if table is not None and table.source == TABLE and here is not None and table.note != here:
         yield f"the table's price is that of {table.note}; {here} may have another"
     held, whole, asked_t = plan.offer.reservation, plan.whole, plan.offer.t

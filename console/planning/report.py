@@ -1,4 +1,4 @@
-"""A plan in words, 80 columns wide."""
+"""A plan as text of 80 columns, for ``fastconsole plan``. Pure."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from console.profile.schema import Fleet
 COLUMNS: Final = 80
 _LABEL: Final = 10
 WEIGHED: Final = 2
-"""Inputs of the prediction whose weight is told."""
+"""How many inputs of the prediction are listed with what depends on them."""
 
 
 def text(plan: Plan) -> str:
-    """The plan for a person: what is in the way, what is rented, its price, its time, its cost, what bounds it."""
-    parts = [_title(plan), _in_the_way(plan), _rent(plan), _data(plan), _price(plan), _time(plan), _cost(plan)]
+    """The plan as text: problems, what is rented, price, time, cost, limits, and what the prediction rests on."""
+    parts = [_title(plan), _problems(plan), _rent(plan), _data(plan), _price(plan), _time(plan), _cost(plan)]
     parts += [_limits(plan), _notes(plan), _assumptions(plan), _sensitivity(plan)]
     return "\n\n".join("\n".join(lines) for part in parts if (lines := list(part))) + "\n"
 
@@ -32,9 +32,9 @@ def _title(plan: Plan) -> Iterator[str]:
     yield from textwrap.wrap(plain(f"{plan.profile.name}: {title}", 400), COLUMNS)
 
 
-def _in_the_way(plan: Plan) -> Iterator[str]:
+def _problems(plan: Plan) -> Iterator[str]:
     if plan.problems:
-        yield "It cannot be launched so:"
+        yield "Cannot be launched as it is:"
         for problem in plan.problems:
             yield from _wrapped("  ! ", problem)
 
@@ -50,7 +50,7 @@ def _rent(plan: Plan) -> Iterator[str]:
         yield from _labelled("rent", _fleet(plan))
         if plan.type is not None:
             yield from _labelled("quota", _quotas(plan))
-        # What is drawn as — above and below has its reason here.
+        # The reason for every — above and below.
         yield from _labelled("AWS", (f"no answer: {sentence}" for sentence in plan.offer.silent))
 
 
@@ -61,7 +61,7 @@ def _data(plan: Plan) -> Iterator[str]:
         return
     source = plain(data.stage_from, 200)
     if found is None:
-        # Where S3 did not say, or only the hosts see the folder.
+        # S3 did not say, or only the hosts see the folder.
         yield from _labelled("data", [f"{source}, to {plain(data.dir, 200)} on every host; how much is not known"])
         return
     checked = "a packed set" if found.packed else "no packed set"
@@ -98,7 +98,7 @@ def _way(fleet: Fleet) -> str:
         "private": "private addresses" if fleet.nodes > 1 else "a private address",
         "elastic-ip": "an Elastic IP on node 0",
     }
-    return f"by way of {ways.get(fleet.connect, fleet.bastion)}"
+    return f"through {ways.get(fleet.connect, fleet.bastion)}"
 
 
 def _quotas(plan: Plan) -> Iterator[str]:
@@ -135,7 +135,7 @@ def _price(plan: Plan) -> Iterator[str]:
         rows.append(f"{'volumes' + addresses:24}{'':12}{money(price.extras_usd_per_h):>13}")
         most = price.most_usd_per_h
         at_most = "≤ " if price.billed is None and most is not None else ""
-        rows.append(f"{'in all':24}{'':12}{at_most + money(most):>13}")
+        rows.append(f"{'total':24}{'':12}{at_most + money(most):>13}")
     yield from _labelled("price", rows)
     if plan.simulated:
         return
@@ -151,12 +151,12 @@ def _source(quote: Quote) -> str:
 
 
 def _spot_rows(plan: Plan) -> Iterator[str]:
-    """Each zone for who rents on spot, in the order in which they are tried; for others the cheapest of each region."""
+    """On spot every zone, in the order in which they are tried; in other markets the cheapest of each region."""
     nodes = plan.price.nodes
     if plan.price.market in SPOT_MARKETS:
-        for place in plan.places:
-            if place.market == "spot" and place.quote is not None:
-                yield _price_row(f"spot, {place.zone}", place.quote, nodes)
+        for zone in plan.zones:
+            if zone.market == "spot" and zone.quote is not None:
+                yield _price_row(f"spot, {zone.name}", zone.quote, nodes)
         return
     for region in plan.offer.regions:
         if region.spot:
@@ -183,7 +183,7 @@ def _time(plan: Plan) -> Iterator[str]:
         yield from _labelled("time", ["— (predicted for ResNet-50 on folders of pictures, on GPUs that are known)"])
         return
     lines = [f"{'predicted, not measured':24}{'px':>5}{'batch':>9}{'img/s':>11}{'time':>10}"]
-    lines.append(f"{'the trainer starts':49}{clock(predicted.startup_s):>10}")
+    lines.append(f"{'start-up':49}{clock(predicted.startup_s):>10}")
     lines += [_phase(phase) for phase in predicted.phases]
     target = plan.profile.run.target
     if target is not None and predicted.to_target_s is not None:
@@ -225,7 +225,7 @@ def _cost(plan: Plan) -> Iterator[str]:
         before = clock(predicted.boot_s + (plan.stage_s or 0.0))
         lines.append(
             "DAWNBench counts the trainer's time at the instances' price; the whole bill has "
-            f"{before} until the trainer starts, {clock(CLOSING_S)} to give back, volumes, addresses"
+            f"{before} until the trainer starts, {clock(CLOSING_S)} to release the hosts, volumes, addresses"
         )
     yield from _labelled("cost", lines)
 
@@ -247,9 +247,9 @@ def _limits(plan: Plan) -> Iterator[str]:
             f"stops after {_span(limits.stop_after_s)}"
         )
     lost = "" if limits.lost_usd is None else f", {money(limits.lost_usd)} at most"
-    lines.append(f"laptop lost: hosts end {_span(limits.lease_s)} after its last word{lost}")
+    lines.append(f"laptop lost: hosts end {_span(limits.lease_s)} after the last contact{lost}")
     ends = "after the start" if limits.stop_after_s is not None else "later"
-    lines.append(f"left on purpose: hosts end {_span(limits.left_s)} {ends} at the latest")
+    lines.append(f"detached: hosts end {_span(limits.left_s)} {ends} at the latest")
     yield from _labelled("limits", lines)
 
 
@@ -273,10 +273,10 @@ def _sensitivity(plan: Plan) -> Iterator[str]:
         return
     goal_s = predicted.total_s if predicted.to_target_s is None else predicted.to_target_s
     rate = plan.price.most_usd_per_h
-    yield from _wrapped("", f"What it depends on most, of {clock(goal_s)}, if the figure is a fifth lower or higher:")
-    for one in predicted.sensitivity[:WEIGHED]:
-        changes = [_change(seconds, rate) for seconds in (one.less_s, one.more_s)]
-        yield f"· {one.what:34}{changes[0]:>21}{changes[1]:>21}"
+    yield from _wrapped("", f"What it depends on most, of {clock(goal_s)}, for a figure a fifth lower and higher:")
+    for weight in predicted.sensitivity[:WEIGHED]:
+        changes = [_change(seconds, rate) for seconds in (weight.less_s, weight.more_s)]
+        yield f"· {weight.what:34}{changes[0]:>21}{changes[1]:>21}"
 
 
 def _change(seconds: float, usd_per_h: float | None) -> str:
@@ -285,7 +285,7 @@ def _change(seconds: float, usd_per_h: float | None) -> str:
 
 
 def _span(seconds: float | None) -> str:
-    """A time in words, to the minute where it is some: ``24 s``, ``58 min``, ``2 h 24 min``."""
+    """A time as ``24 s``, ``58 min`` or ``2 h 24 min``."""
     if seconds is None:
         return "—"
     if seconds < 120:
