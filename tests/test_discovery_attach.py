@@ -25,7 +25,7 @@ from small_rental import console
 from console.discovery.adopt import adopt, named
 from console.discovery.find import look
 from console.fleet.aws.cloud import Cloud
-from console.fleet.aws.tags import CHARTER_TAG, HOST_KEY_TAG
+from console.fleet.aws.tags import HOST_KEY_TAG, MANIFEST_TAG
 from console.fleet.provider import ProviderError
 from console.journal import open_log
 from console.journal.directory import RunDirectory, all_runs
@@ -154,7 +154,7 @@ def test_the_run_of_a_lost_laptop_is_come_to_watched_and_stopped(
 
 def same_story(first: Run, second: Run) -> None:
     """What the first laptop saw, the second has seen too, and at the same times but for the way of a record."""
-    assert [one.epoch for one in second.epochs][: len(first.epochs)] == [one.epoch for one in first.epochs]
+    assert [one.event.epoch for one in second.epochs][: len(first.epochs)] == [one.event.epoch for one in first.epochs]
     assert small_run.losses(first).items() <= small_run.losses(second).items()
     assert [node.billing[0].instance_id for node in first.nodes] == [
         node.billing[0].instance_id for node in second.nodes
@@ -164,10 +164,10 @@ def same_story(first: Run, second: Run) -> None:
         # Only the end is another: the first laptop did not live to see it.
         different = small_run.differences(one.billing[0], other.billing[0], "billing")
         assert {difference.partition(":")[0] for difference in different} <= {"billing.stopped_t", "billing.reason"}
-    assert first.started == second.started
+    assert first.started_t == second.started_t
     assert [move.max_usd for move in first.budget_moves] == [move.max_usd for move in second.budget_moves]
     for point, other_point in zip(first.points, second.points, strict=False):
-        assert abs(point.received - other_point.received) < 5
+        assert abs(point.received_t - other_point.received_t) < 5
 
 
 def test_stop_and_terminate_from_another_laptop(
@@ -277,9 +277,9 @@ async def test_whoever_cannot_be_told_from_an_impostor_is_not_connected_to(
     assert f"{instance} of run {run_id} lack the tags {HOST_KEY_TAG}" in await refusal()
     client.create_tags(Resources=[instance], Tags=[{"Key": HOST_KEY_TAG, "Value": genuine}])
     # A first record that somebody changed on the host could have anything rented.
-    kept = tag(CHARTER_TAG, "0" * 64)
-    assert f"hold another first record than the tag {CHARTER_TAG} names" in await refusal()
-    client.create_tags(Resources=[instance], Tags=[{"Key": CHARTER_TAG, "Value": kept}])
+    kept = tag(MANIFEST_TAG, "0" * 64)
+    assert f"hold another first record than the tag {MANIFEST_TAG} names" in await refusal()
+    client.create_tags(Resources=[instance], Tags=[{"Key": MANIFEST_TAG, "Value": kept}])
     path = machines.path(instance, f"{fake_init.HOME}/{host_folder(run_id, 0)}/charter.jsonl")
     words = path.read_text()
     path.write_text(words.replace('"nnodes":1', '"nnodes":9'))

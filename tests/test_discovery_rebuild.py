@@ -23,14 +23,14 @@ LATER_S = 7200.0
 
 def hosts(folder: Path, records: list[Record]) -> list[HostJournal]:
     """The hosts' journals as they lie on their disks, with an unfinished line at the end."""
-    tales = []
+    journals = []
     for node in sorted({record.node for record in records if record.node is not None}):
         lines = [encode(one.event, one.t) for one in records if one.node == node and one.offset is not None]
         path = folder / f"journal-{node}"
         path.write_text("".join(f"{line}\n" for line in lines) + '{"t":1.0,"event":"Hos')
         found = next(one.event for one in records if one.node == node and isinstance(one.event, ce.HostFound))
-        tales.append(HostJournal(node=node, found=found, journal=path))
-    return tales
+        journals.append(HostJournal(node=node, found=found, path=path))
+    return journals
 
 
 def retold(folder: Path, story: Story, *last: Record) -> Run:
@@ -44,18 +44,22 @@ def retold(folder: Path, story: Story, *last: Record) -> Run:
 
 def times(run: Run) -> list[float]:
     """When what the curves are drawn from happened."""
-    return [*(point.received for point in run.points), *run.epochs_t, *(stretch.since for stretch in run.stretches)]
+    return [
+        *(point.received_t for point in run.points),
+        *(epoch.ended_t for epoch in run.epochs),
+        *(stretch.since_t for stretch in run.stretches),
+    ]
 
 
 def facts(run: Run) -> list[object]:
     """What happened, without its times."""
     return [
         [(point.step, point.loss, point.img_per_s) for point in run.points],
-        [(epoch.epoch, epoch.top5) for epoch in run.epochs],
+        [(epoch.event.epoch, epoch.event.top5) for epoch in run.epochs],
         [(one.instance_id, one.started_t, one.stopped_t, one.usd_per_h) for node in run.nodes for one in node.billing],
         [(node.status, node.fingerprint, node.port, len(node.ranks)) for node in run.nodes],
         [stretch.cause for stretch in run.stretches],
-        (run.status, run.gang_started, run.attempt, run.started, run.damaged, run.unknown),
+        (run.status, run.gang_started, run.attempt, run.started_t, run.damaged, run.unknown),
     ]
 
 
@@ -108,31 +112,31 @@ def test_a_host_that_took_another_s_place_speaks_after_it_did(tmp_path: Path) ->
     assert run.nodes[1].lease_deadline_t is not None
     assert [one.instance_id for one in run.nodes[1].billing] == ["i-1", "i-9"]
     told = [one for one in read(tmp_path / "run.jsonl") if isinstance(one, Record)]
-    assert min(one.received for one in told if one.node == 1 and one.offset is not None) >= replaced_t
-    assert [one.received for one in told] == sorted(one.received for one in told)
+    assert min(one.received_t for one in told if one.node == 1 and one.offset is not None) >= replaced_t
+    assert [one.received_t for one in told] == sorted(one.received_t for one in told)
 
 
 def test_damaged_lines_stay_damaged_and_the_rest_is_told(tmp_path: Path) -> None:
     story = trained()
-    for tale in hosts(tmp_path, story.records):
-        assert tale.journal is not None
-        lines = tale.journal.read_text().split("\n")
-        tale.journal.write_text("\n".join([lines[0], "not JSON at all", *lines[1:]]))
-        tales = [tale]
+    for host in hosts(tmp_path, story.records):
+        assert host.path is not None
+        lines = host.path.read_text().split("\n")
+        host.path.write_text("\n".join([lines[0], "not JSON at all", *lines[1:]]))
+        journals = [host]
         path = tmp_path / "run.jsonl"
         words = "".join(f"{ce.record_line(one)}\n" for one in story.records if manifest.belongs(one))
-        tell(path, manifest.read(words), tales, story.t + LATER_S, [])
+        tell(path, manifest.read(words), journals, story.t + LATER_S, [])
         run = open_log.fold(path)
         assert run.damaged == 1
-        assert run.nodes[tale.node].records == len(lines) - 1
+        assert run.nodes[host.node].records == len(lines) - 1
 
 
 def test_a_host_s_clock_that_is_ahead_does_not_reach_into_the_future(tmp_path: Path) -> None:
     story = launched()
     story.records.append(Record(story.t, story.t + 2 * LATER_S, re.LogPrinted(text="tomorrow"), 0, 5000))
     run = retold(tmp_path, story)
-    assert run.last_received is not None
-    assert run.last_received <= story.t + LATER_S
+    assert run.last_received_t is not None
+    assert run.last_received_t <= story.t + LATER_S
 
 
 def test_what_the_laptop_says_of_itself_comes_last(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import botocore.session
 import pytest
 
 from console.fleet.aws.instances import NODE_TAG, RUN_TAG
-from console.fleet.aws.tags import CHARTER_TAG, HOST_KEY_TAG, LOGIN_TAG, MARK_TAG
+from console.fleet.aws.tags import HOST_KEY_TAG, LOGIN_TAG, MANIFEST_TAG, MARK_TAG
 
 ROOT = Path(__file__).parent.parent
 POLICY = ROOT / "profiles" / "aws-iam-policy.json"
@@ -61,9 +61,9 @@ def operations() -> dict[str, str]:
 def texts() -> Iterator[str]:
     """Texts in the source that asks AWS; of one that is put together, its beginning with a star."""
     files = [
-        *(ROOT / "console" / "fleet" / "aws").glob("*.py"),
+        *(ROOT / "console/fleet").rglob("*.py"),
+        *(ROOT / "console/discovery").rglob("*.py"),
         ROOT / "console/catalog/prices.py",
-        ROOT / "console/fleet/aws/offers.py",
         ROOT / "console/live/presigned.py",
     ]
     for file in files:
@@ -177,6 +177,6 @@ def test_tags_are_put_on_what_is_made_and_a_number_on_our_instances() -> None:
         {"StringEquals": {"ec2:CreateAction": sorted(action.removeprefix("ec2:") for action in made)}},
         {
             "Null": {f"aws:ResourceTag/{RUN_TAG}": "false"},
-            "ForAllValues:StringEquals": {"aws:TagKeys": [CHARTER_TAG, MARK_TAG, HOST_KEY_TAG, LOGIN_TAG, NODE_TAG]},
+            "ForAllValues:StringEquals": {"aws:TagKeys": [MANIFEST_TAG, MARK_TAG, HOST_KEY_TAG, LOGIN_TAG, NODE_TAG]},
         },
     ]

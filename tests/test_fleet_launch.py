@@ -365,7 +365,7 @@ async def test_an_instance_that_dies_while_it_is_pending(cloud: FakeCloud) -> No
 async def test_instances_that_never_run(cloud: FakeCloud) -> None:
     cloud.set_delays(pending_s=60.0)
     rented = renting.provider(renting.profile(), patience=replace(renting.PATIENCE, running_s=0.5))
-    with pytest.raises(ProviderError, match="the instances of nodes 0, 1 do not run"):
+    with pytest.raises(ProviderError, match="the instances of nodes 0, 1 are not running"):
         await renting.all_of(rented.bring_up())
     assert cloud.left_over() == []
 

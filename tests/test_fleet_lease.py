@@ -252,6 +252,26 @@ def test_a_long_lease_is_told_bit_by_bit(timer: Timer) -> None:
     timer.until(later, "next bit")
 
 
+def test_the_timer_is_told_again_only_of_a_long_lease_and_not_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "lease"
+
+    def told(lease: Lease) -> bool:
+        file.unlink(missing_ok=True)
+        lease.keep()
+        return file.exists()
+
+    long, short = Lease(str(file), horizon_s=0.6), Lease(str(file), horizon_s=0.6)
+    assert long.move(100)
+    assert short.move(0.5)
+    # A twelfth of the horizon is between two tellings.
+    time.sleep(0.1)
+    assert told(long)
+    assert not told(short), "the timer knows all of it"
+    slow = Lease(str(file))
+    assert slow.move(100_000)
+    assert not told(slow), "an hour has not passed"
+
+
 def test_a_host_that_is_still_up_is_powered_off_harder(timer: Timer) -> None:
     timer.start(1)
     timer.until(lambda: timer.calls.exists() and len(timer.calls.read_text().splitlines()) >= 3, "insisting")

@@ -87,19 +87,19 @@ def catch_up(directory: RunDirectory) -> None:
     if fleet.get("provider") != "aws":
         return
     from console.discovery.adopt import adopt, moved_on
-    from console.discovery.find import sightings
+    from console.discovery.find import found_runs
     from console.fleet.aws.cloud import Cloud
     from console.fleet.aws.instances import of_run
-    from console.fleet.rental.resources import claim_of
+    from console.fleet.rental.resources import resources_of
 
     async def catching_up() -> None:
         cloud = Cloud()
         found = [
             instance
-            for region in claim_of(fleet.get("claim", {})).regions
+            for region in resources_of(fleet.get("claim", {})).regions
             for instance in await of_run(cloud.at(region), directory.run_id)
         ]
-        for run in sightings(found):
+        for run in found_runs(found):
             if run.living and moved_on(directory, run):
                 note(f"run {directory.run_id}: a console on another laptop has driven it since; reading it anew")
                 await adopt(cloud, run, note)

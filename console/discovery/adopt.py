@@ -18,23 +18,22 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from console.discovery import rebuild
-from console.discovery.enroll import Enrollment, guests_of
+from console.discovery.enroll import Enrollment, enrolled_hosts_of
 from console.discovery.find import FoundRun, Look
 from console.fleet.aws.cloud import Cloud, CloudError
 from console.fleet.aws.instances import GONE, Instance
-from console.fleet.aws.tags import CHARTER_TAG, MARK_TAG, passport_of
+from console.fleet.aws.tags import MANIFEST_TAG, MARK_TAG, identity_of
 from console.fleet.provider import ProviderError
 from console.fleet.rental.context import AwsContext, Patience, tag_list
-from console.fleet.rental.quotes import Rate
-from console.fleet.rental.resources import ACCEPTED, ASKED, ENDED, LaunchRequest, RunResources, claim_of
+from console.fleet.rental.quotes import HourlyPrice
+from console.fleet.rental.resources import ACCEPTED, ASKED, ENDED, LaunchRequest, RunResources, resources_of
 from console.fleet.rental.teardown import stopped
 from console.journal import manifest
 from console.journal.directory import RunDirectory
 from console.paths import runs_home, state_home
-from console.profile.load import parse
+from console.profile import recorded
 from console.profile.redaction import safe_env
 from console.profile.schema import Profile, ProfileError
 from console.ssh.address import HostAddress
@@ -81,7 +80,7 @@ async def adopt(cloud: Cloud, run: FoundRun, tell: Callable[[str], None], *, pat
     """
     if not _NAME.fullmatch(run.run_id):
         raise ProviderError(f"{run.run_id!r:.80} is no name of a run of ours")
-    guests = guests_of(run)
+    hosts = enrolled_hosts_of(run)
     directory = RunDirectory(runs_home() / run.run_id)
     # Made beside, so that whatever goes wrong leaves a directory that is there already as it was.
     stage = RunDirectory(state_home() / "coming" / run.run_id)
@@ -89,8 +88,8 @@ async def adopt(cloud: Cloud, run: FoundRun, tell: Callable[[str], None], *, pat
     if not stage.take():
         raise ProviderError(f"another console (pid {stage.console_pid()}) comes to run {run.run_id} just now")
     try:
-        introduction = Enrollment(cloud, run, guests, stage.path, tell, patience_s)
-        adoption = _Adoption(run, stage, directory, tell, introduction)
+        enrollment = Enrollment(cloud, run, hosts, stage.path, tell, patience_s)
+        adoption = _Adoption(run, stage, directory, tell, enrollment)
         await adoption.work()
         _move(stage, directory)
         await adoption.mark(cloud)
@@ -115,11 +114,11 @@ def _move(stage: RunDirectory, directory: RunDirectory) -> None:
 
 def moved_on(directory: RunDirectory, run: FoundRun) -> bool:
     """True if another laptop has come to the run since this one drove it, or the run has instances unknown here."""
-    claim = claim_of(directory.read_fleet()[1].get("claim", {}))
-    asked = {order.token for order in claim.orders if order.outcome == ASKED}
+    resources = resources_of(directory.read_fleet()[1].get("claim", {}))
+    asked = {request.token for request in resources.requests if request.outcome == ASKED}
     return any(
-        one.tags.get(MARK_TAG, claim.mark) != claim.mark
-        or (one.instance_id not in claim.places() and one.token not in asked)
+        one.tags.get(MARK_TAG, resources.mark) != resources.mark
+        or (one.instance_id not in resources.nodes_by_instance() and one.token not in asked)
         for one in run.living
     )
 
@@ -133,41 +132,41 @@ class _Adoption:
         stage: RunDirectory,
         directory: RunDirectory,
         tell: Callable[[str], None],
-        introduction: Enrollment,
+        enrollment: Enrollment,
     ) -> None:
         """`stage`: where it is made; `directory`: where it will be."""
         self._run = run
-        self._guests = introduction.guests
+        self._hosts = enrollment.hosts
         self._stage = stage
         self._directory = directory
         self._tell = tell
-        self._introduction = introduction
+        self._enrollment = enrollment
         self._mark = secrets.token_hex(8)
 
     async def work(self) -> None:
         """Makes the directory whole."""
-        stage, introduction = self._stage, self._introduction
-        stage.write_private(stage.key.name, introduction.private_key)
-        await introduction.be_let_in()
-        count = len(self._guests)
+        stage, enrollment = self._stage, self._enrollment
+        stage.write_private(stage.key.name, enrollment.private_key)
+        await enrollment.be_let_in()
+        count = len(self._hosts)
         self._tell(f"run {self._run.run_id}: {count} instances in {', '.join(self._run.regions)}; asking their hosts")
-        heard = await introduction.ask_all()
+        heard = await enrollment.ask_all()
         # It only ever grows: the longest is the one that was brought up to date last.
-        records = self._manifest(max((one.charter for one in heard), key=len))
+        records = self._manifest(max((one.manifest for one in heard), key=len))
         created = records[0].event
         assert isinstance(created, RunCreated)
         profile = self._profile(created)
         self._check_places(records)
-        claim = self._claim(profile, records)
+        resources = self._resources(profile, records)
         addresses = [self._settled(one.address, profile) for one in heard]
-        stage.write_fleet("aws", addresses, {"claim": claim.to_json()})
+        stage.write_fleet("aws", addresses, {"claim": resources.to_json()})
         if not all(safe_env(name) for name in profile.run.env):
-            stage.write_env(introduction.env)
+            stage.write_env(enrollment.env)
         last = await self._news(AwsContext(profile, stage, Patience()), records)
-        await asyncio.to_thread(rebuild.tell, stage.journal, records, [one.tale for one in heard], time.time(), last)
+        await asyncio.to_thread(rebuild.tell, stage.journal, records, [one.journal for one in heard], time.time(), last)
         for one in heard:
-            if one.tale.journal is not None:
-                one.tale.journal.unlink()
+            if one.journal.path is not None:
+                one.journal.path.unlink()
 
     def _settled(self, address: HostAddress, profile: Profile) -> HostAddress:
         """The address as it is from the directory's place on."""
@@ -202,47 +201,47 @@ class _Adoption:
             )
         records = manifest.read(words)
         event = records[0].event if records else None
-        genuine = manifest.digest(first) == self._guests[0].passport.charter
+        genuine = manifest.digest(first) == self._hosts[0].identity.manifest_sha256
         if not genuine or not isinstance(event, RunCreated) or event.run_id != self._run.run_id:
             raise ProviderError(
-                f"the hosts of run {self._run.run_id} hold another first record than the tag {CHARTER_TAG} names: "
+                f"the hosts of run {self._run.run_id} hold another first record than the tag {MANIFEST_TAG} names: "
                 "somebody has changed it there, and nothing of it is believed"
             )
         return records
 
     def _check_places(self, records: Sequence[Record]) -> None:
         """Raises ProviderError where a place is between two hosts."""
-        for guest in self._guests:
-            old = [one for one in self._run.living if one.node == guest.node and one != guest.instance]
+        for host in self._hosts:
+            old = [one for one in self._run.living if one.node == host.node and one != host.instance]
             took = [
-                record.received
+                record.received_t
                 for record in records
-                if isinstance(record.event, NodeReplaced) and record.node == guest.node
+                if isinstance(record.event, NodeReplaced) and record.node == host.node
             ]
-            if old and max(took, default=0.0) < guest.instance.launched_t:
+            if old and max(took, default=0.0) < host.instance.launched_t:
                 raise ProviderError(
-                    f"run {self._run.run_id}: another host is about to take the place of node {guest.node}, which the "
+                    f"run {self._run.run_id}: another host is about to take the place of node {host.node}, which the "
                     "console that asked for it has to do; try again when it has, or when the old one is gone"
                 )
 
     def _profile(self, created: RunCreated) -> Profile:
         try:
-            return parse(created.profile_text, path=Path(f"{created.profile}.toml"), overrides=created.overrides)
+            return recorded.profile(created)
         except ProfileError as error:
             what = f"run {self._run.run_id} was started with fastconsole {created.version}"
             raise ProviderError(f"{what}, and this version cannot read its profile: {error}") from None
 
-    def _claim(self, profile: Profile, records: Sequence[Record]) -> RunResources:
+    def _resources(self, profile: Profile, records: Sequence[Record]) -> RunResources:
         """What the run has at AWS, as if it had been launched from here."""
         by_token: dict[str, list[Instance]] = {}
         for instance in sorted(self._run.instances, key=lambda one: one.launched_t):
             if instance.node is not None:
                 by_token.setdefault(instance.token, []).append(instance)
         volume = {"DeviceName": "root", "Ebs": {"VolumeSize": profile.fleet.volume_gib}}
-        orders: list[LaunchRequest] = []
+        requests: list[LaunchRequest] = []
         for launch, (token, some) in enumerate(by_token.items(), 1):
             some.sort(key=lambda one: (one.node or 0, one.instance_id))
-            orders.append(
+            requests.append(
                 LaunchRequest(
                     token=token,
                     launch=launch,
@@ -260,33 +259,33 @@ class _Adoption:
                 )
             )
         instances = [one for some in by_token.values() for one in some]
-        papers = {one.instance_id: passport_of(one) for one in instances}
-        hold = {guest.instance.instance_id for guest in self._guests}
+        identities = {one.instance_id: identity_of(one) for one in instances}
+        hold = {host.instance.instance_id for host in self._hosts}
         started = {record.event.instance_id for record in records if isinstance(record.event, InstanceStarted)}
         return RunResources(
             regions=self._run.regions,
-            orders=tuple(orders),
-            base=next((order.launch for order in orders if order.outcome == ACCEPTED), 1),
+            requests=tuple(requests),
+            base=next((request.launch for request in requests if request.outcome == ACCEPTED), 1),
             told=tuple(sorted(started | {one.instance_id for one in instances if one.ran})),
-            host_keys={one: paper.host_key for one, paper in papers.items() if paper is not None},
+            host_keys={one: identity.host_key for one, identity in identities.items() if identity is not None},
             served=tuple(one.instance_id for one in instances),
             retired={one.instance_id: time.time() for one in self._run.living if one.instance_id not in hold},
-            admitted=self._introduction.admitted,
+            admitted=self._enrollment.admitted,
             mark=self._mark,
         )
 
-    async def _news(self, rental: AwsContext, records: Sequence[Record]) -> list[Record]:
+    async def _news(self, context: AwsContext, records: Sequence[Record]) -> list[Record]:
         """What EC2 knows and the charter does not, and that this console is not the only one."""
         now = time.time()
         started = {record.event.instance_id for record in records if isinstance(record.event, InstanceStarted)}
         ended = {record.event.instance_id for record in records if isinstance(record.event, InstanceStopped)}
         news: list[Record] = []
-        for order in rental.claim.orders:
-            rate = Rate(rental, order)
-            for instance_id, node in order.places().items():
+        for request in context.resources.requests:
+            price = HourlyPrice(context, request)
+            for instance_id, node in request.nodes_by_instance().items():
                 instance = next(one for one in self._run.instances if one.instance_id == instance_id)
                 if instance_id not in started and instance.ran:
-                    news.append(Record(now, now, await rate.started(instance, node), node))
+                    news.append(Record(now, now, await price.started(instance, node), node))
                 if instance_id not in ended and instance.state in GONE:
                     news.append(Record(now, now, stopped(instance), node))
         return [*news, Record(now, now, AlertRaised(kind="console", text=_not_alone(self._run)))]

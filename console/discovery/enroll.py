@@ -22,7 +22,7 @@ from console.discovery.rebuild import HostJournal
 from console.fleet.aws.cloud import Cloud, CloudError
 from console.fleet.aws.instances import RUN_TAG, Instance
 from console.fleet.aws.route import OWN
-from console.fleet.aws.tags import CHARTER_TAG, HOST_KEY_TAG, LOGIN_TAG, HostIdentity, passport_of
+from console.fleet.aws.tags import HOST_KEY_TAG, LOGIN_TAG, MANIFEST_TAG, HostIdentity, identity_of
 from console.fleet.provider import ProviderError
 from console.fleet.rental.context import PASSING
 from console.fleet.rental.network import own_address, ssh_rule
@@ -36,7 +36,7 @@ from remote.wire.layout import JOB, JOURNAL, host_folder
 _AGAIN_S = 2.0
 _AT_ONCE = 16
 """Hosts that are asked for their journals at the same time."""
-_CHARTER_BYTES = 16 << 20
+_MANIFEST_BYTES = 16 << 20
 
 # The key of a run's console is one line of the file; a file that was written by hand may lack its last newline.
 _LET_IN = """\
@@ -55,35 +55,35 @@ class EnrolledHost:
 
     instance: Instance
     node: int
-    passport: HostIdentity
+    identity: HostIdentity
 
 
-def guests_of(run: FoundRun) -> list[EnrolledHost]:
+def enrolled_hosts_of(run: FoundRun) -> list[EnrolledHost]:
     """The instances that hold a place, in the order of nodes. Raises ProviderError where one has no papers."""
     found: list[EnrolledHost] = []
     without: list[str] = []
     for instance in run.living:
-        passport = passport_of(instance)
+        identity = identity_of(instance)
         if instance.state != "running":
             name = instance.instance_id
             raise ProviderError(f"{name} of run {run.run_id} is {instance.state}; try again when it runs")
-        if passport is None or instance.node is None:
+        if identity is None or instance.node is None:
             without.append(instance.instance_id)
         else:
-            found.append(EnrolledHost(instance, instance.node, passport))
+            found.append(EnrolledHost(instance, instance.node, identity))
     if without:
-        tags = ", ".join((HOST_KEY_TAG, LOGIN_TAG, CHARTER_TAG))
+        tags = ", ".join((HOST_KEY_TAG, LOGIN_TAG, MANIFEST_TAG))
         raise ProviderError(
             f"{', '.join(without)} of run {run.run_id} lack the tags {tags}, so nobody but the console that launched "
             "them can tell their hosts from impostors: they may still boot, or that console may not write tags; "
             f"fastconsole terminate {run.run_id} ends them"
         )
-    if len({guest.passport.charter for guest in found}) > 1:
-        raise ProviderError(f"the instances of run {run.run_id} do not agree on its first record (tag {CHARTER_TAG})")
+    if len({enrolled.identity.manifest_sha256 for enrolled in found}) > 1:
+        raise ProviderError(f"the instances of run {run.run_id} do not agree on its first record (tag {MANIFEST_TAG})")
     # Of two that hold one place, the newer one took it from the other.
     latest: dict[int, EnrolledHost] = {}
-    for guest in sorted(found, key=lambda one: one.instance.launched_t):
-        latest[guest.node] = guest
+    for enrolled in sorted(found, key=lambda one: one.instance.launched_t):
+        latest[enrolled.node] = enrolled
     return [latest[node] for node in sorted(latest)]
 
 
@@ -92,8 +92,8 @@ class Heard:
     """A host's answer."""
 
     address: HostAddress
-    charter: str
-    tale: HostJournal
+    manifest: str
+    journal: HostJournal
 
 
 class Enrollment:
@@ -103,7 +103,7 @@ class Enrollment:
         self,
         cloud: Cloud,
         run: FoundRun,
-        guests: Sequence[EnrolledHost],
+        hosts: Sequence[EnrolledHost],
         folder: Path,
         tell: Callable[[str], None],
         patience_s: float,
@@ -111,7 +111,7 @@ class Enrollment:
         """`folder`: where copies of the hosts' journals go, and where this laptop's new key stands as ``key``."""
         self._cloud = cloud
         self._run = run
-        self.guests = tuple(guests)
+        self.hosts = tuple(hosts)
         self._patience_s = patience_s
         self._folder = folder
         self._tell = tell
@@ -129,7 +129,7 @@ class Enrollment:
 
     async def be_let_in(self) -> None:
         """Has the run's security group let this laptop in, where it lets in laptops by their own addresses."""
-        route = self.guests[0].passport.route
+        route = self.hosts[0].identity.route
         if route.admits != OWN:
             return
         try:
@@ -162,17 +162,17 @@ class Enrollment:
         heard: dict[int, Heard] = {}
         done = 0
 
-        async def ask(guest: EnrolledHost, jump: HostAddress | None) -> None:
+        async def ask(enrolled: EnrolledHost, jump: HostAddress | None) -> None:
             nonlocal done
             async with self._slots:
-                heard[guest.node] = await self._ask(guest, jump)
-            done, count = done + 1, len(self.guests)
+                heard[enrolled.node] = await self._ask(enrolled, jump)
+            done, count = done + 1, len(self.hosts)
             if count > 1 and (done == count or done % max(1, count // 4) == 0):
                 self._tell(f"run {self._run.run_id}: {done} of {count} hosts")
 
-        rest = list(self.guests)
+        rest = list(self.hosts)
         jump: HostAddress | None = None
-        route = rest[0].passport.route
+        route = rest[0].identity.route
         if route.connect == "bastion":
             jump = route.bastion_address()
         elif route.connect == "elastic-ip":
@@ -180,7 +180,7 @@ class Enrollment:
                 raise ProviderError(f"run {self._run.run_id}: node 0, through which the others are reached, is gone")
             await ask(rest.pop(0), None)
             jump = heard[0].address
-        tasks = [asyncio.create_task(ask(guest, jump)) for guest in rest]
+        tasks = [asyncio.create_task(ask(enrolled, jump)) for enrolled in rest]
         try:
             await asyncio.gather(*tasks)
         finally:
@@ -189,18 +189,20 @@ class Enrollment:
             await asyncio.gather(*tasks, return_exceptions=True)
         return [heard[node] for node in sorted(heard)]
 
-    async def _ask(self, guest: EnrolledHost, jump: HostAddress | None) -> Heard:
-        instance, route = guest.instance, guest.passport.route
-        public = route.connect == "elastic-ip" and guest.node == 0
+    async def _ask(self, enrolled: EnrolledHost, jump: HostAddress | None) -> Heard:
+        instance, route = enrolled.instance, enrolled.identity.route
+        public = route.connect == "elastic-ip" and enrolled.node == 0
         host = instance.public_ip if public else route.host_of(instance)
         if host is None or instance.private_ip is None:
-            raise ProviderError(f"node {guest.node}: {instance.instance_id} has no address (connect {route.connect})")
+            raise ProviderError(
+                f"node {enrolled.node}: {instance.instance_id} has no address (connect {route.connect})"
+            )
         address = HostAddress(
-            node=guest.node,
+            node=enrolled.node,
             host=host,
             port=route.port,
             username=route.user,
-            host_key=guest.passport.host_key,
+            host_key=enrolled.identity.host_key,
             client_key=str(self._folder / "key"),
             gang_address=instance.private_ip,
             jump=None if public else jump,
@@ -208,41 +210,41 @@ class Enrollment:
         end = time.monotonic() + self._patience_s
         while True:
             try:
-                await self._send_key(guest)
-                return await self._hear(guest, address)
+                await self._send_key(enrolled)
+                return await self._hear(enrolled, address)
             except LoginRefused as error:
                 raise ProviderError(
-                    f"node {guest.node}: {error}; EC2 Instance Connect is not on its image, so only the console that "
+                    f"node {enrolled.node}: {error}; EC2 Instance Connect is not on its image, so only the console that "
                     f"launched it can log in: fastconsole terminate {self._run.run_id} ends it"
                 ) from None
             except HostRefused as error:
-                raise ProviderError(f"node {guest.node}: {error}") from None
+                raise ProviderError(f"node {enrolled.node}: {error}") from None
             except HostUnreachable as error:
                 if time.monotonic() > end:
                     others = "" if route.admits in (OWN, "") else f" (only {route.admits} may: fleet.ssh_from)"
-                    raise ProviderError(f"node {guest.node} cannot be reached{others}: {error}") from None
+                    raise ProviderError(f"node {enrolled.node} cannot be reached{others}: {error}") from None
             await asyncio.sleep(_AGAIN_S)
 
-    async def _send_key(self, guest: EnrolledHost) -> None:
-        instance = guest.instance
+    async def _send_key(self, enrolled: EnrolledHost) -> None:
+        instance = enrolled.instance
         try:
             await self._cloud.at(instance.region).call(
                 "ec2-instance-connect",
                 "send_ssh_public_key",
                 InstanceId=instance.instance_id,
-                InstanceOSUser=guest.passport.route.user,
+                InstanceOSUser=enrolled.identity.route.user,
                 SSHPublicKey=self._key.export_public_key().decode(),
                 AvailabilityZone=instance.zone,
             )
         except CloudError as error:
             if error.kind in PASSING:
                 raise HostUnreachable(str(error)) from None
-            raise ProviderError(f"node {guest.node}: this laptop's key could not be let in: {error}") from None
+            raise ProviderError(f"node {enrolled.node}: this laptop's key could not be let in: {error}") from None
 
-    async def _hear(self, guest: EnrolledHost, address: HostAddress) -> Heard:
+    async def _hear(self, enrolled: EnrolledHost, address: HostAddress) -> Heard:
         """Makes this laptop's key one that may log in, and takes what the host has to tell."""
-        folder = host_folder(self._run.run_id, guest.node)
-        copy = self._folder / f"journal-{guest.node:02d}.part"
+        folder = host_folder(self._run.run_id, enrolled.node)
+        copy = self._folder / f"journal-{enrolled.node:02d}.part"
         connection = await connect(address)
         try:
             key = shlex.quote(self._key.export_public_key().decode().strip())
@@ -252,7 +254,7 @@ class Enrollment:
                 raise HostRefused(f"{address}: this laptop's key could not be added to authorized_keys: {why}")
             async with connection.start_sftp_client() as sftp:
                 words = await _text(sftp, f"{folder}/{manifest.FILE}")
-                journal = None
+                journal: Path | None = None
                 if await sftp.isfile(f"{folder}/{JOURNAL}"):
                     await sftp.get(f"{folder}/{JOURNAL}", str(copy))
                     journal = copy
@@ -264,14 +266,14 @@ class Enrollment:
             raise HostUnreachable(f"{address}: the connection broke: {error}") from None
         finally:
             connection.abort()
-        return Heard(address, words, HostJournal(node=guest.node, found=found, journal=journal))
+        return Heard(address, words, HostJournal(node=enrolled.node, found=found, path=journal))
 
 
 async def _text(sftp: asyncssh.SFTPClient, path: str) -> str:
     """A small file of the host's; empty where there is none."""
     try:
         async with sftp.open(path, "rb") as file:
-            content: Any = await file.read(_CHARTER_BYTES)
+            content: Any = await file.read(_MANIFEST_BYTES)
     except asyncssh.SFTPError:
         return ""
     return bytes(content).decode("utf-8", "replace")

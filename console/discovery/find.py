@@ -90,10 +90,10 @@ async def look(cloud: Cloud, region: str | None = None, *, patience_s: float = P
     """
     answers, silent = await everywhere(cloud, ours, region, patience_s=patience_s)
     found = [instance for instances in answers.values() for instance in instances]
-    return Look(sightings(found), tuple(sorted(answers)), silent)
+    return Look(found_runs(found), tuple(sorted(answers)), silent)
 
 
-def sightings(found: Iterable[Instance]) -> tuple[FoundRun, ...]:
+def found_runs(found: Iterable[Instance]) -> tuple[FoundRun, ...]:
     """The runs of the instances, the oldest first."""
     by_run: dict[str, list[Instance]] = {}
     for instance in found:

@@ -33,20 +33,20 @@ class HostJournal:
 
     node: int
     found: HostFound
-    journal: Path | None
+    path: Path | None
     """A copy of its journal; None where it has none yet."""
 
 
 def tell(
-    path: Path, charter: Sequence[Record], hosts: Sequence[HostJournal], now: float, last: Sequence[Record]
+    path: Path, manifest: Sequence[Record], hosts: Sequence[HostJournal], now: float, last: Sequence[Record]
 ) -> None:
     """Writes the journal whole: the charter and the hosts' records in the order of time, then the `last`.
 
     Raises OSError where it cannot be written.
     """
     streams = [
-        ((record.received, record_line(record)) for record in charter),
-        *(_tale(one, charter, now) for one in hosts),
+        ((record.received_t, record_line(record)) for record in manifest),
+        *(_lines_of(one, manifest, now) for one in hosts),
     ]
     with private_file(path) as file:
         # Of one moment, what a console witnessed comes first, as it did then.
@@ -56,20 +56,20 @@ def tell(
             file.write(record_line(record).encode() + b"\n")
 
 
-def _tale(host: HostJournal, charter: Sequence[Record], now: float) -> Iterator[tuple[float, str]]:
+def _lines_of(host: HostJournal, manifest: Sequence[Record], now: float) -> Iterator[tuple[float, str]]:
     """The host's lines with their times, after it was found; none lies before the host had its place."""
     places = [
-        record.received
-        for record in charter
+        record.received_t
+        for record in manifest
         if isinstance(record.event, RunContinued)
         or (isinstance(record.event, NodeReplaced) and record.node == host.node)
     ]
-    received = max([charter[0].received, *places])
+    received = max([manifest[0].received_t, *places])
     yield received, record_line(Record(received, received, host.found, host.node))
-    if host.journal is None:
+    if host.path is None:
         return
-    size = host.journal.stat().st_size
-    for line in reader.lines(host.journal):
+    size = host.path.stat().st_size
+    for line in reader.lines(host.path):
         if isinstance(line, reader.Lost):
             # Its bytes are not held, and the offsets of the next lines go on behind it.
             continue
@@ -77,9 +77,9 @@ def _tale(host: HostJournal, charter: Sequence[Record], now: float) -> Iterator[
             # Not ended yet: it comes whole over the channel.
             return
         try:
-            record = parse_host_line(line.text, received=now, node=host.node, offset=line.offset)
+            record = parse_host_line(line.text, received_t=now, node=host.node, offset=line.offset)
         except (Damaged, Unknown):
-            yield received, unread_line(line.text, received=received, node=host.node, offset=line.offset)
+            yield received, unread_line(line.text, received_t=received, node=host.node, offset=line.offset)
             continue
         received = max(received, min(record.t, now))
         yield received, record_line(Record(received, record.t, record.event, host.node, line.offset))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from console.catalog import prices
-from console.discovery.find import FoundRun, everywhere, sightings
+from console.discovery.find import FoundRun, everywhere, found_runs
 from console.fleet.aws.cloud import Cloud, CloudError
 from console.fleet.aws.instances import GONE, RUN_TAG, Instance, of_run, ours
 from console.fleet.aws.resource_kinds import KINDS, Kind
@@ -70,7 +70,7 @@ async def leftovers(cloud: Cloud, region: str | None = None, *, patience_s: floa
         return instances, [thing for some in others for thing in some]
 
     answers, silent = await everywhere(cloud, ask, region, patience_s=patience_s)
-    runs = sightings(one for instances, _ in answers.values() for one in instances)
+    runs = found_runs(one for instances, _ in answers.values() for one in instances)
     things = [
         Thing(run.run_id, one.region, _INSTANCE, one.instance_id, f"{one.instance_type}, {one.market}, {one.state}")
         for run in runs

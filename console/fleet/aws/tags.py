@@ -13,7 +13,7 @@ from console.fleet.aws.route import Route, route_of
 
 HOST_KEY_TAG = "fastconsole:host-key"
 LOGIN_TAG = "fastconsole:login"
-CHARTER_TAG = "fastconsole:charter"
+MANIFEST_TAG = "fastconsole:charter"
 """SHA-256 of the run's first record: see `console.journal.manifest`."""
 MARK_TAG = "fastconsole:console"
 """A mark of the laptop that came to the run last; none while that is the one that launched it."""
@@ -26,18 +26,20 @@ class HostIdentity:
     host_key: str
     """The public key that its host made for the run, one line as in an OpenSSH public key file."""
     route: Route
-    charter: str
+    manifest_sha256: str
     """SHA-256 of the run's first record; empty where the run has none."""
 
     def tags(self) -> dict[str, str]:
         """The tags to write; a key of ed25519 takes 80 of the 256 characters that a value may have."""
-        return {HOST_KEY_TAG: self.host_key, LOGIN_TAG: self.route.text(), CHARTER_TAG: self.charter}
+        return {HOST_KEY_TAG: self.host_key, LOGIN_TAG: self.route.text(), MANIFEST_TAG: self.manifest_sha256}
 
 
-def passport_of(instance: Instance) -> HostIdentity | None:
+def identity_of(instance: Instance) -> HostIdentity | None:
     """The papers of an instance; None where they are not complete."""
     tags = instance.tags
     try:
-        return HostIdentity(host_key=tags[HOST_KEY_TAG], route=route_of(tags[LOGIN_TAG]), charter=tags[CHARTER_TAG])
+        return HostIdentity(
+            host_key=tags[HOST_KEY_TAG], route=route_of(tags[LOGIN_TAG]), manifest_sha256=tags[MANIFEST_TAG]
+        )
     except (KeyError, ValueError):
         return None

@@ -13,7 +13,7 @@ from typing import Any
 
 from console.fleet.aws.cloud import Cloud, CloudError
 from console.fleet.aws.instances import OWNER_TAG, PROFILE_TAG, RUN_TAG
-from console.fleet.rental.resources import RunResources, claim_of
+from console.fleet.rental.resources import RunResources, resources_of
 from console.journal.directory import RunDirectory
 from console.profile.schema import Profile
 from console.ssh.address import HostAddress
@@ -60,7 +60,7 @@ class AwsContext:
         self.patience = patience
         addresses, fleet = directory.read_fleet()
         self.addresses: dict[int, HostAddress] = {address.node: address for address in addresses}
-        self.claim: RunResources = claim_of(fleet.get("claim", {}))
+        self.resources: RunResources = resources_of(fleet.get("claim", {}))
         self._clouds: dict[str | None, Cloud] = {}
         self._under_way: set[asyncio.Task[Any]] = set()
 
@@ -75,20 +75,20 @@ class AwsContext:
 
     def cloud(self, region: str | None = None) -> Cloud:
         """AWS in the region; None for the profile's, or where the run is already."""
-        region = region or self.profile.fleet.region or next(iter(self.claim.regions), None)
+        region = region or self.profile.fleet.region or next(iter(self.resources.regions), None)
         if region not in self._clouds:
             self._clouds[region] = Cloud(region)
         return self._clouds[region]
 
-    def remember(self, claim: RunResources) -> None:
+    def remember(self, resources: RunResources) -> None:
         """Writes the claim to disk; from here on it is the run's."""
-        self.claim = claim
+        self.resources = resources
         self.write()
 
     def write(self) -> None:
         """Writes the claim and the addresses to disk."""
         hosts = [self.addresses[node] for node in sorted(self.addresses)]
-        self.directory.write_fleet("aws", hosts, {"claim": self.claim.to_json()})
+        self.directory.write_fleet("aws", hosts, {"claim": self.resources.to_json()})
 
     async def identify(self) -> None:
         """Notes whose account it is.
@@ -97,12 +97,12 @@ class AwsContext:
             CloudError: nobody's, or another one than the run's.
         """
         account = str((await self.cloud().call("sts", "get_caller_identity"))["Account"])
-        if not self.claim.account:
-            self.remember(replace(self.claim, account=account))
-        elif account != self.claim.account:
+        if not self.resources.account:
+            self.remember(replace(self.resources, account=account))
+        elif account != self.resources.account:
             raise CloudError(
                 "credentials",
-                f"run {self.run_id} is in AWS account {self.claim.account} and these credentials are of {account}: "
+                f"run {self.run_id} is in AWS account {self.resources.account} and these credentials are of {account}: "
                 "set AWS_PROFILE to those that started it",
             )
 
@@ -116,7 +116,7 @@ class AwsContext:
     async def create(self, region: str, kind: str, operation: str, /, **params: Any) -> Any:
         """A call that makes one thing of a kind, noted on disk for as long as its answer is not known."""
         what = f"{kind} in {region}"
-        self.remember(replace(self.claim, unanswered={**self.claim.unanswered, what: time.time()}))
+        self.remember(replace(self.resources, unanswered={**self.resources.unanswered, what: time.time()}))
         try:
             answer = await self.make(region, operation, **params)
         except CloudError as error:
@@ -127,12 +127,12 @@ class AwsContext:
         return answer
 
     def _answered(self, what: str) -> None:
-        rest = {one: t for one, t in self.claim.unanswered.items() if one != what}
-        self.remember(replace(self.claim, unanswered=rest))
+        rest = {one: t for one, t in self.resources.unanswered.items() if one != what}
+        self.remember(replace(self.resources, unanswered=rest))
 
     def may_appear(self, kind: str, region: str) -> bool:
         """True while something of the kind may be there that EC2 does not show yet."""
-        asked_t = self.claim.unanswered.get(f"{kind} in {region}")
+        asked_t = self.resources.unanswered.get(f"{kind} in {region}")
         return asked_t is not None and time.time() - asked_t < self.patience.visible_s
 
     def _done(self, task: asyncio.Task[Any]) -> None:

@@ -22,8 +22,8 @@ from console.fleet.aws.cloud import CloudError
 from console.fleet.aws.instances import of_tokens
 from console.fleet.provider import News, ProviderError
 from console.fleet.rental.context import PASSING, AwsContext, Deadline
-from console.fleet.rental.prerequisites import STEPS, Ground, prepare
-from console.fleet.rental.quotes import Rate
+from console.fleet.rental.prerequisites import STEPS, Prerequisites, prepare
+from console.fleet.rental.quotes import HourlyPrice
 from console.fleet.rental.resources import ACCEPTED, ASKED, ENDED, REFUSED, LaunchRequest
 from console.fleet.rental.user_data import user_data
 from console.format import money
@@ -53,8 +53,8 @@ class _Refused(Exception):
         """It goes for all zones of the region."""
 
 
-async def ordered(
-    rental: AwsContext, nodes: Sequence[int], number: int, only: Sequence[LaunchZone] = ()
+async def request_instances(
+    context: AwsContext, nodes: Sequence[int], number: int, only: Sequence[LaunchZone] = ()
 ) -> AsyncIterator[News | LaunchRequest]:
     """Gets an instance for each of the nodes: tells what happens on the way, and yields the accepted order last.
 
@@ -65,27 +65,27 @@ async def ordered(
         ProviderError: they are not to be had; one sentence that names all that was tried.
     """
     tried: list[str] = []
-    pending = [order for order in rental.claim.orders if order.launch == number]
-    for order in pending:
-        if order.outcome == ACCEPTED:
-            yield order
+    pending = [request for request in context.resources.requests if request.launch == number]
+    for request in pending:
+        if request.outcome == ACCEPTED:
+            yield request
             return
-        if order.outcome == ASKED:
+        if request.outcome == ASKED:
             try:
-                async for one in _asked(rental, order, again=True):
+                async for one in _asked(context, request, again=True):
                     yield one
                 return
             except _Refused as refusal:
                 tried.append(str(refusal))
-    done = {LaunchZone(order.region, order.zone, order.market) for order in pending}
-    for market in _unique(place.market for place in only) or markets(rental.profile.fleet.market):
-        for region in _unique(place.region for place in only) or await _regions(rental):
-            ground: Ground | None = None
+    done = {LaunchZone(request.region, request.zone, request.market) for request in pending}
+    for market in _unique(wanted.market for wanted in only) or markets(context.profile.fleet.market):
+        for region in _unique(wanted.region for wanted in only) or await _regions(context):
+            prerequisites: Prerequisites | None = None
             try:
                 step = 0
-                async for part in prepare(rental, region, market):
-                    if isinstance(part, Ground):
-                        ground = part
+                async for part in prepare(context, region, market):
+                    if isinstance(part, Prerequisites):
+                        prerequisites = part
                         continue
                     for node in nodes:
                         detail = f"{region}: {part}"
@@ -94,32 +94,32 @@ async def ordered(
             except CloudError:
                 raise
             except ProviderError as error:
-                if only or not rental.profile.fleet.failover_regions:
+                if only or not context.profile.fleet.failover_regions:
                     raise
                 tried.append(str(error))
                 yield None, AlertRaised(kind="launch", text=f"{error}; trying the next region")
                 continue
-            assert ground is not None
+            assert prerequisites is not None
             for node in nodes:
                 yield node, StageProgressed(stage="prepare", done=STEPS, total=STEPS, detail=region)
-            for zone in _unique(place.zone for place in only) or ground.zones:
-                place = LaunchZone(region, zone, market)
-                if place in done:
+            for zone in _unique(wanted.zone for wanted in only) or prerequisites.zones:
+                launch_zone = LaunchZone(region, zone, market)
+                if launch_zone in done:
                     continue
                 if tried:
-                    how = f", {market}" if len(markets(rental.profile.fleet.market)) > 1 else ""
+                    how = f", {market}" if len(markets(context.profile.fleet.market)) > 1 else ""
                     yield None, AlertRaised(kind="launch", text=f"{tried[-1]}; trying {zone}{how}")
-                order = _written(rental, ground, place, nodes, number)
-                await _affordable(rental, order)
+                request = _written(context, prerequisites, launch_zone, nodes, number)
+                await _affordable(context, request)
                 try:
-                    async for one in _asked(rental, order, again=False):
+                    async for one in _asked(context, request, again=False):
                         yield one
                     return
                 except _Refused as refusal:
                     tried.append(str(refusal))
                     if refusal.everywhere:
                         break
-    raise ProviderError(_nowhere(rental, len(nodes), tried))
+    raise ProviderError(_nowhere(context, len(nodes), tried))
 
 
 def _unique(words: Iterable[str]) -> tuple[str, ...]:
@@ -131,79 +131,81 @@ def markets(market: str) -> tuple[str, ...]:
     return ("spot", "on-demand") if market == "spot-then-on-demand" else (market,)
 
 
-async def _regions(rental: AwsContext) -> tuple[str, ...]:
-    fleet = rental.profile.fleet
-    home = await rental.cloud().region()
+async def _regions(context: AwsContext) -> tuple[str, ...]:
+    fleet = context.profile.fleet
+    home = await context.cloud().region()
     if fleet.market in ("capacity-block", "reservation"):
         return (home,)
     return (home, *(region for region in fleet.failover_regions if region != home))
 
 
-def _nowhere(rental: AwsContext, count: int, tried: list[str]) -> str:
-    what = f"{count} × {rental.profile.fleet.instance_type}"
+def _nowhere(context: AwsContext, count: int, tried: list[str]) -> str:
+    what = f"{count} × {context.profile.fleet.instance_type}"
     if len(tried) == 1:
         return tried[0]
     return f"{what} are not to be had: " + "; ".join(tried)
 
 
-def _written(rental: AwsContext, ground: Ground, place: LaunchZone, nodes: Sequence[int], number: int) -> LaunchRequest:
+def _written(
+    context: AwsContext, prerequisites: Prerequisites, where: LaunchZone, nodes: Sequence[int], number: int
+) -> LaunchRequest:
     """A new order, on disk with all that its call needs."""
-    params = ground.params(rental, place.zone, place.market, len(nodes))
+    params = prerequisites.params(context, where.zone, where.market, len(nodes))
     token = f"fastconsole-{secrets.token_hex(16)}"
     key = asyncssh.generate_private_key("ssh-ed25519", comment="fastconsole")
-    own = asyncssh.read_private_key(str(rental.directory.key)).export_public_key().decode().strip()
-    fleet, budget = rental.profile.fleet, rental.profile.budget
+    own = asyncssh.read_private_key(str(context.directory.key)).export_public_key().decode().strip()
+    fleet, budget = context.profile.fleet, context.profile.budget
     try:
         text = user_data(host_key=key, authorized_keys=[own], lease_s=budget.lease_minutes * 60, user=fleet.user)
     except ValueError as error:
         raise ProviderError(str(error)) from None
-    order = LaunchRequest(
+    request = LaunchRequest(
         token=token,
         launch=number,
-        region=place.region,
-        zone=place.zone,
-        market=place.market,
-        instance_type=ground.machine.name,
+        region=where.region,
+        zone=where.zone,
+        market=where.market,
+        instance_type=prerequisites.machine.name,
         nodes=tuple(sorted(nodes)),
         params=params,
         user_data=f"user-data-{token[-8:]}",
         bootstrap_key=key.export_public_key().decode().strip(),
         asked_t=time.time(),
     )
-    write_secret(rental, order.user_data, text.encode())
-    rental.remember(rental.claim.order(order))
-    return order
+    write_secret(context, request.user_data, text.encode())
+    context.remember(context.resources.with_request(request))
+    return request
 
 
-async def _affordable(rental: AwsContext, order: LaunchRequest) -> None:
+async def _affordable(context: AwsContext, request: LaunchRequest) -> None:
     """Raises ProviderError where the budget would end the run as soon as its instances run."""
-    budget_usd = rental.profile.budget.max_usd
-    if budget_usd is None or len(order.nodes) < rental.profile.fleet.nodes:
+    budget_usd = context.profile.budget.max_usd
+    if budget_usd is None or len(request.nodes) < context.profile.fleet.nodes:
         # Another host for a place is the policy's to decide, which knows what is spent.
         return
-    usd_per_h = await Rate(rental, order).usd_per_h()
+    usd_per_h = await HourlyPrice(context, request).usd_per_h()
     seconds = MINIMUM_BILLED_S + closing_s(Run())
     if usd_per_h is not None and usd_per_h * seconds / 3600 >= budget_usd:
-        rental.remember(rental.claim.order(replace(order, outcome=REFUSED)))
-        drop_user_data(rental, order)
+        context.remember(context.resources.with_request(replace(request, outcome=REFUSED)))
+        drop_user_data(context, request)
         raise ProviderError(
-            f"budget.max_usd is {money(budget_usd)}: {len(order.nodes)} × {order.instance_type} in {order.zone} "
-            f"({order.market}) cost {money(usd_per_h)} an hour, and the first minute with an end in order "
+            f"budget.max_usd is {money(budget_usd)}: {len(request.nodes)} × {request.instance_type} in {request.zone} "
+            f"({request.market}) cost {money(usd_per_h)} an hour, and the first minute with an end in order "
             f"{money(usd_per_h * seconds / 3600)}; allow more, or take fewer nodes"
         )
 
 
-def write_secret(rental: AwsContext, name: str, content: bytes) -> None:
+def write_secret(context: AwsContext, name: str, content: bytes) -> None:
     """Writes a file of the run directory that only its owner may read, whole or not at all."""
-    rental.directory.write_private(name, content)
+    context.directory.write_private(name, content)
 
 
-def drop_user_data(rental: AwsContext, order: LaunchRequest) -> None:
+def drop_user_data(context: AwsContext, request: LaunchRequest) -> None:
     """Removes what the order's instances booted with: nobody needs it once it is refused or all have their own keys."""
-    (rental.directory.path / order.user_data).unlink(missing_ok=True)
+    (context.directory.path / request.user_data).unlink(missing_ok=True)
 
 
-async def _asked(rental: AwsContext, order: LaunchRequest, *, again: bool) -> AsyncIterator[News | LaunchRequest]:
+async def _asked(context: AwsContext, request: LaunchRequest, *, again: bool) -> AsyncIterator[News | LaunchRequest]:
     """Makes the order's call until its answer is known, for as long as an answer may take; yields the accepted order.
 
     `again`: a console before this one may have made it.
@@ -211,84 +213,86 @@ async def _asked(rental: AwsContext, order: LaunchRequest, *, again: bool) -> As
     Raises:
         _Refused, CloudError, ProviderError
     """
-    for node in order.nodes:
-        where = f"{order.zone}, {order.market}"
+    for node in request.nodes:
+        where = f"{request.zone}, {request.market}"
         yield node, StageProgressed(stage="instance", done=0, total=2, detail=where)
-    end, silent = Deadline(rental.patience.visible_s), 0
+    end, silent = Deadline(context.patience.visible_s), 0
     while True:
         try:
-            found = (await _found(rental, order) if again else []) or await _run(rental, order)
+            found = (await _found(context, request) if again else []) or await _run(context, request)
             break
         except CloudError as error:
             if error.kind not in PASSING:
-                raise _settled(rental, order, error) from None
+                raise _settled(context, request, error) from None
             silent += 1
             # One attempt may take most of the time by itself.
             if end.passed and silent >= _ATTEMPTS:
-                raise _unsettled(rental, order, error) from None
+                raise _unsettled(context, request, error) from None
             again = True
             said = "requests are limited" if error.kind == "throttled" else "no answer; asking what became of it"
-            for node in order.nodes:
-                yield node, StageProgressed(stage="instance", done=0, total=2, detail=f"{order.zone}: {said}")
-        await asyncio.sleep(rental.patience.poll_s)
-    accepted = order.accepted(found)
-    rental.remember(rental.claim.order(accepted))
+            for node in request.nodes:
+                yield node, StageProgressed(stage="instance", done=0, total=2, detail=f"{request.zone}: {said}")
+        await asyncio.sleep(context.patience.poll_s)
+    accepted = request.accepted(found)
+    context.remember(context.resources.with_request(accepted))
     yield accepted
 
 
-async def _run(rental: AwsContext, order: LaunchRequest) -> list[str]:
+async def _run(context: AwsContext, request: LaunchRequest) -> list[str]:
     """The ids of the order's instances: launched now, or by an earlier call with its token.
 
     Made once: botocore would ask again for seconds where a zone has no capacity, which EC2 says with status 500.
     """
-    text = (rental.directory.path / order.user_data).read_text()
-    said = await rental.make(
-        order.region, "run_instances", once=True, ClientToken=order.token, UserData=text, **order.params
+    text = (context.directory.path / request.user_data).read_text()
+    said = await context.make(
+        request.region, "run_instances", once=True, ClientToken=request.token, UserData=text, **request.params
     )
     return [one["InstanceId"] for one in said["Instances"]]
 
 
-async def _found(rental: AwsContext, order: LaunchRequest) -> list[str]:
+async def _found(context: AwsContext, request: LaunchRequest) -> list[str]:
     """The ids of the order's instances, if EC2 shows them all."""
-    seen = await of_tokens(rental.cloud(order.region), [order.token])
+    seen = await of_tokens(context.cloud(request.region), [request.token])
     ids = [one.instance_id for one in seen]
-    return ids if len(ids) == len(order.nodes) else []
+    return ids if len(ids) == len(request.nodes) else []
 
 
-def _unsettled(rental: AwsContext, order: LaunchRequest, error: CloudError) -> Exception:
+def _unsettled(context: AwsContext, request: LaunchRequest, error: CloudError) -> Exception:
     """No answer came in time: the order stays asked, so that whoever gives back looks for its instances."""
     if error.kind == "throttled":
-        return _settled(rental, order, error)
-    what = f"{len(order.nodes)} × {order.instance_type}"
+        return _settled(context, request, error)
+    what = f"{len(request.nodes)} × {request.instance_type}"
     return CloudError(
         error.kind,
-        f"{error}; it is not known whether {what} were launched in {order.zone}: `fastconsole clean` ends them when "
+        f"{error}; it is not known whether {what} were launched in {request.zone}: `fastconsole clean` ends them when "
         "AWS can be reached again",
     )
 
 
-def _settled(rental: AwsContext, order: LaunchRequest, error: CloudError) -> Exception:
+def _settled(context: AwsContext, request: LaunchRequest, error: CloudError) -> Exception:
     """What EC2's answer means: the next zone is tried, or the launch ends with a sentence."""
-    count, kind, zone = len(order.nodes), order.instance_type, order.zone
+    count, kind, zone = len(request.nodes), request.instance_type, request.zone
     what = f"{count} × {kind}"
     ended = error.code == "IdempotentInstanceTerminated"
     if error.code != "IdempotentParameterMismatch":
-        rental.remember(rental.claim.order(replace(order, outcome=ENDED if ended else REFUSED)))
-        drop_user_data(rental, order)
+        context.remember(context.resources.with_request(replace(request, outcome=ENDED if ended else REFUSED)))
+        drop_user_data(context, request)
     if ended:
         return ProviderError(f"the {what} that were launched in {zone} were terminated before they could be used")
     if error.kind == "capacity":
-        return _Refused(f"{zone} has no {'spot ' if order.market == 'spot' else ''}capacity for {what} ({error.code})")
+        return _Refused(
+            f"{zone} has no {'spot ' if request.market == 'spot' else ''}capacity for {what} ({error.code})"
+        )
     if error.code == "Unsupported":
         return _Refused(f"{zone} does not launch {what} ({_message(error)})")
     if error.kind == "quota":
-        return _Refused(_quota(order, error), everywhere=True)
+        return _Refused(_quota(request, error), everywhere=True)
     return error
 
 
-def _quota(order: LaunchRequest, error: CloudError) -> str:
-    count, kind, region = len(order.nodes), order.instance_type, order.region
-    known, quota = instance_types.find(kind), instance_types.quota(kind, order.market)
+def _quota(request: LaunchRequest, error: CloudError) -> str:
+    count, kind, region = len(request.nodes), request.instance_type, request.region
+    known, quota = instance_types.find(kind), instance_types.quota(kind, request.market)
     needed = f"{count * known.vcpus:,} vCPUs" if known else "more"
     if quota is None:
         return f"{region}: the account's quota is too small for {count} × {kind}: {_message(error)}"

@@ -97,7 +97,7 @@ def _own_address() -> str:
         ) from None
 
 
-async def security_group(rental: AwsContext, region: str, vpc_id: str, cidrs: list[str]) -> str:
+async def security_group(context: AwsContext, region: str, vpc_id: str, cidrs: list[str]) -> str:
     """The run's security group, made where it is not: open to itself, and the SSH port to `cidrs` alone.
 
     Raises:
@@ -105,27 +105,27 @@ async def security_group(rental: AwsContext, region: str, vpc_id: str, cidrs: li
         ProviderError: it was made and cannot be seen.
     """
     try:
-        made = await rental.create(
+        made = await context.create(
             region,
             "security-group",
             "create_security_group",
-            GroupName=rental.name,
-            Description=f"fastconsole run {rental.name}",
+            GroupName=context.name,
+            Description=f"fastconsole run {context.name}",
             VpcId=vpc_id,
-            TagSpecifications=rental.tagged("security-group"),
+            TagSpecifications=context.tagged("security-group"),
         )
         group = str(made["GroupId"])
     except CloudError as error:
         if error.kind != "duplicate":
             raise
-        group = await _group_by_name(rental, region, vpc_id)
+        group = await _group_by_name(context, region, vpc_id)
     # EFA needs both directions spelt out; the egress to everywhere that a new group has does not do.
     itself = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}
-    port = rental.profile.fleet.ssh_port
-    await _allow(rental, region, "ingress", group, itself)
-    await _allow(rental, region, "egress", group, itself)
+    port = context.profile.fleet.ssh_port
+    await _allow(context, region, "ingress", group, itself)
+    await _allow(context, region, "egress", group, itself)
     for cidr in cidrs:
-        await _allow(rental, region, "ingress", group, ssh_rule(port, cidr))
+        await _allow(context, region, "ingress", group, ssh_rule(port, cidr))
     return group
 
 
@@ -136,25 +136,25 @@ def ssh_rule(port: int, cidr: str) -> dict[str, Any]:
     return {"IpProtocol": "tcp", "FromPort": port, "ToPort": port, "IpRanges": [{"CidrIp": cidr}]}
 
 
-async def readmit(rental: AwsContext, region: str, before: str, own: str) -> None:
+async def readmit(context: AwsContext, region: str, before: str, own: str) -> None:
     """Lets this laptop in from `own` (CIDR) in place of `before`. Raises CloudError."""
-    filters = [{"Name": f"tag:{RUN_TAG}", "Values": [rental.run_id]}]
-    cloud, port = rental.cloud(region), rental.profile.fleet.ssh_port
+    filters = [{"Name": f"tag:{RUN_TAG}", "Values": [context.run_id]}]
+    cloud, port = context.cloud(region), context.profile.fleet.ssh_port
     for group in await cloud.pages("ec2", "describe_security_groups", "SecurityGroups", Filters=filters):
-        await _allow(rental, region, "ingress", group["GroupId"], ssh_rule(port, own))
+        await _allow(context, region, "ingress", group["GroupId"], ssh_rule(port, own))
         try:
             rule = ssh_rule(port, before)
-            await rental.make(region, "revoke_security_group_ingress", GroupId=group["GroupId"], IpPermissions=[rule])
+            await context.make(region, "revoke_security_group_ingress", GroupId=group["GroupId"], IpPermissions=[rule])
         except CloudError as error:
             if error.kind != "missing":
                 raise
 
 
-async def _allow(rental: AwsContext, region: str, way: str, group: str, rule: dict[str, Any]) -> None:
-    end = rental.patience.visible_s
+async def _allow(context: AwsContext, region: str, way: str, group: str, rule: dict[str, Any]) -> None:
+    end = context.patience.visible_s
     while True:
         try:
-            await rental.make(region, f"authorize_security_group_{way}", GroupId=group, IpPermissions=[rule])
+            await context.make(region, f"authorize_security_group_{way}", GroupId=group, IpPermissions=[rule])
             return
         except CloudError as error:
             if error.kind == "duplicate":
@@ -162,38 +162,38 @@ async def _allow(rental: AwsContext, region: str, way: str, group: str, rule: di
             # Just made, and not yet known everywhere.
             if error.code != "InvalidGroup.NotFound" or end <= 0:
                 raise
-        await asyncio.sleep(rental.patience.poll_s)
-        end -= rental.patience.poll_s
+        await asyncio.sleep(context.patience.poll_s)
+        end -= context.patience.poll_s
 
 
-async def _group_by_name(rental: AwsContext, region: str, vpc_id: str) -> str:
-    filters = [{"Name": "group-name", "Values": [rental.name]}, {"Name": "vpc-id", "Values": [vpc_id]}]
-    end = rental.patience.visible_s
+async def _group_by_name(context: AwsContext, region: str, vpc_id: str) -> str:
+    filters = [{"Name": "group-name", "Values": [context.name]}, {"Name": "vpc-id", "Values": [vpc_id]}]
+    end = context.patience.visible_s
     while True:
-        groups = await rental.cloud(region).pages("ec2", "describe_security_groups", "SecurityGroups", Filters=filters)
+        groups = await context.cloud(region).pages("ec2", "describe_security_groups", "SecurityGroups", Filters=filters)
         if groups:
             return str(groups[0]["GroupId"])
         if end <= 0:
-            raise ProviderError(f"EC2 says that security group {rental.name} exists in {region} and does not show it")
-        await asyncio.sleep(rental.patience.poll_s)
-        end -= rental.patience.poll_s
+            raise ProviderError(f"EC2 says that security group {context.name} exists in {region} and does not show it")
+        await asyncio.sleep(context.patience.poll_s)
+        end -= context.patience.poll_s
 
 
-async def placement_group(rental: AwsContext, region: str) -> str:
+async def placement_group(context: AwsContext, region: str) -> str:
     """The run's cluster placement group, made where it is not. Raises CloudError."""
     try:
-        await rental.create(
+        await context.create(
             region,
             "placement-group",
             "create_placement_group",
-            GroupName=rental.name,
+            GroupName=context.name,
             Strategy="cluster",
-            TagSpecifications=rental.tagged("placement-group"),
+            TagSpecifications=context.tagged("placement-group"),
         )
     except CloudError as error:
         if error.kind != "duplicate":
             raise
-    return rental.name
+    return context.name
 
 
 def has_efa(fleet: Fleet, kind: Machine) -> bool:

@@ -20,7 +20,7 @@ STEPS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class Prerequisites:
     """A region that instances can be launched into."""
 
     region: str
@@ -36,9 +36,9 @@ class Ground:
     spot: Mapping[str, prices.Quote]
     """The spot price of each zone, where it is known."""
 
-    def params(self, rental: AwsContext, zone: str, market: str, count: int) -> dict[str, Any]:
+    def params(self, context: AwsContext, zone: str, market: str, count: int) -> dict[str, Any]:
         """What RunInstances is asked, but for the token and the user-data. Raises ProviderError."""
-        fleet = rental.profile.fleet
+        fleet = context.profile.fleet
         placement = {"AvailabilityZone": zone}
         if self.placement is not None:
             placement["GroupName"] = self.placement
@@ -59,7 +59,7 @@ class Ground:
             # The lease on the host ends it with poweroff, which has to mean its end.
             "InstanceInitiatedShutdownBehavior": "terminate",
             "MetadataOptions": {"HttpEndpoint": "enabled", "HttpTokens": "required", "HttpPutResponseHopLimit": 1},
-            "TagSpecifications": rental.tagged(*tagged),
+            "TagSpecifications": context.tagged(*tagged),
         }
         if market == "spot":
             spot = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}
@@ -72,14 +72,14 @@ class Ground:
         return params
 
 
-async def prepare(rental: AwsContext, region: str, market: str) -> AsyncIterator[str | Ground]:
+async def prepare(context: AwsContext, region: str, market: str) -> AsyncIterator[str | Prerequisites]:
     """Names each step as it begins, `STEPS` of them, and yields the ground last.
 
     Raises:
         CloudError
         ProviderError: it cannot be launched there.
     """
-    profile, fleet, cloud = rental.profile, rental.profile.fleet, rental.cloud(region)
+    profile, fleet, cloud = context.profile, context.profile.fleet, context.cloud(region)
     assert fleet.instance_type is not None
     yield "which zones offer it"
     zones = await offered_zones(cloud, fleet.instance_type)
@@ -89,12 +89,12 @@ async def prepare(rental: AwsContext, region: str, market: str) -> AsyncIterator
         interfaces(fleet, machine, "", "")
     group_name: str | None = None
     if market in ("capacity-block", "reservation"):
-        zones, group_name = await _reserved(cloud, rental, zones)
+        zones, group_name = await _reserved(cloud, context, zones)
     yield "image"
     image = await find_image(cloud, fleet.image, machine.architecture)
     yield "subnets"
     by_zone = await subnets(cloud, fleet)
-    zones = _wanted(zones, by_zone, rental, region)
+    zones = _wanted(zones, by_zone, context, region)
     vpc_id = by_zone[zones[0]].vpc_id
     quotes = await _spot(cloud, machine.name) if market == "spot" else {}
     # The cheapest first; a zone without a price last.
@@ -102,13 +102,13 @@ async def prepare(rental: AwsContext, region: str, market: str) -> AsyncIterator
     yield "security group"
     cidrs, own = await admitted(cloud, fleet, vpc_id)
     # On disk before anything of the run is in the region.
-    rental.remember(replace(rental.claim.in_region(region), admitted=own))
-    group = await security_group(rental, region, vpc_id, cidrs)
+    context.remember(replace(context.resources.in_region(region), admitted=own))
+    group = await security_group(context, region, vpc_id, cidrs)
     yield "placement group"
     # A reservation brings its own placement, and a capacity block is placed by EC2.
     if market in ("spot", "on-demand") and profile.fleet.nodes > 1 and fleet.placement_group and machine.cluster:
-        group_name = await placement_group(rental, region)
-    yield Ground(
+        group_name = await placement_group(context, region)
+    yield Prerequisites(
         region=region,
         zones=tuple(zones),
         subnets=by_zone,
@@ -120,8 +120,8 @@ async def prepare(rental: AwsContext, region: str, market: str) -> AsyncIterator
     )
 
 
-def _wanted(zones: list[str], by_zone: Mapping[str, Subnet], rental: AwsContext, region: str) -> list[str]:
-    fleet = rental.profile.fleet
+def _wanted(zones: list[str], by_zone: Mapping[str, Subnet], context: AwsContext, region: str) -> list[str]:
+    fleet = context.profile.fleet
     # Zones of the home region say nothing of the others.
     named = [zone for zone in fleet.zones if zone.startswith(region)]
     offering = [zone for zone in zones if not named or zone in named]
@@ -136,9 +136,9 @@ def _wanted(zones: list[str], by_zone: Mapping[str, Subnet], rental: AwsContext,
     return usable
 
 
-async def _reserved(cloud: Cloud, rental: AwsContext, zones: list[str]) -> tuple[list[str], str | None]:
+async def _reserved(cloud: Cloud, context: AwsContext, zones: list[str]) -> tuple[list[str], str | None]:
     """The zone of the profile's reservation, and its placement group."""
-    fleet = rental.profile.fleet
+    fleet = context.profile.fleet
     assert fleet.reservation is not None
     try:
         answer = await cloud.call("ec2", "describe_capacity_reservations", CapacityReservationIds=[fleet.reservation])
@@ -155,7 +155,7 @@ async def _reserved(cloud: Cloud, rental: AwsContext, zones: list[str]) -> tuple
     if said.get("State") != "active":
         raise ProviderError(f"{what} is {said.get('State')}; it can be used while it is active")
     free = said.get("AvailableInstanceCount", fleet.nodes)
-    if free < fleet.nodes and not rental.claim.open:
+    if free < fleet.nodes and not context.resources.open:
         raise ProviderError(f"{what} has {free} instances free, and fleet.nodes is {fleet.nodes}")
     arn = said.get("PlacementGroupArn")
     zone = said["AvailabilityZone"]

@@ -16,11 +16,11 @@ from console.fleet.aws.instances import GONE, HALTED, Instance, of_run, of_token
 from console.fleet.aws.type_facts import retired
 from console.fleet.provider import News, ProviderError
 from console.fleet.rental.context import PASSING, AwsContext, Patience
-from console.fleet.rental.launch import LaunchZone, markets, ordered, write_secret
+from console.fleet.rental.launch import LaunchZone, markets, request_instances, write_secret
 from console.fleet.rental.network import own_address, readmit
-from console.fleet.rental.provision import Arrival
+from console.fleet.rental.provision import Provisioning
 from console.fleet.rental.resources import ACCEPTED, ASKED, ENDED, LaunchRequest, RunResources
-from console.fleet.rental.teardown import ended, given_back, stopped
+from console.fleet.rental.teardown import ended, release_all, stopped
 from console.fleet.rental.user_data import DATA_DIR, LEASE_FILE
 from console.journal.directory import RunDirectory
 from console.profile.schema import Data, Profile
@@ -53,7 +53,7 @@ class AwsProvider:
         self.profile = profile
         self.directory = directory
         self._patience = patience or Patience()
-        self._rental = AwsContext(profile, directory, self._patience)
+        self._context = AwsContext(profile, directory, self._patience)
         self._seen: dict[str, tuple[float, dict[str, Instance]]] = {}
         """By region, when EC2 was asked last (monotonic seconds) and what it showed."""
         self._looking = asyncio.Lock()
@@ -75,137 +75,139 @@ class AwsProvider:
 
     async def bring_up(self) -> AsyncIterator[News | HostAddress]:
         """Rents the instances. Raises ProviderError where they cannot be had; what was made is then given back."""
-        rental = self._rental
-        if rental.claim.open or rental.claim.regions:
+        context = self._context
+        if context.resources.open or context.resources.regions:
             # Of an earlier attempt that did not get to its end.
             async for news in self.give_back():
                 yield news
-            if rental.claim.open:
-                raise ProviderError(f"run {rental.run_id} still has instances that could not be given back")
-        rental.addresses.clear()
-        number = rental.claim.launch + 1
+            if context.resources.open:
+                raise ProviderError(f"run {context.run_id} still has instances that could not be given back")
+        context.addresses.clear()
+        number = context.resources.launch + 1
         # EC2 shows the instances of earlier attempts for an hour yet: their orders say that they are ended.
-        rental.remember(RunResources(orders=rental.claim.orders, base=number))
+        context.remember(RunResources(requests=context.resources.requests, base=number))
         key = asyncssh.generate_private_key("ssh-ed25519", comment="fastconsole")
-        write_secret(rental, rental.directory.key.name, key.export_private_key())
+        write_secret(context, context.directory.key.name, key.export_private_key())
         async for one in self._launched(range(self.profile.fleet.nodes), number):
             yield one
 
     async def adopt(self) -> AsyncIterator[News | HostAddress]:
         """The hosts that the run has, and the rest of a launch that was cut off. Raises ProviderError."""
-        rental = self._rental
-        if rental.claim.ending:
+        context = self._context
+        if context.resources.ending:
             async for news in self.give_back():
                 yield news
-            raise ProviderError(f"the instances of run {rental.run_id} were given back")
-        if not rental.directory.key.is_file():
+            raise ProviderError(f"the instances of run {context.run_id} were given back")
+        if not context.directory.key.is_file():
             # Cut off before it had asked for anything.
             async for one in self.bring_up():
                 yield one
             return
-        places = rental.claim.places()
-        for instance_id in rental.claim.served:
+        places = context.resources.nodes_by_instance()
+        for instance_id in context.resources.served:
             node = places.get(instance_id)
-            if node is not None and rental.claim.holder(node) == instance_id and node in rental.addresses:
-                yield rental.addresses[node]
+            if node is not None and context.resources.holder(node) == instance_id and node in context.addresses:
+                yield context.addresses[node]
         async for news in self._let_in():
             yield news
         unfinished = self._unfinished()
         if unfinished is not None:
             nodes, number = unfinished
-            async for one in self._launched(nodes, number, self._beside() if number > rental.claim.base else ()):
+            async for one in self._launched(nodes, number, self._beside() if number > context.resources.base else ()):
                 yield one
 
     async def replace(self, node: int) -> AsyncIterator[News | HostAddress]:
         """Another instance for the node, beside the others. Raises ProviderError where there is none."""
-        rental = self._rental
-        old = rental.claim.holder(node)
-        order = rental.claim.by_instance(old) if old else None
-        if order is None or old is None:
+        context = self._context
+        old = context.resources.holder(node)
+        request = context.resources.by_instance(old) if old else None
+        if request is None or old is None:
             raise ProviderError(f"node {node} has no instance that could be replaced")
         try:
-            instance = (await self._look(order.region)).get(old)
+            instance = (await self._look(request.region)).get(old)
             if instance is not None and instance.state in HALTED and instance.state not in GONE:
-                await rental.make(order.region, "terminate_instances", InstanceIds=[old])
+                await context.make(request.region, "terminate_instances", InstanceIds=[old])
         except CloudError as error:
             if error.kind not in (*PASSING, "missing"):
                 raise
-        async for one in self._launched([node], rental.claim.launch + 1, self._beside()):
+        async for one in self._launched([node], context.resources.launch + 1, self._beside()):
             yield one
-        rental.remember(replace(rental.claim, retired={**rental.claim.retired, old: time.time()}))
+        context.remember(replace(context.resources, retired={**context.resources.retired, old: time.time()}))
         if node == 0 and self.profile.fleet.connect == "elastic-ip":
             # The way to the others leads through another host now.
-            for other, address in sorted(rental.addresses.items()):
+            for other, address in sorted(context.addresses.items()):
                 if other != 0 and address.jump is not None:
-                    rental.addresses[other] = replace(address, jump=rental.addresses[0])
-                    yield rental.addresses[other]
-            rental.write()
+                    context.addresses[other] = replace(address, jump=context.addresses[0])
+                    yield context.addresses[other]
+            context.write()
 
     async def _launched(
         self, nodes: Sequence[int], number: int, places: Sequence[LaunchZone] = ()
     ) -> AsyncIterator[News | HostAddress]:
         """Instances for the nodes, and their hosts; what was made is given back where that fails."""
-        rental = self._rental
+        context = self._context
         try:
-            await rental.identify()
-            order: LaunchRequest | None = None
-            async for one in ordered(rental, sorted(nodes), number, places):
+            await context.identify()
+            request: LaunchRequest | None = None
+            async for one in request_instances(context, sorted(nodes), number, places):
                 if isinstance(one, LaunchRequest):
-                    order = one
+                    request = one
                 else:
                     yield one
-            assert order is not None
-            async for arrived in Arrival(rental, order).hosts():
+            assert request is not None
+            async for arrived in Provisioning(context, request).hosts():
                 yield arrived
         except ProviderError as error:
             if not isinstance(error, CloudError) or error.kind not in _NOBODY_THERE:
-                mine = [order for order in rental.claim.open if order.launch == number]
+                mine = [request for request in context.resources.open if request.launch == number]
                 async for news in self._undone(mine):
                     yield news
             raise
 
-    async def _undone(self, orders: Sequence[LaunchRequest]) -> AsyncIterator[News]:
+    async def _undone(self, requests: Sequence[LaunchRequest]) -> AsyncIterator[News]:
         """Gives back what a launch that failed has made: all of it, or where the run has other hosts, its instances."""
-        if len(orders) == len(self._rental.claim.open):
+        if len(requests) == len(self._context.resources.open):
             async for news in self.give_back():
                 yield news
             return
-        await self._rental.settled()
-        for order in orders:
-            async for news in ended(self._rental, order.region, [order], wait=False):
+        await self._context.settled()
+        for request in requests:
+            async for news in ended(self._context, request.region, [request], wait=False):
                 yield news
 
     def _beside(self) -> list[LaunchZone]:
         """Where another instance can be beside those that the run has: in their zone."""
-        base = self._rental.claim.base
-        beside = next(order for order in self._rental.claim.orders if order.instance_ids and order.launch == base)
+        base = self._context.resources.base
+        beside = next(
+            request for request in self._context.resources.requests if request.instance_ids and request.launch == base
+        )
         on_demand = self.profile.fleet.on_loss == "replace-on-demand"
         which = ("on-demand",) if on_demand else markets(self.profile.fleet.market)
         return [LaunchZone(beside.region, beside.zone, market) for market in which]
 
     def _unfinished(self) -> tuple[list[int], int] | None:
         """The nodes and the number of a launch that has not come to hosts; None where all have."""
-        claim = self._rental.claim
-        number = max(claim.launch, claim.base)
-        last = [order for order in claim.orders if order.launch == number]
+        resources = self._context.resources
+        number = max(resources.launch, resources.base)
+        last = [request for request in resources.requests if request.launch == number]
         if not last:
             return list(range(self.profile.fleet.nodes)), number
-        ended = any(order.outcome == ENDED for order in last)
-        there = last[-1].outcome == ACCEPTED and all(one in claim.served for one in last[-1].instance_ids)
+        ended = any(request.outcome == ENDED for request in last)
+        there = last[-1].outcome == ACCEPTED and all(one in resources.served for one in last[-1].instance_ids)
         return None if ended or there else (list(last[-1].nodes), number)
 
     async def _let_in(self) -> AsyncIterator[News]:
         """A laptop that came back from another network is let in from there."""
-        before = self._rental.claim.admitted
+        before = self._context.resources.admitted
         if before is None:
             return
         try:
             own = await own_address()
             if own == before:
                 return
-            for region in self._rental.claim.regions:
-                await readmit(self._rental, region, before, own)
-            self._rental.remember(replace(self._rental.claim, admitted=own))
+            for region in self._context.resources.regions:
+                await readmit(self._context, region, before, own)
+            self._context.remember(replace(self._context.resources, admitted=own))
         except ProviderError as error:
             text = f"whether this laptop may reach the hosts is not known: {error}"
             yield None, AlertRaised(kind="host", text=text)
@@ -214,18 +216,18 @@ class AwsProvider:
 
     async def lost(self, address: HostAddress) -> str | None:
         """Why the host's instance is gone, as EC2 says; None while EC2 says that it runs, or cannot be asked."""
-        claim = self._rental.claim
+        resources = self._context.resources
         holder = self._instance_of(address)
-        order = claim.by_instance(holder) if holder else None
-        if holder is None or order is None:
+        request = resources.by_instance(holder) if holder else None
+        if holder is None or request is None:
             return None
         try:
-            instance = (await self._look(order.region)).get(holder)
+            instance = (await self._look(request.region)).get(holder)
             if instance is not None:
                 return why_gone(instance)
-            if time.time() - order.asked_t > _FORGOTTEN_S:
+            if time.time() - request.asked_t > _FORGOTTEN_S:
                 # Unless these credentials are somebody else's, who sees nothing of the run.
-                await self._rental.identify()
+                await self._context.identify()
                 return f"EC2: {holder} is not there any more"
         except CloudError:
             return None
@@ -233,21 +235,24 @@ class AwsProvider:
 
     def _instance_of(self, address: HostAddress) -> str | None:
         """The instance behind the address, by its key: another one may have had the same address before."""
-        claim = self._rental.claim
-        known = next((one for one, key in claim.host_keys.items() if key == address.host_key), None)
-        return known or claim.holder(address.node)
+        resources = self._context.resources
+        known = next((one for one, key in resources.host_keys.items() if key == address.host_key), None)
+        return known or resources.holder(address.node)
 
     async def remains(self) -> bool:
         """Any instance of the run lives. Raises CloudError where EC2 cannot be asked."""
-        rental = self._rental
-        if not rental.claim.regions:
+        context = self._context
+        if not context.resources.regions:
             return False
-        await rental.identify()
-        asked_t = max((order.asked_t for order in rental.claim.open if order.outcome == ASKED), default=0.0)
+        await context.identify()
+        asked_t = max((request.asked_t for request in context.resources.open if request.outcome == ASKED), default=0.0)
         while True:
-            for region in rental.claim.regions:
-                cloud, tokens = rental.cloud(region), [one.token for one in rental.claim.open if one.region == region]
-                found = await of_run(cloud, rental.run_id) + (await of_tokens(cloud, tokens) if tokens else [])
+            for region in context.resources.regions:
+                cloud, tokens = (
+                    context.cloud(region),
+                    [one.token for one in context.resources.open if one.region == region],
+                )
+                found = await of_run(cloud, context.run_id) + (await of_tokens(cloud, tokens) if tokens else [])
                 if any(instance.state not in GONE for instance in found):
                     return True
             # What was asked for a moment ago may be there and not be shown yet.
@@ -259,7 +264,7 @@ class AwsProvider:
         async with self._looking:
             asked, seen = self._seen.get(region, (float("-inf"), {}))
             if time.monotonic() - asked > min(_LOOK_AGAIN_S, self._patience.watch_s):
-                found = await of_run(self._rental.cloud(region), self._rental.run_id)
+                found = await of_run(self._context.cloud(region), self._context.run_id)
                 seen = {instance.instance_id: instance for instance in found}
                 self._seen[region] = (time.monotonic(), seen)
             return seen
@@ -270,7 +275,7 @@ class AwsProvider:
         quoted_at = time.monotonic()
         while True:
             await asyncio.sleep(self._patience.watch_s)
-            for region in _regions(self._rental.claim.open):
+            for region in _regions(self._context.resources.open):
                 try:
                     seen = await self._look(region)
                 except CloudError:
@@ -286,23 +291,25 @@ class AwsProvider:
                     yield None, quote
 
     def _news_of(self, instance: Instance) -> Iterable[News]:
-        claim, key = self._rental.claim, instance.instance_id
+        resources, key = self._context.resources, instance.instance_id
         reason = why_gone(instance)
-        node = next((order.places()[key] for order in claim.open if key in order.instance_ids), None)
-        if reason is None or node is None or key in self._ended or key not in claim.told:
+        node = next(
+            (request.nodes_by_instance()[key] for request in resources.open if key in request.instance_ids), None
+        )
+        if reason is None or node is None or key in self._ended or key not in resources.told:
             return
         self._ended.add(key)
         yield node, stopped(instance)
-        if key in claim.served and claim.holder(node) == key:
+        if key in resources.served and resources.holder(node) == key:
             yield node, HostLost(reason=reason)
 
     async def _end_retired(self, region: str, seen: dict[str, Instance]) -> None:
         """Ends instances whose place another one took, if EC2 has not done so by itself."""
-        for key, since in self._rental.claim.retired.items():
+        for key, since in self._context.resources.retired.items():
             living = key in seen and seen[key].state not in GONE
             if living and time.time() - since > self._patience.doomed_s:
                 try:
-                    await self._rental.make(region, "terminate_instances", InstanceIds=[key])
+                    await self._context.make(region, "terminate_instances", InstanceIds=[key])
                 except CloudError:
                     # The next look tries again.
                     continue
@@ -310,10 +317,12 @@ class AwsProvider:
     async def _quotes(self, quoted: dict[str, float]) -> list[PriceQuoted]:
         """Spot prices of the zones in use that are new since `quoted`, which is brought up to date."""
         news: list[PriceQuoted] = []
-        spot = {(one.region, one.zone, one.instance_type) for one in self._rental.claim.open if one.market == "spot"}
+        spot = {
+            (one.region, one.zone, one.instance_type) for one in self._context.resources.open if one.market == "spot"
+        }
         for region, zone, kind in sorted(spot):
             try:
-                quotes = await prices.spot(self._rental.cloud(region), kind, time.time())
+                quotes = await prices.spot(self._context.cloud(region), kind, time.time())
             except CloudError:
                 continue
             for quote in quotes:
@@ -335,9 +344,9 @@ class AwsProvider:
 
     async def give_back(self) -> AsyncIterator[News]:
         """Ends all that was made and waits until EC2 says so; what is left is told with the command that ends it."""
-        async for news in given_back(self._rental):
+        async for news in release_all(self._context):
             yield news
 
 
-def _regions(orders: Iterable[LaunchRequest]) -> list[str]:
-    return sorted({order.region for order in orders})
+def _regions(requests: Iterable[LaunchRequest]) -> list[str]:
+    return sorted({request.region for request in requests})

@@ -16,7 +16,7 @@ from console.fleet.rental import elastic_ip
 from console.fleet.rental.bootstrap import pin
 from console.fleet.rental.context import PASSING, AwsContext, Deadline, tag_list
 from console.fleet.rental.launch import drop_user_data
-from console.fleet.rental.quotes import Rate
+from console.fleet.rental.quotes import HourlyPrice
 from console.fleet.rental.resources import LaunchRequest
 from console.journal import manifest
 from console.ssh.address import HostAddress
@@ -25,16 +25,16 @@ from console.state.events import AlertRaised, InstanceStarted
 from remote.wire.events import StageProgressed
 
 
-class Arrival:
+class Provisioning:
     """The instances of one order on their way to being hosts."""
 
-    def __init__(self, rental: AwsContext, order: LaunchRequest) -> None:
-        self._rental = rental
-        self._order = order
-        self._fleet = rental.profile.fleet
-        self._route = Route.of(rental.profile.fleet)
-        self._places = order.places()
-        self._rate = Rate(rental, order)
+    def __init__(self, context: AwsContext, request: LaunchRequest) -> None:
+        self._context = context
+        self._request = request
+        self._fleet = context.profile.fleet
+        self._route = Route.of(context.profile.fleet)
+        self._places = request.nodes_by_instance()
+        self._price = HourlyPrice(context, request)
         self._news: asyncio.Queue[News | HostAddress | BaseException] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._gateway: asyncio.Future[HostAddress] = asyncio.get_running_loop().create_future()
@@ -48,7 +48,7 @@ class Arrival:
             ProviderError: an instance ended, or a host cannot take part.
         """
         missing = {node for instance_id, node in self._places.items() if not self._arrived(instance_id, node)}
-        other = self._rental.addresses.get(0)
+        other = self._context.addresses.get(0)
         if 0 not in missing and other is not None:
             self._gateway.set_result(other)
         self._start(self._look())
@@ -62,9 +62,9 @@ class Arrival:
                     missing.discard(one.node)
                 elif isinstance(one[1], InstanceStarted):
                     # After it is in the journal: a console that dies in between tells it twice, and never not at all.
-                    claim = self._rental.claim
-                    self._rental.remember(replace(claim, told=(*claim.told, one[1].instance_id)))
-            drop_user_data(self._rental, self._order)
+                    resources = self._context.resources
+                    self._context.remember(replace(resources, told=(*resources.told, one[1].instance_id)))
+            drop_user_data(self._context, self._request)
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -75,12 +75,13 @@ class Arrival:
 
     async def _look(self) -> None:
         """Looks at the instances until their hosts are there: EC2 says when one runs, and when it is gone."""
-        rental = self._rental
+        context = self._context
         seen: dict[str, str] = {}
-        end = Deadline(rental.patience.running_s)
+        end = Deadline(context.patience.running_s)
         while True:
             try:
-                found = {one.instance_id: one for one in await of_run(rental.cloud(self._order.region), rental.run_id)}
+                instances = await of_run(context.cloud(self._request.region), context.run_id)
+                found = {instance.instance_id: instance for instance in instances}
             except CloudError as error:
                 if error.kind not in PASSING or end.passed:
                     raise
@@ -104,51 +105,51 @@ class Arrival:
             if end.passed and len([one for one in seen.values() if one == "running"]) < len(self._places):
                 late = sorted(node for one, node in self._places.items() if seen.get(one) != "running")
                 raise ProviderError(
-                    f"EC2 accepted the launch, and after {rental.patience.running_s / 60:.0f} minutes the instances of "
-                    f"nodes {', '.join(map(str, late))} do not run"
+                    f"EC2 accepted the launch, but after {context.patience.running_s / 60:.0f} minutes the instances "
+                    f"of nodes {', '.join(map(str, late))} are not running"
                 )
-            await asyncio.sleep(rental.patience.poll_s)
+            await asyncio.sleep(context.patience.poll_s)
 
     async def _runs(self, instance: Instance, node: int) -> None:
-        if instance.instance_id not in self._rental.claim.told:
-            self._news.put_nowait((node, await self._rate.started(instance, node)))
+        if instance.instance_id not in self._context.resources.told:
+            self._news.put_nowait((node, await self._price.started(instance, node)))
         self._stage(node, "instance", 2, 2, f"{instance.instance_id} in {instance.zone}")
 
     def _arrived(self, instance_id: str, node: int) -> bool:
-        return instance_id in self._rental.claim.served and node in self._rental.addresses
+        return instance_id in self._context.resources.served and node in self._context.addresses
 
     # --- hosts ---
 
     async def _welcome(self, instance: Instance, node: int) -> None:
         """Brings one instance from `running` to a host that is pinned to its own key."""
-        rental = self._rental
+        context = self._context
         # For who looks from another laptop.
         await self._tag(instance, node, {NODE_TAG: str(node)})
         address = await self._address(instance, node)
         self._stage(node, "host", 0, 1, "boots")
 
         def remember(host_key: str) -> None:
-            rental.remember(rental.claim.with_key(instance.instance_id, host_key))
+            context.remember(context.resources.with_key(instance.instance_id, host_key))
 
         try:
             pinned = await pin(
                 address,
-                bootstrap=self._order.bootstrap_key,
-                known=rental.claim.host_keys.get(instance.instance_id),
+                bootstrap=self._request.bootstrap_key,
+                known=context.resources.host_keys.get(instance.instance_id),
                 remember=remember,
-                patience_s=rental.patience.boot_s,
+                patience_s=context.patience.boot_s,
                 progress=lambda said: self._stage(node, "host", 0, 1, said),
                 instance_id=instance.instance_id,
             )
         except (HostRefused, HostUnreachable) as error:
             raise ProviderError(f"node {node}: {error}") from None
         assert pinned.host_key is not None
-        record = manifest.first_line(rental.directory.journal)
-        papers = HostIdentity(host_key=pinned.host_key, route=self._route, charter=manifest.digest(record))
-        await self._tag(instance, node, papers.tags())
-        rental.addresses[node] = pinned
-        claim = rental.claim
-        rental.remember(replace(claim, served=(*claim.served, instance.instance_id)))
+        record = manifest.first_line(context.directory.journal)
+        identity = HostIdentity(host_key=pinned.host_key, route=self._route, manifest_sha256=manifest.digest(record))
+        await self._tag(instance, node, identity.tags())
+        context.addresses[node] = pinned
+        resources = context.resources
+        context.remember(replace(resources, served=(*resources.served, instance.instance_id)))
         if node == 0 and not self._gateway.done():
             self._gateway.set_result(pinned)
         self._stage(node, "host", 1, 1)
@@ -158,11 +159,11 @@ class Arrival:
         """Writes tags on the instance that it does not bear yet."""
         if tags.items() <= instance.tags.items():
             return
-        end = Deadline(self._rental.patience.visible_s)
+        end = Deadline(self._context.patience.visible_s)
         while True:
             try:
                 ids = [instance.instance_id]
-                await self._rental.make(instance.region, "create_tags", Resources=ids, Tags=tag_list(tags))
+                await self._context.make(instance.region, "create_tags", Resources=ids, Tags=tag_list(tags))
                 return
             except CloudError as error:
                 if error.kind == "permission":
@@ -171,16 +172,16 @@ class Arrival:
                     return
                 if error.kind not in (*PASSING, "missing") or end.passed:
                     raise
-            await asyncio.sleep(self._rental.patience.poll_s)
+            await asyncio.sleep(self._context.patience.poll_s)
 
     async def _address(self, instance: Instance, node: int) -> HostAddress:
-        fleet, rental = self._fleet, self._rental
+        fleet, context = self._fleet, self._context
         host = self._route.host_of(instance)
         assert host is not None
         assert instance.private_ip is not None
         jump: HostAddress | None = None
         if fleet.connect == "elastic-ip" and node == 0:
-            host = await elastic_ip.attach(rental, instance)
+            host = await elastic_ip.attach(context, instance)
         elif fleet.connect == "elastic-ip":
             jump = await asyncio.shield(self._gateway)
         elif fleet.connect == "bastion":
@@ -190,8 +191,8 @@ class Arrival:
             host=host,
             port=fleet.ssh_port,
             username=fleet.user,
-            client_key=str(rental.directory.key),
-            python=rental.profile.run.python,
+            client_key=str(context.directory.key),
+            python=context.profile.run.python,
             gang_address=instance.private_ip,
             jump=jump,
         )

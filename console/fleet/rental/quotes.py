@@ -13,36 +13,36 @@ from console.fleet.rental.resources import LaunchRequest
 from console.state.events import InstanceStarted
 
 
-class Rate:
+class HourlyPrice:
     """The prices of an order, asked for once."""
 
-    def __init__(self, rental: AwsContext, order: LaunchRequest) -> None:
-        self._rental = rental
-        self._order = order
+    def __init__(self, context: AwsContext, request: LaunchRequest) -> None:
+        self._context = context
+        self._request = request
         self._asked: asyncio.Future[tuple[float | None, float | None]] | None = None
 
     async def usd_per_h(self) -> float | None:
         """What all instances of the order cost an hour, with what hangs on them; None where no price is known."""
         billed, _ = await self._ask()
-        volumes = [mapping["Ebs"]["VolumeSize"] for mapping in self._order.params["BlockDeviceMappings"]]
+        volumes = [mapping["Ebs"]["VolumeSize"] for mapping in self._request.params["BlockDeviceMappings"]]
         each = None if billed is None else billed + prices.storage_usd_per_h(sum(volumes))
-        return None if each is None else each * len(self._order.nodes)
+        return None if each is None else each * len(self._request.nodes)
 
     async def started(self, instance: Instance, node: int) -> InstanceStarted:
         """The event that puts the instance on the bill."""
         if self._asked is None:
             self._asked = asyncio.ensure_future(self._ask())
         billed, on_demand = await asyncio.shield(self._asked)
-        volumes = [mapping["Ebs"]["VolumeSize"] for mapping in self._order.params["BlockDeviceMappings"]]
-        fleet = self._rental.profile.fleet
+        volumes = [mapping["Ebs"]["VolumeSize"] for mapping in self._request.params["BlockDeviceMappings"]]
+        fleet = self._context.profile.fleet
         public = fleet.connect == "public" or (fleet.connect == "elastic-ip" and node == 0)
         return InstanceStarted(
             instance_id=instance.instance_id,
             started_t=instance.launched_t,
             usd_per_h=billed,
             usd_per_h_on_demand=on_demand,
-            market=self._order.market,
-            instance_type=self._order.instance_type,
+            market=self._request.market,
+            instance_type=self._request.instance_type,
             zone=instance.zone,
             storage_usd_per_h=prices.storage_usd_per_h(sum(volumes)),
             address_usd_per_h=prices.ADDRESS_USD_PER_H if public else None,
@@ -50,26 +50,26 @@ class Rate:
 
     async def _ask(self) -> tuple[float | None, float | None]:
         """Billed and on demand. What a reservation costs was agreed when it was made: only the profile can say."""
-        order, fleet = self._order, self._rental.profile.fleet
-        cloud = self._rental.cloud(order.region)
+        request, fleet = self._request, self._context.profile.fleet
+        cloud = self._context.cloud(request.region)
         on_demand = fleet.usd_per_h_on_demand
         try:
-            quote = await prices.on_demand(cloud, order.instance_type, order.region)
+            quote = await prices.on_demand(cloud, request.instance_type, request.region)
         except CloudError:
             quote = None
         if quote is not None:
             on_demand = quote.usd_per_h
         elif on_demand is None:
-            known = instance_types.find(order.instance_type)
+            known = instance_types.find(request.instance_type)
             table = prices.table_quote(known) if known else None
             on_demand = table.usd_per_h if table else None
-        if order.market == "on-demand":
+        if request.market == "on-demand":
             return on_demand, on_demand
-        if order.market == "spot":
+        if request.market == "spot":
             try:
-                quotes = await prices.spot(cloud, order.instance_type, time.time())
+                quotes = await prices.spot(cloud, request.instance_type, time.time())
             except CloudError:
                 quotes = ()
-            here = [quote.usd_per_h for quote in quotes if quote.zone == order.zone]
+            here = [quote.usd_per_h for quote in quotes if quote.zone == request.zone]
             return (here[0] if here else fleet.usd_per_h), on_demand
         return fleet.usd_per_h, on_demand

@@ -19,39 +19,39 @@ from console.fleet.aws.resource_kinds import KINDS, Kind
 from console.fleet.provider import News
 from console.fleet.rental.context import PASSING, AwsContext, Deadline
 from console.fleet.rental.launch import drop_user_data
-from console.fleet.rental.quotes import Rate
+from console.fleet.rental.quotes import HourlyPrice
 from console.fleet.rental.resources import ACCEPTED, ASKED, ENDED, LaunchRequest
 from console.state.events import AlertRaised, InstanceStopped
 from remote.wire.events import StageProgressed
 
 
-async def given_back(rental: AwsContext) -> AsyncIterator[News]:
+async def release_all(context: AwsContext) -> AsyncIterator[News]:
     """Ends all that the run has, and tells what could not be ended. Raises nothing of AWS's."""
-    await rental.settled()
-    if not rental.claim.regions:
+    await context.settled()
+    if not context.resources.regions:
         return
     # First on disk, so that a console which comes to the run in between does not go on with a launch.
-    rental.remember(replace(rental.claim, ending=True))
+    context.remember(replace(context.resources, ending=True))
     try:
-        await rental.identify()
+        await context.identify()
     except CloudError as error:
-        yield None, _left(f"nothing could be given back: {error}", f"fastconsole terminate {rental.run_id}")
+        yield None, _left(f"nothing could be given back: {error}", f"fastconsole terminate {context.run_id}")
         return
-    for region in rental.claim.regions:
-        orders = [order for order in rental.claim.open if order.region == region]
+    for region in context.resources.regions:
+        requests = [request for request in context.resources.open if request.region == region]
         whole = True
-        async for news in ended(rental, region, orders, everything=True):
+        async for news in ended(context, region, requests, everything=True):
             whole = whole and not isinstance(news[1], AlertRaised)
             yield news
         if whole:
-            async for news in _rest(rental, region):
+            async for news in _rest(context, region):
                 whole = whole and not isinstance(news[1], AlertRaised)
                 yield news
         if whole:
-            left = tuple(one for one in rental.claim.regions if one != region)
-            rental.remember(replace(rental.claim, regions=left))
-    if not rental.claim.regions:
-        rental.remember(replace(rental.claim, unanswered={}, retired={}, admitted=None))
+            left = tuple(one for one in context.resources.regions if one != region)
+            context.remember(replace(context.resources, regions=left))
+    if not context.resources.regions:
+        context.remember(replace(context.resources, unanswered={}, retired={}, admitted=None))
 
 
 def _left(what: str, command: str) -> AlertRaised:
@@ -62,14 +62,14 @@ def _left(what: str, command: str) -> AlertRaised:
 
 
 async def ended(
-    rental: AwsContext, region: str, orders: Sequence[LaunchRequest], *, everything: bool = False, wait: bool = True
+    context: AwsContext, region: str, requests: Sequence[LaunchRequest], *, everything: bool = False, wait: bool = True
 ) -> AsyncIterator[News]:
     """Ends the instances of the orders, or every instance of the run in the region, and tells of each one's end.
 
     `wait`: until EC2 says that they are terminated; else until each has been told to.
     """
-    ending = _Ending(rental, region, orders, everything)
-    patience, failing, slow = rental.patience, Deadline(rental.patience.free_s), Deadline(rental.patience.ended_s)
+    ending = _Ending(context, region, requests, everything)
+    patience, failing, slow = context.patience, Deadline(context.patience.free_s), Deadline(context.patience.ended_s)
     while True:
         try:
             found = await ending.look()
@@ -92,21 +92,21 @@ async def ended(
                 yield news
             return
         await asyncio.sleep(patience.poll_s)
-    claim = rental.claim
-    for order in orders:
-        claim = claim.order(replace(claim.by_token(order.token), outcome=ENDED))
-        drop_user_data(rental, order)
-    rental.remember(claim)
+    resources = context.resources
+    for request in requests:
+        resources = resources.with_request(replace(resources.by_token(request.token), outcome=ENDED))
+        drop_user_data(context, request)
+    context.remember(resources)
 
 
 class _Ending:
     """What is known of the instances that are to end."""
 
-    def __init__(self, rental: AwsContext, region: str, orders: Sequence[LaunchRequest], everything: bool) -> None:
-        self._rental = rental
-        self._cloud = rental.cloud(region)
+    def __init__(self, context: AwsContext, region: str, requests: Sequence[LaunchRequest], everything: bool) -> None:
+        self._context = context
+        self._cloud = context.cloud(region)
         self._region = region
-        self._tokens = {order.token: order for order in orders}
+        self._tokens = {request.token: request for request in requests}
         self._everything = everything
         self._states: dict[str, str] = {}
         self._ran: dict[str, bool] = {}
@@ -115,7 +115,7 @@ class _Ending:
 
     async def look(self) -> list[Instance]:
         """The instances that EC2 shows. Raises CloudError."""
-        found = {one.instance_id: one for one in await of_run(self._cloud, self._rental.run_id)}
+        found = {one.instance_id: one for one in await of_run(self._cloud, self._context.run_id)}
         if self._tokens:
             found |= {one.instance_id: one for one in await of_tokens(self._cloud, self._tokens)}
         if not self._everything:
@@ -124,12 +124,12 @@ class _Ending:
         for key, one in found.items():
             # One that was seen pending and then ended by us has never run.
             self._ran[key] = one.ran if one.state not in GONE or key not in self._ran else self._ran[key]
-        for order in list(self._tokens.values()):
-            ids = [key for key, one in found.items() if one.token == order.token]
-            if order.outcome == ASKED and len(ids) == len(order.nodes):
+        for request in list(self._tokens.values()):
+            ids = [key for key, one in found.items() if one.token == request.token]
+            if request.outcome == ASKED and len(ids) == len(request.nodes):
                 # Known from here on: its places too.
-                self._tokens[order.token] = order.accepted(ids)
-                self._rental.remember(self._rental.claim.order(self._tokens[order.token]))
+                self._tokens[request.token] = request.accepted(ids)
+                self._context.remember(self._context.resources.with_request(self._tokens[request.token]))
         return list(found.values())
 
     async def terminate(self, found: Iterable[Instance]) -> None:
@@ -137,10 +137,10 @@ class _Ending:
         living = {one.instance_id for one in found if one.state not in GONE}
         unseen = self._ids() - set(self._seen) if self._waiting() else set()
         if living:
-            await self._rental.make(self._region, "terminate_instances", InstanceIds=sorted(living))
+            await self._context.make(self._region, "terminate_instances", InstanceIds=sorted(living))
         if unseen:
             try:
-                await self._rental.make(self._region, "terminate_instances", InstanceIds=sorted(unseen))
+                await self._context.make(self._region, "terminate_instances", InstanceIds=sorted(unseen))
             except CloudError as error:
                 if error.kind != "missing":
                     raise
@@ -151,13 +151,13 @@ class _Ending:
         return not self._waiting() and all(one.state in states for one in found)
 
     def _ids(self) -> set[str]:
-        return {one for order in self._tokens.values() for one in order.instance_ids}
+        return {one for request in self._tokens.values() for one in request.instance_ids}
 
     def _waiting(self) -> bool:
         """True while instances that were asked for may be there and invisible."""
-        for order in self._tokens.values():
-            unseen = order.outcome == ASKED or any(one not in self._seen for one in order.instance_ids)
-            if unseen and time.time() - order.asked_t < self._rental.patience.visible_s:
+        for request in self._tokens.values():
+            unseen = request.outcome == ASKED or any(one not in self._seen for one in request.instance_ids)
+            if unseen and time.time() - request.asked_t < self._context.patience.visible_s:
                 return True
         return False
 
@@ -167,7 +167,8 @@ class _Ending:
         if before == instance.state:
             return
         self._states[key] = instance.state
-        node = next((order.places()[key] for order in self._tokens.values() if key in order.instance_ids), None)
+        nodes = (request.nodes_by_instance().get(key) for request in self._tokens.values())
+        node = next((node for node in nodes if node is not None), None)
         if node is None:
             return
         detail = f"{key} is {instance.state}" if instance.state in GONE else f"{key} was told to end"
@@ -175,11 +176,11 @@ class _Ending:
         if instance.state not in GONE or key in self._told:
             return
         self._told.add(key)
-        order = self._rental.claim.by_instance(key)
-        assert order is not None
-        if key not in self._rental.claim.told and self._ran[key]:
-            yield node, await Rate(self._rental, order).started(instance, node)
-            self._rental.remember(replace(self._rental.claim, told=(*self._rental.claim.told, key)))
+        request = self._context.resources.by_instance(key)
+        assert request is not None
+        if key not in self._context.resources.told and self._ran[key]:
+            yield node, await HourlyPrice(self._context, request).started(instance, node)
+            self._context.remember(replace(self._context.resources, told=(*self._context.resources.told, key)))
         yield node, stopped(instance)
 
     def left(self, why: str) -> list[News]:
@@ -190,9 +191,9 @@ class _Ending:
         if ids:
             command = f"aws ec2 terminate-instances --region {self._region} --instance-ids {' '.join(ids)}"
             return [(None, _left(f"{len(ids)} instances may still run in {self._region} ({why})", command))]
-        if any(order.outcome in (ASKED, ACCEPTED) for order in self._tokens.values()):
-            what = f"instances of run {self._rental.run_id} may run in {self._region} ({why})"
-            return [(None, _left(what, f"fastconsole terminate {self._rental.run_id}"))]
+        if any(request.outcome in (ASKED, ACCEPTED) for request in self._tokens.values()):
+            what = f"instances of run {self._context.run_id} may run in {self._region} ({why})"
+            return [(None, _left(what, f"fastconsole terminate {self._context.run_id}"))]
         return [(None, _left(f"{self._region} could not be looked at ({why})", "fastconsole clean"))]
 
 
@@ -209,19 +210,19 @@ def stopped(instance: Instance) -> InstanceStopped:
 # --- all else --------------------------------------------------------------------------------------------------------
 
 
-async def _rest(rental: AwsContext, region: str) -> AsyncIterator[News]:
+async def _rest(context: AwsContext, region: str) -> AsyncIterator[News]:
     """Deletes what else the run has in the region."""
     for kind in KINDS:
-        end, why, pause_s = Deadline(rental.patience.free_s), "EC2 still shows it", 0.0
+        end, why, pause_s = Deadline(context.patience.free_s), "EC2 still shows it", 0.0
         found: list[str] = []
         while True:
             try:
-                found = await _tagged(rental, region, kind)
+                found = await _tagged(context, region, kind)
                 # Looked at again after it was deleted: only what EC2 shows no more counts as gone.
-                if not found and not rental.may_appear(kind.name, region):
+                if not found and not context.may_appear(kind.name, region):
                     break
                 for one in found:
-                    await rental.make(region, kind.delete, **_of(kind, one))
+                    await context.make(region, kind.delete, **_of(kind, one))
             except CloudError as error:
                 why = str(error)
                 if error.kind not in (*PASSING, "in-use", "missing"):
@@ -230,22 +231,22 @@ async def _rest(rental: AwsContext, region: str) -> AsyncIterator[News]:
                 for one in found:
                     yield None, _left(f"{kind.name} {one} in {region} is left ({why})", kind.command(region, one))
                 if not found:
-                    what = f"whether {region} has a {kind.name} of run {rental.run_id} could not be found out ({why})"
-                    yield None, _left(what, f"fastconsole terminate {rental.run_id}")
+                    what = f"whether {region} has a {kind.name} of run {context.run_id} could not be found out ({why})"
+                    yield None, _left(what, f"fastconsole terminate {context.run_id}")
                 break
             await asyncio.sleep(pause_s)
-            pause_s = rental.patience.poll_s
+            pause_s = context.patience.poll_s
 
 
 def _of(kind: Kind, identity: str) -> dict[str, Any]:
     return {kind.parameter: identity}
 
 
-async def _tagged(rental: AwsContext, region: str, kind: Kind) -> list[str]:
-    filters: list[dict[str, Any]] = [{"Name": f"tag:{RUN_TAG}", "Values": [rental.run_id]}]
+async def _tagged(context: AwsContext, region: str, kind: Kind) -> list[str]:
+    filters: list[dict[str, Any]] = [{"Name": f"tag:{RUN_TAG}", "Values": [context.run_id]}]
     if kind.only is not None:
         filters.append({"Name": kind.only[0], "Values": [kind.only[1]]})
-    cloud = rental.cloud(region)
+    cloud = context.cloud(region)
     answer = await cloud.call("ec2", kind.describe, Filters=filters)
     going = ("deleting", "deleted")
     return sorted(one[kind.identity] for one in answer[kind.key] if one.get("State") not in going)
