@@ -52,10 +52,10 @@ def main(where: str | None) -> None:
         probe.bind(("127.0.0.1", 0))
         os.environ.update(RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(probe.getsockname()[1]))
     dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo")
-    place = RankEnv(0, 0, 1, torch.device("cuda", 0) if cuda else torch.device("cpu"))
+    env = RankEnv(0, 0, 1, torch.device("cuda", 0) if cuda else torch.device("cpu"))
     batch, side = (256, 224) if cuda else (8, 64)
     phase = Phase(start_epoch=0, end_epoch=1, image_size=side, batch_size_per_gpu=batch, lr_start=0.1, lr_end=0.1)
-    learner = Learner(Recipe(model="resnet50", dataset="", data_dir="", phases=(phase,)), place, 1000)
+    learner = Learner(Recipe(model="resnet50", dataset="", data_dir="", phases=(phase,)), env, 1000)
     learner.warm_up()
     pictures = torch.randint(0, 256, (batch, side, side, 3), dtype=torch.uint8)
     labels = torch.randint(0, 1000, (batch,))
@@ -68,7 +68,7 @@ def main(where: str | None) -> None:
 
     step()
     with tempfile.TemporaryDirectory(dir=where) as folder:
-        ways = Ways(learner, place, Path(folder))
+        ways = Ways(learner, env, Path(folder))
         turns: dict[str, list[tuple[float, float, float]]] = {name: [] for name in ways.all}
         for _ in range(TURNS):
             for name, way in ways.all.items():
@@ -85,7 +85,7 @@ def main(where: str | None) -> None:
                 turns[name].append((still_s, time.perf_counter() - called, turn_s))
         base_s = statistics.median(turn_s for _, _, turn_s in turns["none"])
         print(
-            f"{learner.parameters / 1e6:.1f} million parameters, {base_s / STEPS * 1e3:.0f} ms a step on {place.device}"
+            f"{learner.parameters / 1e6:.1f} million parameters, {base_s / STEPS * 1e3:.0f} ms a step on {env.device}"
         )
         print(f"{'':12} {'stood still':>12} {'whole':>9} {'turn':>7}")
         for name, figures in turns.items():
@@ -101,10 +101,10 @@ def main(where: str | None) -> None:
 class Ways:
     """Ways to make a checkpoint: each begins one and returns what waits for its end."""
 
-    def __init__(self, learner: Learner, place: RankEnv, folder: Path) -> None:
+    def __init__(self, learner: Learner, env: RankEnv, folder: Path) -> None:
         self.learner = learner
         self.folder = folder
-        self.restorer = Restorer(folder, place, Journal(folder / JOURNAL))
+        self.restorer = Restorer(folder, env, Journal(folder / JOURNAL))
         self.number = 0
         self.all: dict[str, Callable[[], Callable[[], Any]]] = {
             "none": lambda: lambda: None,

@@ -10,9 +10,9 @@ best published rate; 3. what each step towards ours is worth: channels_last, tor
 gradients in a world of one; 8. NVML and GPM under load and idle; 9. nvJPEG beside the CPU's decoder; 10. what
 the trainer's own telemetry and a checkpoint cost (`bench/telemetry.py`, `bench/checkpoint.py`).
 
-A part that fails says so in its place and the next one follows. It should take about 15 minutes on an H100, most of it
-compiling: `--skip compiling` leaves that out. ``--cpu-dry-run`` goes the same way on a CPU, with a small net and small
-pictures, to show that the way is there; its figures mean nothing.
+A part that fails is reported, and the next one follows. It should take about 15 minutes on an H100, most of it
+compiling: `--skip compiling` leaves that out. ``--cpu-dry-run`` does the same on a CPU, with a small net and small
+pictures, to show that it works; its figures mean nothing.
 """
 
 from __future__ import annotations
@@ -407,7 +407,7 @@ def beside(setting: Setting) -> Iterator[str]:
         for name, step_s in took.items():
             yield _row(name, f"{step_s * 1e3:.3f}")
         yield ""
-        ways = checkpoint.Ways(learner, learner.place, Path(folder))
+        ways = checkpoint.Ways(learner, learner.env, Path(folder))
         yield from _table("checkpoint", "stood still ms", "whole ms")
         for name in ("in the rank", "beside"):
             for _ in range(2):  # the first has to find its memory

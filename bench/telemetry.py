@@ -47,10 +47,10 @@ def main(steps: int) -> None:
         probe.bind(("127.0.0.1", 0))
         os.environ.update(RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(probe.getsockname()[1]))
     dist.init_process_group("nccl" if cuda else "gloo")
-    place = RankEnv(0, 0, 1, torch.device("cuda", 0) if cuda else torch.device("cpu"))
+    env = RankEnv(0, 0, 1, torch.device("cuda", 0) if cuda else torch.device("cpu"))
     phase = Phase(start_epoch=0, end_epoch=1, image_size=SIDE, batch_size_per_gpu=BATCH, lr_start=0.1, lr_end=0.1)
     recipe = Recipe(model="resnet50" if cuda else "resnet-small", dataset="", data_dir="", phases=(phase,))
-    learner = Learner(recipe, place, CLASSES)
+    learner = Learner(recipe, env, CLASSES)
     learner.warm_up()
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(learner, Path(folder), BATCH, SIDE)
@@ -73,8 +73,8 @@ class Bench:
     def __init__(self, learner: Learner, folder: Path, batch: int, px: int) -> None:
         self.learner = learner
         self.journal = Journal(folder / JOURNAL)
-        self.meter = Meter(learner.place, self.journal)
-        self.cuda = learner.place.device.type == "cuda"
+        self.meter = Meter(learner.env, self.journal)
+        self.cuda = learner.env.device.type == "cuda"
         self.pictures = torch.randint(0, 256, (batch, px, px, 3), dtype=torch.uint8)
         self.labels = torch.randint(0, CLASSES, (batch,))
         if self.cuda:

@@ -1,4 +1,5 @@
-"""What fastconsole ships to a host: the agent, the trainer and the words they speak.
+"""The code that is copied to a host: the agent, the trainer, and what both need.
 
-Nothing here imports ``console``, Textual, asyncssh or boto3; the agent's side needs the standard library only.
+The laptop imports `remote.wire` alone. Nothing here imports ``console``, Textual, asyncssh or boto3, and nothing but
+the standard library is needed until a rank imports torch.
 """

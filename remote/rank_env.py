@@ -1,4 +1,4 @@
-"""A rank's place in the gang, as torchrun gives it."""
+"""The environment that torchrun gives a rank: its numbers and, from them, its device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class RankEnv:
-    """A rank's place in the gang."""
+    """A rank's numbers, as torch names them, and its device."""
 
     rank: int
     local_rank: int
@@ -19,7 +19,7 @@ class RankEnv:
 
     @classmethod
     def from_env(cls) -> RankEnv:
-        """The place that torchrun gave."""
+        """From the environment variables RANK, LOCAL_RANK and WORLD_SIZE."""
         local_rank = int(os.environ["LOCAL_RANK"])
         device = torch.device("cuda", local_rank) if torch.cuda.is_available() else torch.device("cpu")
         return cls(int(os.environ["RANK"]), local_rank, int(os.environ["WORLD_SIZE"]), device)

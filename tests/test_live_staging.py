@@ -30,7 +30,7 @@ from console.state.outcome import Exit
 from console.state.run import Node, Run
 from console.state.status import FAILED, FINISHED, UNREACHABLE
 from console.views import nodes, staging
-from remote.staging.partial_file import PIECE_BYTES, Partial
+from remote.staging.partial_file import PIECE_BYTES, PartialFile
 from remote.wire.codec import Event
 from remote.wire.events import StagingEnded, StagingProgressed
 
@@ -213,7 +213,7 @@ async def test_an_agent_that_is_killed_costs_only_what_was_on_its_way(tmp_path: 
     assert "died" in live.run.reason
     # The kernel ends the copy with its agent.
     assert small_run.none_left(tmp_path, 10) == {}
-    there = Partial(target / "other.bin", 6 * PIECE_BYTES, version(bucket, "pictures/other.bin"))
+    there = PartialFile(target / "other.bin", 6 * PIECE_BYTES, version(bucket, "pictures/other.bin"))
     pieces = len(there.there)
     there.close()
     assert 1 <= pieces < 6
@@ -252,16 +252,16 @@ def moved(activity: str, done: int, total: int | None, rate: float | None = None
 )
 def test_how_far_it_is_in_words(said: StagingProgressed, words: str) -> None:
     assert staging.words(said) == words
-    run = apply(Run(), Record(received=1.0, t=1.0, event=said, node=0, offset=0))
+    run = apply(Run(), Record(received_t=1.0, t=1.0, event=said, node=0, offset=0))
     assert nodes.stages(run)[0].detail == f"node 0: {words}"
 
 
 def test_the_slowest_host_is_named() -> None:
     run = Run()
     for node, done in ((0, 900), (1, 200), (2, 500)):
-        run = apply(run, Record(received=1.0, t=1.0, event=moved("copy", done, 1000), node=node, offset=0))
+        run = apply(run, Record(received_t=1.0, t=1.0, event=moved("copy", done, 1000), node=node, offset=0))
     assert nodes.stages(run)[0].detail == "node 1: 0.2 of 1 kB"
     for node in (0, 2):
         ended = StagingEnded(source="/fsx", files=1, total_bytes=1000, fetched_bytes=1000, seconds=1.0)
-        run = apply(run, Record(received=2.0, t=2.0, event=ended, node=node, offset=1))
+        run = apply(run, Record(received_t=2.0, t=2.0, event=ended, node=node, offset=1))
     assert (nodes.stages(run)[0].nodes_done, nodes.stages(run)[0].nodes) == (2, 3)

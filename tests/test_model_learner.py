@@ -70,6 +70,18 @@ def test_lars_moves_a_matrix_of_zeros_and_none_by_more_than_its_gradient():
     assert torch.equal(before[2], model[2].weight)
 
 
+def test_lars_decays_a_matrix_without_gradient_at_the_plain_rate():
+    """The trust ratio of a zero gradient would be trust / decay, whatever the weights are: 0.01 here."""
+    model = torch.nn.Linear(3, 2, bias=False)
+    with torch.no_grad():
+        model.weight.fill_(4.0)
+    model.weight.grad = torch.zeros_like(model.weight)
+    lars = Lars(optimizer.parameter_groups(model, 0.1), momentum=0.0, trust=0.001)
+    lars.param_groups[0]["lr"] = 0.5
+    lars.step()
+    assert torch.allclose(model.weight, torch.full((2, 3), 4.0 - 0.5 * 0.1 * 4.0))
+
+
 def test_lars_reads_nothing_back_from_the_device():
     """Tensors on the meta device have shapes and no numbers: to read one is an error."""
     with torch.device("meta"):
@@ -224,7 +236,7 @@ def test_two_ranks_in_half_precision_learn_nearly_the_same(folder, plain, tmp_pa
     assert started.precision == {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}[wanted]
     assert bool(learnt(tmp_path / "0")["scaler"]) == (wanted == "fp16")
     [said] = gang.said(tmp_path / "0", LogPrinted)
-    assert f"computes in {started.precision}; sends gradients in {gradients}" in said.text
+    assert said.text == f"optimizer SGD, compute {wanted}, gradients {gradients}"
 
 
 def test_everything_at_once_goes_on_bit_for_bit(folder, tmp_path):
@@ -253,8 +265,9 @@ def test_everything_at_once_goes_on_bit_for_bit(folder, tmp_path):
     mean, weights = state["ema"]["model"]["fc.weight"], state["model"]["fc.weight"]
     assert not torch.allclose(mean, weights)
     [said] = gang.said(whole / "0", LogPrinted)
-    assert "LARS (trust coefficient 0.02) with Nesterov momentum" in said.text
-    assert "which changes the architecture of resnet-small" in said.text
+    assert said.text.startswith("optimizer LARS (trust coefficient 0.02, Nesterov), compute fp32, gradients bf16, ")
+    assert "EMA of the weights (decay 0.8 a step)" in said.text
+    assert "(changes the architecture of resnet-small)" in said.text
     assert gang.said(whole / "0", TrainingStarted)[0].model == "resnet-small+blurpool"
 
     # What is evaluated is the mean, and a checkpoint of another architecture is refused.

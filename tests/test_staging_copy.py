@@ -1,4 +1,4 @@
-"""The copy of a data set to a host: whole or unfinished, gone on with after every break, and one sentence where not."""
+"""The copy of a data set to a host: whole or unfinished, continued after every break, one sentence where it fails."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from gang import recipe, said
 
 from remote.staging import free_space
 from remote.staging.copy import main
-from remote.staging.partial_file import PIECE_BYTES, Partial
+from remote.staging.destination import MARK
+from remote.staging.partial_file import PIECE_BYTES, PartialFile
 from remote.staging.process import DONE, REFUSED
-from remote.staging.s3 import MARK
 from remote.wire.events import StagingEnded, StagingProgressed
 from remote.wire.job import Job
 from remote.wire.layout import ADDRESSES, CONTENTS
@@ -192,7 +192,7 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path: Path) -> None:
     source, target = write(tmp_path / "source", files), write(tmp_path / "target", {"thesis.tex": b"years of work"})
     folder = host(tmp_path, str(source), target)
     assert main(folder) == REFUSED
-    assert "holds other files (thesis.tex, for one); name an empty folder in data.dir" in ended(folder).reason
+    assert "holds other files (thesis.tex, for example); name an empty folder in data.dir" in ended(folder).reason
     assert {path.name for path in target.iterdir()} == {"thesis.tex", ".staging.lock"}
 
 
@@ -219,7 +219,7 @@ def test_a_set_that_somebody_put_there_by_hand_is_verified_and_kept(tmp_path: Pa
     ("change", "sentence"),
     [
         (lambda root: None, "is not there on this host; is it mounted? (data.stage_from)"),
-        (lambda root: root.write_bytes(b""), "is no folder on this host"),
+        (lambda root: root.write_bytes(b""), "is not a folder on this host"),
         (lambda root: root.mkdir(), "holds no files (data.stage_from)"),
         (lambda root: write(root, {CONTENTS: b"{"}), "packed.json is damaged (JSONDecodeError): prepare the data set"),
         (
@@ -245,7 +245,7 @@ def test_a_table_that_points_elsewhere_writes_nothing_there(tmp_path: Path, buck
     folder = host(tmp_path, "s3://sets/imagenet", tmp_path / "target")
     address(bucket, folder)
     assert main(folder) == REFUSED
-    assert "'../evil', which would land outside the folder" in ended(folder).reason
+    assert "'../evil', which would be written outside the folder" in ended(folder).reason
     assert not (tmp_path / "evil").exists()
 
 
@@ -369,7 +369,7 @@ def test_a_connection_that_breaks_goes_on_where_it_broke(tmp_path: Path, bucket:
             "s3://sets/imagenet/packed.json: access refused (AccessDenied: Access Denied); the laptop's AWS user needs "
             "s3:GetObject on it",
         ),
-        (("404 Not Found", "NoSuchKey", ""), "s3://sets/imagenet/packed.json is there no more (NoSuchKey)"),
+        (("404 Not Found", "NoSuchKey", ""), "s3://sets/imagenet/packed.json is not there any more (NoSuchKey)"),
         (("412 Precondition Failed", "PreconditionFailed", ""), "packed.json was changed while it was copied"),
         (("301 Moved Permanently", "PermanentRedirect", ""), "says that the bucket is in another region"),
         (("400 Bad Request", "Odd", "so"), "answered 400 Odd so"),
@@ -462,7 +462,7 @@ def test_a_copy_that_is_killed_goes_on_with_what_it_has(tmp_path: Path, bucket: 
     process.wait()
     assert not path.exists()
     digest = hashlib.sha256(files["train-160/00000.data"]).hexdigest()
-    partial = Partial(path, 12 * PIECE_BYTES, digest)
+    partial = PartialFile(path, 12 * PIECE_BYTES, digest)
     there = len(partial.there)
     partial.close()
     assert 3 <= there < 12
@@ -479,13 +479,13 @@ def test_a_copy_that_is_killed_goes_on_with_what_it_has(tmp_path: Path, bucket: 
 
 
 def test_pieces_of_another_version_count_for_nothing(tmp_path: Path) -> None:
-    one = Partial(tmp_path / "file", BIG, "one")
+    one = PartialFile(tmp_path / "file", BIG, "one")
     one.write(0, memoryview(b"x" * PIECE_BYTES))
     one.note(0)
     one.close()
-    again = Partial(tmp_path / "file", BIG, "one")
+    again = PartialFile(tmp_path / "file", BIG, "one")
     assert again.there == {0}
     again.close()
-    other = Partial(tmp_path / "file", BIG, "other")
+    other = PartialFile(tmp_path / "file", BIG, "other")
     assert other.there == set()
     other.close()

@@ -202,8 +202,8 @@ def test_a_disk_that_hangs_costs_checkpoints_and_no_more_than_so_long(tmp_path, 
     monkeypatch.setattr(restore, "STUCK_S", 0.2)
     (tmp_path / "checkpoints").mkdir()
     os.mkfifo(tmp_path / "checkpoints/step-00000001.pt.new")
-    place = RankEnv(rank=0, local_rank=0, world_size=1, device=torch.device("cpu"))
-    restorer = restore.Restorer(tmp_path, place, Journal(tmp_path / JOURNAL))
+    env = RankEnv(rank=0, local_rank=0, world_size=1, device=torch.device("cpu"))
+    restorer = restore.Restorer(tmp_path, env, Journal(tmp_path / JOURNAL))
     learnt = {"model": {"weight": torch.ones(100_000)}}
     restorer.save(restore.Position(step=1), {}, learnt, "epoch")
     restorer.save(restore.Position(step=2), {}, learnt, "epoch")

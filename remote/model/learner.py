@@ -38,30 +38,30 @@ statistics at each step costs a collective and keeps rank 0's share only; they a
 class Learner:
     """One rank's share of the net that the gang trains. Made once the process group is there."""
 
-    def __init__(self, recipe: Recipe, place: RankEnv, classes: int) -> None:
+    def __init__(self, recipe: Recipe, env: RankEnv, classes: int) -> None:
         self.recipe = recipe
-        self.place = place
-        cuda = place.device.type == "cuda"
+        self.env = env
+        cuda = env.device.type == "cuda"
         if cuda:
             torch.backends.cudnn.benchmark = True
-        self.precision = precision.of(recipe.precision, place.device)
+        self.precision = precision.of(recipe.precision, env.device)
         torch.manual_seed(recipe.seed)  # every rank starts the same net; DDP would copy rank 0's in any case
         self.model = resnet.build(recipe.model, classes, recipe.batch_norm_group)
         self.blurs = blurpool.add_to(self.model) if recipe.blurpool else 0
         if recipe.blurpool and not self.blurs:
             raise ValueError(f"run.blurpool is true, and {recipe.model} has no strided convolution to blur before")
         # channels_last is how pictures arrive anyway; on two CPU cores it makes a step 1.1 to 1.9 times as fast.
-        self.model.to(place.device).to(memory_format=torch.channels_last)
+        self.model.to(env.device).to(memory_format=torch.channels_last)
         compiled = recipe.compile != "off"
         self.ddp = DistributedDataParallel(
             self.model,
-            device_ids=[place.local_rank] if cuda else None,
+            device_ids=[env.local_rank] if cuda else None,
             **UNSYNCED_BUFFERS,
             gradient_as_bucket_view=True,
             # Every step uses every parameter. A compiled DDP is cut at its buckets, which a static graph forbids.
             static_graph=not compiled,
         )
-        if place.world_size > 1:
+        if env.world_size > 1:
             precision.send_gradients_in(recipe.gradient_precision, self.ddp)
         self.net: Callable[[Tensor], Tensor] = self.ddp
         if compiled:
@@ -70,29 +70,30 @@ class Learner:
         self.optimizer = optimizer.make(self.model, recipe)
         self.ema: Ema | None = None
         if recipe.ema_decay:
-            batch = min(phase.batch_size_per_gpu for phase in recipe.phases) * place.world_size
+            batch = min(phase.batch_size_per_gpu for phase in recipe.phases) * env.world_size
             self.ema = Ema(self.model, recipe.ema_decay, recipe.ema_every, batch)
-        self.scaler = torch.amp.GradScaler(place.device.type, enabled=self.precision == torch.float16)
+        self.scaler = torch.amp.GradScaler(env.device.type, enabled=self.precision == torch.float16)
         self.loss = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
-        self.mean = torch.tensor(MEAN, device=place.device).view(1, 3, 1, 1) * 255
-        self.std = torch.tensor(STD, device=place.device).view(1, 3, 1, 1) * 255
+        self.mean = torch.tensor(MEAN, device=env.device).view(1, 3, 1, 1) * 255
+        self.std = torch.tensor(STD, device=env.device).view(1, 3, 1, 1) * 255
 
     def described(self) -> str:
-        """How it learns, for the run's log."""
+        """The optimizer, the precisions and what else is out of the ordinary, for the run's log."""
         recipe = self.recipe
-        named = {"sgd": "SGD", "lars": f"LARS (trust coefficient {recipe.trust_coefficient:g})"}[recipe.optimizer]
+        details = [f"trust coefficient {recipe.trust_coefficient:g}"] if recipe.optimizer == "lars" else []
+        details += ["Nesterov"] if recipe.nesterov else []
         parts = [
-            f"{named}{' with Nesterov momentum' if recipe.nesterov else ''}",
-            f"computes in {str(self.precision).removeprefix('torch.')}",
-            f"sends gradients in {recipe.gradient_precision}",
+            f"optimizer {recipe.optimizer.upper()}" + (f" ({', '.join(details)})" if details else ""),
+            f"compute {precision.name_of(self.precision)}",
+            f"gradients {recipe.gradient_precision}",
         ]
         if self.ema is not None:
-            parts.append(f"evaluates the mean of the weights (decay {recipe.ema_decay:g} a step)")
+            parts.append(f"evaluation of an EMA of the weights (decay {recipe.ema_decay:g} a step)")
         if recipe.compile != "off":
-            parts.append(f"compiled ({recipe.compile})")
+            parts.append(f"torch.compile ({recipe.compile})")
         if self.blurs:
-            parts.append(f"BlurPool before {self.blurs} convolutions, which changes the architecture of {recipe.model}")
-        return "; ".join(parts)
+            parts.append(f"BlurPool before {self.blurs} convolutions (changes the architecture of {recipe.model})")
+        return ", ".join(parts)
 
     @property
     def parameters(self) -> int:
@@ -140,11 +141,11 @@ class Learner:
         those of the others may not be.
         """
         sizes = sizes or [len(pictures)]
-        labels = labels.to(self.place.device, non_blocking=True)
-        total = torch.zeros((), device=self.place.device)
+        labels = labels.to(self.env.device, non_blocking=True)
+        total = torch.zeros((), device=self.env.device)
         for number, (some, theirs) in enumerate(zip(pictures.split(sizes), labels.split(sizes), strict=True), 1):
             last = number == len(sizes)
-            some = some.to(self.place.device, non_blocking=True)
+            some = some.to(self.env.device, non_blocking=True)
             if self.ema is not None:
                 self.ema.saw(some)
             with nullcontext() if last else self.ddp.no_sync():
@@ -172,14 +173,14 @@ class Learner:
 
     def normalised(self, pictures: Tensor) -> Tensor:
         """uint8 [n, h, w, 3] on any device to float [n, 3, h, w] on the device, in channels_last."""
-        moved = pictures.to(self.place.device, non_blocking=True).permute(0, 3, 1, 2)
+        moved = pictures.to(self.env.device, non_blocking=True).permute(0, 3, 1, 2)
         return (moved.float() - self.mean) / self.std
 
     def autocast(self) -> Any:
         """Mixed precision where the device has it."""
         if self.precision == torch.float32:
             return nullcontext()
-        return torch.autocast(self.place.device.type, self.precision)
+        return torch.autocast(self.env.device.type, self.precision)
 
     # --- what it has learnt ---
 
@@ -205,7 +206,7 @@ class Learner:
             return
         flat = torch.cat([buffer.reshape(-1) for buffer in buffers])
         dist.all_reduce(flat)
-        flat /= self.place.world_size
+        flat /= self.env.world_size
         for buffer, mean in zip(buffers, flat.split([buffer.numel() for buffer in buffers]), strict=True):
             buffer.copy_(mean.view_as(buffer))
 

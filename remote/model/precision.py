@@ -35,6 +35,11 @@ def of(wanted: str, device: torch.device) -> torch.dtype:
     return TYPES[wanted]
 
 
+def name_of(dtype: torch.dtype) -> str:
+    """The name that a recipe has for the type: ``bf16``, ``fp16`` or ``fp32``."""
+    return next(name for name, known in TYPES.items() if known == dtype)
+
+
 def send_gradients_in(wanted: str, ddp: DistributedDataParallel) -> None:
     """Lets DDP send gradients in ``bf16`` or ``fp16`` and sum them so; ``fp32`` as they are.
 

@@ -1,7 +1,7 @@
-"""The folder that a data set is copied to: whose it is, who fills it, and what of it was checked.
+"""The folder that a data set is copied to: what it is for, which process fills it, and which files were checked.
 
-`MARK` in it is a line that names the source, and one for each file that was checked. A folder with other things in it
-is somebody's, and is left alone.
+`MARK` in it has a line that names the source, and one for each file that was checked. A folder without it that holds
+other files is left alone.
 
 Standard library only.
 """
@@ -19,13 +19,13 @@ from pathlib import Path
 
 from remote.atomic_file import write_whole
 from remote.staging.origin import Item, Refused
-from remote.staging.s3 import MARK
 from remote.wire.layout import CONTENTS
 
+MARK = ".staged.jsonl"
 LOCK = ".staging.lock"
 
 
-class Landing:
+class Destination:
     """One such folder."""
 
     def __init__(self, target: Path) -> None:
@@ -33,7 +33,7 @@ class Landing:
 
     @contextlib.contextmanager
     def alone(self, waits: Callable[[bool], None]) -> Iterator[None]:
-        """Holds the folder's lock; nodes that share it take turns. `waits` is told whether this one has to.
+        """Holds the folder's lock; nodes that share it take turns. `waits` is called with whether this one has to wait.
 
         Raises:
             Refused: the folder cannot be made or written.
@@ -60,30 +60,34 @@ class Landing:
             os.close(lock)
 
     def take_up(self, source: str, items: list[Item], table: bytes) -> dict[str, list[object]]:
-        """What was checked before, by name: size, time, version. Raises Refused where the folder is another's."""
+        """What was checked before, by name: size, time, version.
+
+        Raises:
+            Refused: the folder holds other files, or the copy of another source.
+        """
         mark = self._target / MARK
         try:
             lines = list(_lines(mark.read_text()))
         except FileNotFoundError:
             others = [path.name for path in self._target.iterdir() if path.name not in (LOCK, "lost+found")]
-            if others and not self._is_it(items, table):
+            if others and not self._holds(items, table):
                 raise Refused(
-                    f"{self._target} holds other files ({others[0]}, for one); name an empty folder in data.dir, or "
-                    "empty this one"
+                    f"{self._target} holds other files ({others[0]}, for example); name an empty folder in data.dir, "
+                    "or empty this one"
                 ) from None
             write_whole(mark, json.dumps({"source": source}).encode() + b"\n")
             return {}
-        of = lines[0].get("source") if lines else None
-        if of != source:
-            raise Refused(f"{self._target} holds what was copied from {of}; name another folder in data.dir")
+        copied_from = lines[0].get("source") if lines else None
+        if copied_from != source:
+            raise Refused(f"{self._target} holds what was copied from {copied_from}; name another folder in data.dir")
         return {
             str(line["name"]): [line.get("size"), line.get("mtime_ns"), line.get("version")]
             for line in lines
             if "name" in line
         }
 
-    def _is_it(self, items: list[Item], table: bytes) -> bool:
-        """True if the folder, which nobody marked, seems to hold this very data set."""
+    def _holds(self, items: list[Item], table: bytes) -> bool:
+        """True if the folder, which has no mark, seems to hold this data set."""
         try:
             if table:
                 return content(self._target / CONTENTS) == table
@@ -92,29 +96,29 @@ class Landing:
             return False
 
     def note(self, item: Item) -> None:
-        """Notes that a file was checked. A line that is cut off by a break is none."""
+        """Notes in the mark that a file was checked."""
         stat = (self._target / item.name).stat()
-        said = {
+        line = {
             "name": item.name,
             "size": stat.st_size,
             "mtime_ns": stat.st_mtime_ns,
             "version": item.sha256 or item.version,
         }
         with (self._target / MARK).open("ab") as file:
-            file.write(json.dumps(said).encode() + b"\n")
+            file.write(json.dumps(line).encode() + b"\n")
 
 
 def _lines(text: str) -> Iterator[dict[str, object]]:
-    """The notes in the mark; a line that a break cut off is none, and costs its file another look."""
+    """The lines of the mark. One that was cut off is left out, so its file is checked again."""
     for line in text.splitlines():
         with contextlib.suppress(ValueError):
-            said = json.loads(line)
-            if isinstance(said, dict):
-                yield said
+            values = json.loads(line)
+            if isinstance(values, dict):
+                yield values
 
 
 def content(path: Path) -> bytes | None:
-    """What is in a small file; None where it cannot be read."""
+    """A small file's content; None where it cannot be read."""
     try:
         return path.read_bytes()
     except OSError:

@@ -1,4 +1,7 @@
-"""TODO docstring: remote/staging/folder.py."""
+"""A data set in a folder that the host sees: a mount of a network file system, or a disk of its own.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -6,23 +9,21 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from remote.staging.origin import Broken, Item, Refused, _raise
-from remote.staging.s3 import _BLOCK_BYTES, MARK
-
-# --- a folder --------------------------------------------------------------------------------------------------------
+from remote.staging.destination import MARK
+from remote.staging.origin import BLOCK_BYTES, Broken, Item, Refused
 
 
 class Folder:
-    """A folder that the host sees: a mount of a network file system, or a disk of its own."""
+    """The files of one folder."""
 
     def __init__(self, path: Path) -> None:
         self.name = str(path)
         self._root = path
 
     def items(self) -> list[Item]:
-        """All files below it, links followed."""
+        """All files below the folder, links followed."""
         if not self._root.is_dir():
-            what = "is no folder" if self._root.exists() else "is not there"
+            what = "is not a folder" if self._root.exists() else "is not there"
             raise Refused(f"{self._root} {what} on this host; is it mounted? (data.stage_from)")
         found = []
         try:
@@ -41,7 +42,7 @@ class Folder:
     def read(self, item: Item, start: int, end: int) -> Iterator[memoryview]:
         """See `Source`."""
         path = self._root / item.name
-        block = memoryview(bytearray(min(_BLOCK_BYTES, max(1, end - start))))
+        block = memoryview(bytearray(min(BLOCK_BYTES, max(1, end - start))))
         try:
             with path.open("rb", buffering=0) as file:
                 stat = os.fstat(file.fileno())
@@ -55,11 +56,15 @@ class Folder:
                     yield block[:got]
                     start += got
         except FileNotFoundError:
-            raise Refused(f"{path} is there no more; start again when nobody writes to its folder") from None
+            raise Refused(f"{path} is not there any more; start again when nobody writes to its folder") from None
         except OSError as error:
-            # A network file system that stumbles may stand up again.
+            # A network file system may recover.
             raise Broken(f"{path}: {error.strerror}") from None
 
     def digest(self, item: Item) -> tuple[str, str]:
         """See `Source`."""
         return ("sha256", item.sha256) if item.sha256 else ("", "")
+
+
+def _raise(error: OSError) -> None:
+    raise error

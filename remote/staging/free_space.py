@@ -1,4 +1,4 @@
-"""Whether something fits: on a disk, or in a host's memory where the folder is in it.
+"""Whether a copy fits on a disk, or in the host's memory where the folder is on a file system in memory.
 
 Standard library only.
 """
@@ -9,13 +9,13 @@ import shutil
 from pathlib import Path
 
 _SPARE_BYTES = 64 << 20
-"""Left free on a disk, for journals and the like."""
+"""Left free on a disk, for journals."""
 _SPARE_MEMORY = 0.1
-"""Of a host's memory: the trainer needs some too."""
+"""Share of the host's memory that is left for the trainer."""
 
 
 def refusal(folder: Path, needed_bytes: int) -> str:
-    """Why so much more does not fit into the folder; empty where it does. Raises OSError."""
+    """Why `needed_bytes` more do not fit into the folder; empty where they do. Raises OSError."""
     if needed_bytes <= 0:
         return ""
     free = shutil.disk_usage(folder).free
@@ -35,7 +35,7 @@ def refusal(folder: Path, needed_bytes: int) -> str:
 
 
 def size(number: float) -> str:
-    """Bytes in words, by thousands."""
+    """Bytes as text, in decimal units: ``1.5 GB``."""
     for unit in ("B", "kB", "MB", "GB"):
         if number < 1000:
             return f"{number:.0f} {unit}" if number >= 100 or unit == "B" else f"{number:.1f} {unit}"
@@ -52,15 +52,15 @@ def in_memory(folder: Path) -> bool:
         return False
     path = str(folder.resolve())
     for line in mounts:
-        _, place, name, *_ = line.split(" ")
-        place = place.replace("\\040", " ")
-        if len(place) >= longest and (path == place or path.startswith(place.rstrip("/") + "/")):
-            kind, longest = name, len(place)
+        _, mount, name, *_ = line.split(" ")
+        mount = mount.replace("\\040", " ")
+        if len(mount) >= longest and (path == mount or path.startswith(mount.rstrip("/") + "/")):
+            kind, longest = name, len(mount)
     return kind in ("tmpfs", "ramfs")
 
 
 def memory_bytes() -> tuple[float | None, float]:
-    """What is available and what there is of the host's memory; None where the kernel does not say."""
+    """(available, total) memory of the host; (None, 0) where the kernel does not say."""
     try:
         lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         return int(lines["MemAvailable"].split()[0]) * 1024.0, int(lines["MemTotal"].split()[0]) * 1024.0

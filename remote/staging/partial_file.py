@@ -1,8 +1,8 @@
-"""A file that comes in pieces, in any order, and can be gone on with after any kind of break.
+"""A file that is written in pieces, in any order, and can be continued after its process was killed.
 
-The bytes go to ``NAME.part`` where they belong, and ``NAME.map`` beside it notes each piece that is whole: a first line
-that says of which version of the file they are, then one byte a piece. A piece is noted after its bytes are written, so
-a process that is killed leaves no note without them. (A host that loses its power may; the file's checksum finds that.)
+The bytes go to their offsets in ``NAME.part``, and ``NAME.map`` beside it notes the pieces that are whole: a first line
+with the version of the file, then one byte per piece. A piece is noted after its bytes are written, so a process that
+is killed leaves no note without them. (A host that loses power may; the file's checksum finds that.)
 
 Standard library only.
 """
@@ -14,15 +14,15 @@ from contextlib import suppress
 from pathlib import Path
 
 PIECE_BYTES = 8 << 20
-"""What one request asks for: a tenth of a second of one of S3's connections, so that little is lost with a break."""
+"""What one request asks for: a tenth of a second of one of S3's connections, so that a broken read loses little."""
 _THERE = b"\1"
 
 
-class Partial:
-    """A file on its way. Several threads may write different pieces of it at once."""
+class PartialFile:
+    """A file that is being written. Several threads may write different pieces of it at once."""
 
     def __init__(self, path: Path, size: int, version: str) -> None:
-        """Takes up what is on the disk of this version of the file, or begins anew. Raises OSError."""
+        """Continues with the pieces of this version that are on the disk, or begins anew. Raises OSError."""
         self.path = path
         self.size = size
         self.pieces = -(-size // PIECE_BYTES)
@@ -30,35 +30,35 @@ class Partial:
         self._map = path.with_name(f"{path.name}.map")
         head = f"{size} {PIECE_BYTES} {version}\n".encode()
         self._head = len(head)
-        said = b""
+        notes = b""
         with suppress(OSError):
             if self._part.stat().st_size <= size:
-                said = self._map.read_bytes()
-        if not said.startswith(head):
+                notes = self._map.read_bytes()
+        if not notes.startswith(head):
             self._part.unlink(missing_ok=True)
             self._map.unlink(missing_ok=True)
-            said = head
-            # A file of one piece is there or not: a folder of a million pictures needs no notes.
+            notes = head
+            # A file of one piece needs no notes: a folder of pictures has a million of them.
             if self.pieces > 1:
                 self._map.write_bytes(head)
-        noted = said[len(head) :]
+        noted = notes[len(head) :]
         self.there = {number for number in range(self.pieces) if noted[number : number + 1] == _THERE}
         """Numbers of the pieces that are whole."""
         self._fd = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._noted = os.open(self._map, os.O_WRONLY | os.O_CLOEXEC) if self.pieces > 1 else -1
 
     def span(self, number: int) -> tuple[int, int]:
-        """A piece's first byte and the one after its last."""
+        """Offsets of a piece's first byte and of the byte after its last."""
         return number * PIECE_BYTES, min((number + 1) * PIECE_BYTES, self.size)
 
     def write(self, at: int, data: memoryview) -> None:
-        """Puts bytes where they belong. Raises OSError."""
+        """Writes bytes at an offset. Raises OSError."""
         while data:
             written = os.pwrite(self._fd, data, at)
             at, data = at + written, data[written:]
 
     def note(self, number: int) -> None:
-        """Says that a piece is whole. Raises OSError."""
+        """Notes that a piece is whole. Raises OSError."""
         if self._noted >= 0:
             os.pwrite(self._noted, _THERE, self._head + number)
         self.there.add(number)
@@ -74,7 +74,7 @@ class Partial:
         return self._part
 
     def install(self, mtime_ns: int | None = None) -> None:
-        """Gives the file its name, with the time of its source; a big one is on the disk then. Raises OSError."""
+        """Gives the file its name, and its source's time; one of several pieces is flushed first. Raises OSError."""
         if self.pieces > 1:
             os.fsync(self._fd)
         if mtime_ns is not None:
@@ -84,13 +84,13 @@ class Partial:
         self._map.unlink(missing_ok=True)
 
     def forget(self) -> None:
-        """Throws away what came so far."""
+        """Deletes what was written."""
         self.close()
         self._part.unlink(missing_ok=True)
         self._map.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Gives the descriptors back; what came stays for another time."""
+        """Closes the descriptors; what was written stays."""
         for fd in (self._fd, self._noted):
             if fd >= 0:
                 os.close(fd)

@@ -1,5 +1,4 @@
-"""The agent's hold on the copy of the data set (`remote.staging.copy`): a process of its own, so that nothing waits for
-it.
+"""The process that copies the data set (`remote.staging.copy`), as the agent sees it.
 
 Standard library only.
 """
@@ -16,13 +15,13 @@ from remote.wire.job import Job
 from remote.wire.journal import Journal
 
 DONE, REFUSED = 0, 3
-"""Exit statuses of `remote.staging.copy` that has said itself what became of the copy."""
+"""Exit statuses of a copy that has reported its own end in the journal."""
 _TRIES = 3
-"""How often it is started where something kills it, such as a host that is short of memory."""
+"""How often it is started where a signal ends it, such as the kernel's when memory runs out."""
 
 
 class Copier:
-    """Starts it, and says how it ended where it could not."""
+    """Starts the copy, and reports its end where it could not do so itself."""
 
     def __init__(self, folder: Path, job: Job, journal: Journal) -> None:
         self._folder = folder
@@ -32,7 +31,7 @@ class Copier:
         self._tries = 0
 
     def start(self) -> None:
-        """Starts the copy, where the job asks for one; the kernel ends it with this process."""
+        """Starts the copy, where the job asks for one; the kernel kills it when this process ends."""
         if not self._job.stage_from:
             return
         self._tries += 1
@@ -43,7 +42,7 @@ class Copier:
         )
 
     def watch(self) -> None:
-        """To be called now and then."""
+        """To be called often: starts the copy again or reports its end, where a signal or an error ended it."""
         process = self._process
         if process is None or process.poll() is None:
             return
@@ -51,7 +50,7 @@ class Copier:
         if code in (DONE, REFUSED):
             self._process = None
         elif code < 0 and self._tries < _TRIES:
-            text = f"the copy of the data set was ended by signal {-code} and goes on"
+            text = f"the copy of the data set was ended by signal {-code}; it is started again"
             self._journal.emit(LogPrinted(text=text, stream="stderr"))
             self.start()
         else:
@@ -61,7 +60,7 @@ class Copier:
                 self._process = None
 
     def end(self) -> None:
-        """Ends the copy; what came of it stays for another time."""
+        """Kills the copy; what was copied stays."""
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait()

@@ -1,11 +1,11 @@
-"""Where a data set is copied from: a folder that the host sees, or objects of S3 by addresses that the laptop signed.
+"""A data set in S3, read by presigned addresses.
 
-A host has no credentials. The laptop lists the bucket and signs an address for each object, which lets its holder read
-that object for an hour; they come in `ADDRESSES`, a file in the run's folder on the host that the laptop replaces in
-time, and that is deleted when the copy is done. They are in no journal and on no command line.
+A host has no credentials. The laptop lists the bucket and signs an address for each object, by which anybody can read
+that object for an hour. They come in `ADDRESSES`, a file in the run's folder on the host, which the laptop replaces in
+time, and which is deleted when the copy is done. They are in no journal and on no command line.
 
-Reads are of ranges, on connections that stay open, one a thread. S3 is asked for the very version that was listed
-(``If-Match``, RFC 9110 13.1.1), so a file that is changed meanwhile is not mixed of two.
+Reads are of ranges, on connections that stay open, one per thread. S3 is asked for the version that was listed
+(``If-Match``, RFC 9110 13.1.1), so that a copy is never mixed from two versions of an object.
 
 Standard library only.
 """
@@ -23,56 +23,48 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from remote.staging.origin import Broken, Expired, Item, Refused, Source, proper, whole
-from remote.wire.layout import CONTENTS
-
-MARK = ".staged.jsonl"
-"""What `remote.staging.copy` keeps in the folder that it fills."""
+from remote.staging.origin import BLOCK_BYTES, Broken, Expired, Item, Refused
 
 _TIMEOUT_S = 20.0
-_BLOCK_BYTES = 1 << 20
-_AGAIN = {408, 429, 500, 502, 503, 504}
+_TRANSIENT = {408, 429, 500, 502, 503, 504}
 _MD5 = re.compile(r"[0-9a-f]{32}")
 
 
-# --- S3 --------------------------------------------------------------------------------------------------------------
-
-
 class Bucket:
-    """Objects of S3."""
+    """The objects below a prefix of a bucket."""
 
     def __init__(self, name: str, addresses: Path) -> None:
         """`name`: ``s3://bucket/prefix``, for messages. Raises Refused where `addresses` cannot be read."""
         self.name = name
         self._path = addresses
         self._lock = threading.Lock()
-        self._own = threading.local()
+        self._local = threading.local()
         self._serial = 0
         self._addresses: dict[str, str] = {}
         self._items: list[Item] = []
         self._sealed: set[str] = set()
-        """Encrypted with a key of KMS's or of the user's: their ETags are no MD5 (S3's reference, Object)."""
-        # Finds the host's certificates and takes 20 ms: once, and not for each connection.
+        """Objects encrypted with a key of KMS's or the customer's: their ETag is not an MD5 (S3 API, Object)."""
+        # Made once, not for each connection: it reads the host's certificates, which takes 20 ms.
         self._tls: ssl.SSLContext | None = None
         self.renew(-1)
 
     @property
     def serial(self) -> int:
-        """Of the addresses that are in use: higher where they are newer."""
+        """The number of the addresses in use; newer ones have a higher number."""
         return self._serial
 
     def renew(self, serial: int) -> bool:
-        """Takes up addresses that are newer than `serial`; False where there are none yet. Raises Refused."""
+        """Reads addresses that are newer than `serial`; False where there are none yet. Raises Refused."""
         with self._lock:
             if self._serial > serial and self._addresses:
                 return True
             try:
-                said: dict[str, Any] = json.loads(gzip.decompress(self._path.read_bytes()))
-                if said["serial"] <= serial:
+                content: dict[str, Any] = json.loads(gzip.decompress(self._path.read_bytes()))
+                if content["serial"] <= serial:
                     return False
-                self._items = [_item(name, size, etag) for name, size, etag, _ in said["objects"]]
-                self._addresses = {name: address for name, _, _, address in said["objects"]}
-                self._serial = said["serial"]
+                self._items = [_item(name, size, etag) for name, size, etag, _ in content["objects"]]
+                self._addresses = {name: address for name, _, _, address in content["objects"]}
+                self._serial = content["serial"]
             except FileNotFoundError:
                 raise Refused(f"the laptop sent no addresses for {self.name}; start the run again") from None
             except (OSError, ValueError, KeyError, TypeError) as error:
@@ -89,9 +81,9 @@ class Bucket:
             return
         address = self._addresses.get(item.name)
         if address is None:
-            raise Refused(f"{self.name}/{item.name} is there no more; start again when nobody writes to it")
+            raise Refused(f"{self.name}/{item.name} is not there any more; start again when nobody writes to it")
         response = self._ask(item, address, start, end)
-        block = memoryview(bytearray(min(_BLOCK_BYTES, end - start)))
+        block = memoryview(bytearray(min(BLOCK_BYTES, end - start)))
         try:
             while start < end:
                 got = response.readinto(block[: end - start])
@@ -102,10 +94,10 @@ class Bucket:
             # So that the connection can be used again.
             response.read()
         except (OSError, http.client.HTTPException, ValueError) as error:
-            self._hang_up()
+            self._disconnect()
             raise Broken(_why(error)) from None
         except (Broken, GeneratorExit):
-            self._hang_up()
+            self._disconnect()
             raise
 
     def digest(self, item: Item) -> tuple[str, str]:
@@ -131,32 +123,32 @@ class Bucket:
                 return response
             if response.status == 200 and (start, end) == (0, item.size) and response.length == item.size:
                 return response
-            said = response.read(16384).decode("utf-8", "replace")
+            answer = response.read(16384).decode("utf-8", "replace")
         except ssl.SSLCertVerificationError as error:
-            self._hang_up()
+            self._disconnect()
             raise Refused(
                 f"the certificate of {parts.hostname} cannot be verified on this host ({error.verify_message}); "
                 "are its CA certificates installed, and is its clock right?"
             ) from None
         except (OSError, http.client.HTTPException) as error:
-            self._hang_up()
+            self._disconnect()
             raise Broken(f"{parts.hostname}: {_why(error)}") from None
         except Refused:
-            self._hang_up()
+            self._disconnect()
             raise
-        self._hang_up()
-        raise self._verdict(item, response.status, said, parts.hostname or "")
+        self._disconnect()
+        raise self._error(item, response.status, answer, parts.hostname or "")
 
-    def _verdict(self, item: Item, status: int, said: str, host: str) -> Exception:
-        """What an answer that is no data means."""
-        code, message = _tag(said, "Code"), _tag(said, "Message")
+    def _error(self, item: Item, status: int, answer: str, host: str) -> Exception:
+        """What an answer other than the data means."""
+        code, message = _tag(answer, "Code"), _tag(answer, "Message")
         name = f"{self.name}/{item.name}"
         if code in ("ExpiredToken", "RequestExpired") or (status == 403 and "expired" in message.lower()):
             return Expired(f"{name}: {message or code}")
-        if status in _AGAIN:
+        if status in _TRANSIENT:
             return Broken(f"{host}: {code or f'status {status}'}")
         if status == 404:
-            return Refused(f"{name} is there no more ({code or status}); start again when nobody writes to it")
+            return Refused(f"{name} is not there any more ({code or status}); start again when nobody writes to it")
         if status in (412, 416):
             return Refused(_changed(self.name, item))
         if status in (301, 307):
@@ -169,29 +161,29 @@ class Bucket:
         return Refused(f"{name}: {host} answered {status} {code} {message}".rstrip())
 
     def _connection(self, scheme: str, netloc: str) -> http.client.HTTPConnection:
-        held = getattr(self._own, "connection", None)
+        held = getattr(self._local, "connection", None)
         if held is not None and held[0] == (scheme, netloc):
             connection: http.client.HTTPConnection = held[1]
             return connection
-        self._hang_up()
+        self._disconnect()
         if scheme == "https":
             with self._lock:
                 self._tls = self._tls or ssl.create_default_context()
             connection = http.client.HTTPSConnection(netloc, timeout=_TIMEOUT_S, context=self._tls)
         else:
             connection = http.client.HTTPConnection(netloc, timeout=_TIMEOUT_S)
-        self._own.connection = (scheme, netloc), connection
+        self._local.connection = (scheme, netloc), connection
         return connection
 
-    def _hang_up(self) -> None:
-        held = getattr(self._own, "connection", None)
+    def _disconnect(self) -> None:
+        held = getattr(self._local, "connection", None)
         if held is not None:
             held[1].close()
-            self._own.connection = None
+            self._local.connection = None
 
 
 def _item(name: str, size: int, etag: str) -> Item:
-    # The ETag of an object that was sent in parts is no MD5, and has a dash.
+    # The ETag of a multipart upload is not an MD5, and has a dash.
     return Item(name, size, etag, md5=etag if _MD5.fullmatch(etag) else "")
 
 
@@ -200,54 +192,10 @@ def _changed(source: str, item: Item) -> str:
 
 
 def _tag(text: str, name: str) -> str:
-    """What stands in S3's answer under this name."""
+    """The text of an element of S3's answer; empty where it has none."""
     found = re.search(f"<{name}>([^<]{{0,300}})</{name}>", text)
     return found[1] if found else ""
 
 
 def _why(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-# --- what is in it ---------------------------------------------------------------------------------------------------
-
-
-def contents(source: Source, items: list[Item]) -> tuple[list[Item], bytes]:
-    """The files to copy, and the text of the table of contents where the source is a packed data set.
-
-    Of such a one only what its table names is copied, and checked by the SHA-256 that stands there.
-
-    Raises:
-        Refused: a name that would land elsewhere, a table that cannot be read, a file of it that is missing.
-        Broken, Expired
-    """
-    for item in items:
-        if not proper(item.name):
-            raise Refused(
-                f"{source.name} holds {item.name!r}, which would land outside the folder that it is copied to"
-            )
-    by_name = {item.name: item for item in items}
-    table = by_name.get(CONTENTS)
-    if table is None:
-        if not items:
-            raise Refused(f"{source.name} holds no files (data.stage_from)")
-        return items, b""
-    text = whole(source, table)
-    try:
-        files = {str(name): (int(one["size"]), str(one["sha256"])) for name, one in json.loads(text)["files"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise Refused(
-            f"{source.name}/{CONTENTS} is damaged ({type(error).__name__}): prepare the data set anew"
-        ) from None
-    wanted = []
-    for name, (size, sha256) in files.items():
-        found = by_name.get(name)
-        if found is None:
-            raise Refused(f"{source.name}/{name} is missing, which its {CONTENTS} names; was it copied there whole?")
-        if found.size != size:
-            raise Refused(
-                f"{source.name}/{name} has {found.size:,} bytes and its {CONTENTS} says {size:,}; copy it there again"
-            )
-        # The source's own version stays: it is asked for by that.
-        wanted.append(Item(name, size, found.version, sha256, "", found.mtime_ns))
-    return wanted, text

@@ -23,7 +23,7 @@ from remote.wire.control import ControlRequest
 class Agreed:
     """What every rank knows once an exchange is through."""
 
-    wish: ControlRequest
+    request: ControlRequest
     """Pause and stop where any rank asks for it; the most checkpoints that any rank has been asked for."""
     loss: float
     """Mean over the ranks, NaN where one of them has NaN."""
@@ -32,10 +32,10 @@ class Agreed:
 class Exchange:
     """One exchange under way. Every rank begins its exchanges in the same order."""
 
-    def __init__(self, wish: ControlRequest, loss: Tensor, world_size: int) -> None:
+    def __init__(self, request: ControlRequest, loss: Tensor, world_size: int) -> None:
         """`loss` is a scalar on the rank's device; it is not read here, so that a GPU need not be waited for."""
         device = loss.device
-        wants = torch.tensor([wish.paused, wish.stop, wish.checkpoint], dtype=torch.float32)
+        wants = torch.tensor([request.paused, request.stop, request.checkpoint], dtype=torch.float32)
         if device.type == "cuda":
             wants = wants.pin_memory().to(device, non_blocking=True)
         self._mine = torch.cat([wants, loss.detach().float().reshape(1)])
@@ -62,8 +62,8 @@ class Exchange:
             self._work.wait()
             gathered = self._all
         paused, stop, checkpoint, loss = gathered.view(-1, 4).unbind(1)
-        wish = ControlRequest(bool(paused.any()), bool(stop.any()), int(checkpoint.max()))
-        return Agreed(wish, float(loss.mean()))
+        request = ControlRequest(bool(paused.any()), bool(stop.any()), int(checkpoint.max()))
+        return Agreed(request, float(loss.mean()))
 
 
 _streams: dict[torch.device, torch.cuda.Stream] = {}

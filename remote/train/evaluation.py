@@ -22,8 +22,9 @@ from remote.data.datasets import Source, ratio_of
 from remote.model.learner import Learner
 from remote.rank_env import RankEnv
 
-SAY_S = 0.5
-"""Seconds between two words on how far an evaluation is."""
+Ratios = np.ndarray[Any, np.dtype[np.float64]]
+REPORT_S = 0.5
+"""Seconds between two reports of how far an evaluation is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class Metrics:
 def evaluate(
     learner: Learner,
     batches: Iterable[Batch],
-    place: RankEnv,
+    env: RankEnv,
     progress: Callable[[int], None],
     *,
     flip: bool = False,
@@ -52,13 +53,13 @@ def evaluate(
     many of its own pictures it has seen.
     """
     done, said = 0, 0.0
-    sums = torch.zeros(3, dtype=torch.float64, device=place.device)
+    sums = torch.zeros(3, dtype=torch.float64, device=env.device)
     net = learner.judged.eval()
     for pictures, labels in batches:
         if len(labels) == 0:
             continue
-        pictures = pictures.to(place.device, non_blocking=True)
-        labels = labels.to(place.device, non_blocking=True)
+        pictures = pictures.to(env.device, non_blocking=True)
+        labels = labels.to(env.device, non_blocking=True)
         found = learner.scores(pictures)
         if flip:
             found = (found + learner.scores(pictures.flip(2))) / 2
@@ -66,7 +67,7 @@ def evaluate(
         loss = functional.cross_entropy(found, labels, reduction="sum")
         sums += torch.stack([hits[:, 0].sum(), hits.sum(), loss])
         done += len(labels)
-        if place.rank == 0 and time.monotonic() - said > SAY_S:
+        if env.rank == 0 and time.monotonic() - said > REPORT_S:
             said = time.monotonic()
             progress(done)
     net.train()
@@ -78,13 +79,13 @@ def evaluate(
     return Metrics(top1 / count, top5 / count, loss_sum / count, int(count))
 
 
-def ratios_of(validation: Source, place: RankEnv) -> np.ndarray[Any, np.dtype[np.float64]]:
+def ratios_of(validation: Source, env: RankEnv) -> Ratios:
     """Width over height of every validation picture. A collective: each rank looks at its share."""
     total = len(validation)
-    ratios = torch.zeros(total, dtype=torch.float64, device=place.device)
-    mine = range(place.rank, total, place.world_size)
+    ratios = torch.zeros(total, dtype=torch.float64, device=env.device)
+    mine = range(env.rank, total, env.world_size)
     ratios[list(mine)] = torch.tensor(
-        [ratio_of(validation, index) for index in mine], dtype=torch.float64, device=place.device
+        [ratio_of(validation, index) for index in mine], dtype=torch.float64, device=env.device
     )
     dist.all_reduce(ratios)
     return ratios.cpu().numpy()

@@ -52,9 +52,9 @@ class Position:
 class Restorer:
     """Saves a run's state, and finds it again."""
 
-    def __init__(self, folder: Path, place: RankEnv, journal: Journal) -> None:
+    def __init__(self, folder: Path, env: RankEnv, journal: Journal) -> None:
         self._folder = folder
-        self._place = place
+        self._env = env
         self._journal = journal
         self._snapshot = Snapshot()
         self._writer: threading.Thread | None = None
@@ -123,28 +123,28 @@ class Restorer:
         Raises:
             ValueError: it is of another model or data set.
         """
-        place = self._place
+        env = self._env
 
         def damaged(path: str, reason: str) -> None:
             self._journal.emit(CheckpointFailed(path=path, reason=reason))
 
         found = None
-        if place.local_rank == 0:
+        if env.local_rank == 0:
             checkpoint.sweep(self._folder)
             found = checkpoint.load_newest(self._folder, damaged)
         step, content = found or (-1, b"")
-        mine = torch.tensor([step, len(content)], device=place.device)
-        everybodys = torch.empty(place.world_size * 2, dtype=mine.dtype, device=place.device)
+        mine = torch.tensor([step, len(content)], device=env.device)
+        everybodys = torch.empty(env.world_size * 2, dtype=mine.dtype, device=env.device)
         dist.all_gather_into_tensor(everybodys, mine)
         steps, sizes = everybodys.view(-1, 2).T.tolist()
         newest = max(steps)
         if newest < 0:
             return None
         holder = steps.index(newest)
-        if place.rank == holder:
-            packed = torch.frombuffer(bytearray(content), dtype=torch.uint8).to(place.device)
+        if env.rank == holder:
+            packed = torch.frombuffer(bytearray(content), dtype=torch.uint8).to(env.device)
         else:
-            packed = torch.empty(sizes[holder], dtype=torch.uint8, device=place.device)
+            packed = torch.empty(sizes[holder], dtype=torch.uint8, device=env.device)
         dist.broadcast(packed, holder)
         state = checkpoint.unpack(packed.cpu().numpy().tobytes())
 
@@ -153,6 +153,6 @@ class Restorer:
         if theirs != about:
             of, ours = (f"{a['model']} on {a['dataset']} with {a['classes']} classes" for a in (theirs, about))
             raise ValueError(f"the checkpoint {path} is of {of}, and the run is of {ours}")
-        if place.rank == holder:
+        if env.rank == holder:
             self._journal.emit(CheckpointLoaded(step=position.step, epoch=position.epoch, path=path))
         return position, state

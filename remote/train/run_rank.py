@@ -1,4 +1,7 @@
-"""TODO docstring: remote/train/run_rank.py."""
+"""A rank's process: what it imports, how it starts, and how it ends when the trainer raises.
+
+By hand: ``torchrun --nproc-per-node 2 -m remote.train JOB.json FOLDER``.
+"""
 
 from __future__ import annotations
 
@@ -19,18 +22,14 @@ from torch import nn
 from remote.parent_death import end_with_parent
 from remote.rank_env import RankEnv
 from remote.train.trainer import Trainer
-from remote.wire.events import (
-    RankFailed,
-)
+from remote.wire.events import RankFailed
 from remote.wire.job import Job
 from remote.wire.journal import Journal
 from remote.wire.layout import JOURNAL
 
-# --- the entry -------------------------------------------------------------------------------------------------------
-
 
 def preload() -> None:
-    """Imports everything on the way to the first step, so that a launcher which forks its ranks pays for it once."""
+    """Imports everything that the first step needs, so that a launcher which forks its ranks imports it once."""
     collecting = gc.isenabled()
     gc.disable()  # it finds nothing to collect among modules and takes a quarter of an import's time
     Image.preinit()
@@ -39,32 +38,32 @@ def preload() -> None:
     if collecting:
         gc.enable()
     gc.collect()
-    gc.freeze()  # the collector of a forked rank leaves these objects alone, and so the pages stay shared
+    gc.freeze()  # the collector of a forked rank does not touch these objects, so their pages stay shared
     atexit.register(gc.unfreeze)  # extension modules complain of leaks where the launcher ends with frozen objects
 
 
 def main(job: Job, folder: Path) -> int:
-    """Trains as one rank of the gang; 0 when the target is reached, the schedule is through, or it was told to stop.
+    """Trains as one rank of the gang; returns 0 when the target is reached, the schedule has ended, or it was stopped.
 
-    A user's mistake, a full disk or a lost peer ends the process with exit code 1 and one sentence on stderr, which is
-    in the journal as well. `folder` is the run's folder on this host.
+    A mistake in the recipe or the data, a full disk or a lost peer ends the process with exit code 1 and one sentence
+    on stderr, which is in the journal as well. `folder` is the run's folder on this host.
     """
     end_with_parent(os.getppid())
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked rank inherits its launcher's handler, which would linger
-    place = RankEnv.from_env()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # a forked rank inherits its launcher's handler
+    env = RankEnv.from_env()
     if job.embedded:
         torch.set_num_threads(1)
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
     journal = Journal(folder / JOURNAL)
 
-    trainer = Trainer(job, folder, place, journal)
+    trainer = Trainer(job, folder, env, journal)
     try:
         trainer.run()
     except Exception as error:
         sentence = _sentence(error)
         journal.emit(
             RankFailed(
-                rank=place.rank,
+                rank=env.rank,
                 exit_code=1,
                 message=sentence or f"{type(error).__name__}: {error}"[:500],
                 t_failed=time.time(),
@@ -73,10 +72,10 @@ def main(job: Job, folder: Path) -> int:
         )
         if sentence is None:
             raise
-        sys.stderr.write(f"rank {place.rank}: {sentence}\n")
+        sys.stderr.write(f"rank {env.rank}: {sentence}\n")
         sys.stderr.flush()
         trainer.give_up()
-        # No way back through the process group: its destructor may wait for ranks that are gone.
+        # Without destroying the process group, which may wait for ranks that are gone.
         os._exit(1)
     dist.destroy_process_group()
     journal.close()
@@ -84,12 +83,12 @@ def main(job: Job, folder: Path) -> int:
 
 
 def _sentence(error: Exception) -> str | None:
-    """What to say about an error that is not a bug; None for a bug."""
+    """The sentence for an error that the user can mend; None for a bug."""
     text = " ".join(str(error).split())
     if isinstance(error, torch.OutOfMemoryError):
         return f"out of GPU memory: {text[:300]}"
     if _lost_peers(error):
-        # gloo and NCCL begin with a place in their source and end with advice.
+        # Their messages begin with a line of gloo's or NCCL's source and end with advice.
         return f"lost the other ranks: {re.sub(r'^[^ ]*[.]cc:[0-9]+[]]? *', '', text.lstrip('['))[:120]}"
     if isinstance(error, ValueError | OSError):
         return text[:1000]

@@ -81,10 +81,10 @@ class Marks:
 class Meter:
     """Where a rank's time and memory go, said once a second."""
 
-    def __init__(self, place: RankEnv, journal: Journal) -> None:
-        self._place = place
+    def __init__(self, env: RankEnv, journal: Journal) -> None:
+        self._env = env
         self._journal = journal
-        self._cuda = place.device.type == "cuda"
+        self._cuda = env.device.type == "cuda"
         self._running: deque[Marks] = deque()
         self._spare: list[Marks] = []
         self.forget()
@@ -124,17 +124,17 @@ class Meter:
         if now - self._began < SAY_S:
             return
         own_s, others_s, move_s = (one / self._parts if self._parts else None for one in self._parts_s)
-        used, reserved, peak = memory_mib(self._place.device)
+        used, reserved, peak = memory_mib(self._env.device)
         self._journal.emit(
             RankProgressed(
-                rank=self._place.rank,
+                rank=self._env.rank,
                 step=step,
                 img_per_s=self._images / (now - self._began),
                 step_s=self._step_s / self._steps,
                 data_s=self._data_s / self._steps,
                 compute_s=None if own_s is None or others_s is None else own_s + others_s,
                 # A gang of one waits for nobody: what is left there is the time of asking.
-                allreduce_s=others_s if self._place.world_size > 1 or others_s is None else 0.0,
+                allreduce_s=others_s if self._env.world_size > 1 or others_s is None else 0.0,
                 optimizer_s=move_s,
                 mem_used_mib=used,
                 mem_reserved_mib=reserved,
