@@ -110,13 +110,13 @@ def test_a_budget_must_leave_time_to_stop_in_order() -> None:
     assert least is not None
     assert budget.refusal(run, when(10.0), least + 0.01) == ""
     assert budget.refusal(run, when(10.0), 10.05) == (
-        "$10.05 is too little: $10.00 is spent, and to stop in order takes up to 01:40 more; give more than $10.40"
+        "$10.05 is too little: $10.00 is spent, and an orderly stop takes up to 01:40 more; give more than $10.40"
     )
 
 
 @pytest.mark.parametrize("usd", [0.0, -5.0, float("nan"), float("inf"), 1e12])
 def test_a_budget_is_an_amount_of_dollars(usd: float) -> None:
-    assert budget.refusal(story().run, when(10.0), usd) == "a budget is an amount of dollars above 0; $10.00 is spent"
+    assert budget.refusal(story().run, when(10.0), usd) == "a budget is an amount above $0; $10.00 is spent"
 
 
 def test_without_a_price_no_budget_can_be_held() -> None:
@@ -126,21 +126,21 @@ def test_without_a_price_no_budget_can_be_held() -> None:
     run = story().says(block, 0).run
     assert budget.lasts_s(run, when(4.0)) is None
     assert budget.lease_s(run, when(400.0), 60) == 3600
-    assert budget.refusal(run, when(4.0), 50.0) == "no price is known for these hosts, so no budget can be held"
+    assert budget.refusal(run, when(4.0), 50.0) == "no price is known for these hosts, so a budget cannot be enforced"
 
 
 def test_a_run_that_its_budget_ended_goes_on_only_with_a_larger_one() -> None:
     written = story()
     for node in (0, 1):
-        written.says(ce.InstanceStopped(instance_id=f"i-{node}", stopped_t=when(19.8), reason="given back"), node)
+        written.says(ce.InstanceStopped(instance_id=f"i-{node}", stopped_t=when(19.8), reason="released"), node)
     written.says(ce.RunEnded(status="over budget", exit_code=4, reason="stopped"), after_s=5000)
-    assert budget.again_refusal(written.run, written.t) == (
-        "of the budget of $20.00, $19.80 is spent; to go on, set one of more than $20.20"
+    assert budget.resume_refusal(written.run, written.t) == (
+        "of the budget of $20.00, $19.80 is spent; to resume, set one of more than $20.20"
     )
     assert budget.refusal(written.run, written.t, 20.1) != ""
     written.says(ce.BudgetMoved(max_usd=30.0))
-    assert budget.again_refusal(written.run, written.t) == ""
-    assert budget.again_refusal(story(budget_usd=None).run, when(50.0)) == ""
+    assert budget.resume_refusal(written.run, written.t) == ""
+    assert budget.resume_refusal(story(budget_usd=None).run, when(50.0)) == ""
 
 
 @pytest.mark.parametrize(

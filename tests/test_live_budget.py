@@ -166,7 +166,7 @@ async def test_a_run_that_its_budget_ended_needs_a_larger_one_to_go_on(tmp_path:
     run = await small_run.until(live, lambda run: not run.live)
     assert (run.status, run.exit_code) == (OVER_BUDGET, 4), run.reason
     assert live.directory.ended()
-    with pytest.raises(ValueError, match="to go on, set one of more than"):
+    with pytest.raises(ValueError, match="to resume, set one of more than"):
         await live.command("start")
     await live.command("budget", usd=50.0)
     assert live.directory.ended(), "a budget that is set after the end does not make it go on"

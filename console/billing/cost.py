@@ -1,4 +1,4 @@
-"""TODO docstring: console/billing/cost.py."""
+"""What a run costs at a moment, for whoever shows it. Pure."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from dataclasses import dataclass
 from console.billing import ledger
 from console.state.run import Run
 
-# --- money -----------------------------------------------------------------------------------------------------------
-
 
 @dataclass(frozen=True, slots=True)
 class Cost:
     """What a run costs, in dollars."""
 
     billed_usd: float | None
-    """At the price that is paid (spot where the fleet is spot)."""
+    """At the price that is paid; the spot price on spot."""
     on_demand_usd: float | None
     """The same time at the on-demand price: what DAWNBench counts."""
     usd_per_h: float | None
-    """What the instances that run now burn, billed."""
+    """The price of the instances that run now, as billed."""
     usd_per_h_on_demand: float | None
+    """The same at the on-demand price."""
     note: str
     """``simulated``, or where the price is from; empty where the run does not say."""
 
@@ -28,7 +27,7 @@ class Cost:
 def cost(run: Run, now: float) -> Cost:
     """The run's cost until `now`, as `console.billing.ledger` has it.
 
-    A sum is None where the price of any of its instances is unknown: part of a bill is no bill.
+    A sum is None where the price of any instance is unknown, since a part is not the bill.
     """
     billed_usd, usd_per_h = _bill(run, now, on_demand=False)
     on_demand_usd, usd_per_h_on_demand = _bill(run, now, on_demand=True)

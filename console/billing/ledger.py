@@ -1,12 +1,12 @@
-"""The ledger: from what EC2 says of instances and prices to dollars.
+"""The ledger: from what EC2 says of instances and prices to dollars. Pure.
 
 Theory. The state holds, for each instance, when it started and stopped as EC2 states it (`console.state.run.Billing`),
 and what AWS said of prices (`console.state.events.PriceQuoted`). From these the bill until any moment is a function of
-the moment alone: it jumps by a minute's price where an instance starts, stays for that minute, and climbs evenly until
-the instance stops or its price changes. Such a function is worked out once for a set of instances and quotes (`Bill`)
-and then costs a bisection a question, because the screen asks twice a second for a thousand instances, and an export
-for every epoch. Inside, amounts are whole numbers (`UNIT`), so that a bill is the sum of its lines exactly and a half
-cent is half a cent.
+the moment alone: it jumps by a minute's price where an instance starts, stays for that minute, and then grows evenly
+until the instance stops or its price changes. This function is computed once for a set of instances and quotes (`Bill`)
+and then costs a bisection per question: the screen asks twice a second for a thousand instances, and an export for
+every epoch. Inside, amounts are whole numbers (`console.billing.accounts.UNIT`), so that a bill is exactly the sum of
+its lines and half a cent is half a cent.
 
 The rules, and where they are from:
 
@@ -20,8 +20,8 @@ The rules, and where they are from:
 - A spot instance that EC2 itself takes back within its first hour is not charged; after it, for the seconds used. One
   that is ended by its user is charged for the seconds used. Volumes and addresses are charged either way
   (docs.aws.amazon.com/AWSEC2/latest/UserGuide/billing-for-interrupted-spot-instances.html; Linux other than SUSE).
-- A capacity block is paid when it is bought and a capacity reservation whether it is used or not: neither is a run's to
-  know, so their billed price is unknown unless the profile quotes one.
+- A capacity block is paid when it is bought, and a capacity reservation whether it is used or not: a run cannot know
+  either price, so the billed price is unknown unless the profile quotes one.
 - The on-demand equivalent is the same time at the on-demand price, volumes and addresses included. An on-demand price
   changes once in years and holds for an instance's life here.
 """
@@ -32,7 +32,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from console.billing.accounts import _LATEST_T, UNIT, _Account, _account, _by_time, _Curve, _turns, _usd
+from console.billing.accounts import LATEST_T, UNIT, Account, Curve, account_of, breakpoints, quotes_by_time, usd
 from console.state.events import PriceQuoted
 from console.state.run import Billing, Run
 
@@ -58,7 +58,7 @@ class Line:
     """None where the price of its volumes is unknown; such volumes are in no total."""
     address_usd: float | None
     billed_usd: float | None
-    """All of it; None where the price of the instance is unknown."""
+    """Compute, storage and address together; None where the price of the instance is unknown."""
     on_demand_usd: float | None
     reason: str
     """Why it ended; empty while it runs."""
@@ -67,23 +67,23 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """Dollars of a part of the run; None where the price of any instance is unknown."""
+    """Dollars for a part of a run; None where the price of any instance is unknown."""
 
     billed_usd: float | None
     on_demand_usd: float | None
 
 
 class Bill:
-    """The bill of a set of instances until any moment."""
+    """The bill of a set of instances at any moment."""
 
     def __init__(self, instances: Iterable[tuple[int, Billing]], quotes: tuple[PriceQuoted, ...]) -> None:
-        """`instances`: each with its node."""
+        """`instances`: each instance's node and its times and prices."""
         self._instances = tuple(instances)
-        by_time = _by_time(quotes)
-        # Most instances of a fleet are billed alike: their prices are looked for once.
-        known: dict[tuple[object, ...], _Account] = {}
-        self._accounts: list[_Account] = []
-        alike: dict[_Account, int] = {}
+        by_time = quotes_by_time(quotes)
+        # Most instances of a fleet are billed alike: their prices are looked up once.
+        known: dict[tuple[object, ...], Account] = {}
+        self._accounts: list[Account] = []
+        alike: dict[Account, int] = {}
         for _, billing in self._instances:
             key = (
                 billing.started_t,
@@ -99,13 +99,13 @@ class Bill:
             )
             account = known.get(key)
             if account is None:
-                account = known[key] = _account(billing, by_time)
+                account = known[key] = account_of(billing, by_time)
             self._accounts.append(account)
             alike[account] = alike.get(account, 0) + 1
         self._alike = alike
-        self._billed = _Curve.of(_turns(alike, on_demand=False))
-        self._on_demand = _Curve.of(_turns(alike, on_demand=True))
-        self._used: tuple[_Curve | None, _Curve | None] | None = None
+        self._billed = Curve.of(breakpoints(alike, on_demand=False))
+        self._on_demand = Curve.of(breakpoints(alike, on_demand=True))
+        self._used: tuple[Curve | None, Curve | None] | None = None
 
     @property
     def billings(self) -> tuple[Billing, ...]:
@@ -121,15 +121,15 @@ class Bill:
         return _asked(self._on_demand, t)
 
     def between(self, from_t: float, to_t: float) -> Spent:
-        """What the time between two moments costs: by the seconds of it in which instances ran.
+        """What the time between two moments costs, by the seconds of it in which instances ran.
 
-        The first minute, which is owed at once, is spread over itself here; of one that was not used up, the rest is in
-        the instance's last second. So the parts of a run add up to its bill when it is over.
+        Here the first minute of an instance is spread evenly over that minute; the rest of one that was not used up is
+        in the instance's last second. So the parts of a run add up to its bill once the run is over.
         """
         if self._used is None:
             self._used = (
-                _Curve.of(_turns(self._alike, on_demand=False, owed=False)),
-                _Curve.of(_turns(self._alike, on_demand=True, owed=False)),
+                Curve.of(breakpoints(self._alike, on_demand=False, owed=False)),
+                Curve.of(breakpoints(self._alike, on_demand=True, owed=False)),
             )
         billed, on_demand = (
             None if curve is None else (curve.at(_clipped_ms(to_t))[0] - curve.at(_clipped_ms(from_t))[0]) / UNIT
@@ -146,7 +146,7 @@ class Bill:
         )
 
 
-def _asked(curve: _Curve | None, t: float) -> tuple[float | None, float | None]:
+def _asked(curve: Curve | None, t: float) -> tuple[float | None, float | None]:
     if curve is None:
         return None, None
     amount, hourly = curve.at(_clipped_ms(t))
@@ -154,10 +154,10 @@ def _asked(curve: _Curve | None, t: float) -> tuple[float | None, float | None]:
 
 
 def _clipped_ms(t: float) -> int:
-    return round(min(max(t, 0.0), _LATEST_T) * 1000)
+    return round(min(max(t, 0.0), LATEST_T) * 1000)
 
 
-def _line(node: int, billing: Billing, account: _Account, t_ms: int) -> Line:
+def _line(node: int, billing: Billing, account: Account, t_ms: int) -> Line:
     charged, compute = account.charged_ms(t_ms), account.compute(t_ms)
     storage, address = account.storage * charged, account.address * charged
     more = storage + address
@@ -170,11 +170,11 @@ def _line(node: int, billing: Billing, account: _Account, t_ms: int) -> Line:
         from_t=billing.started_t,
         to_t=billing.stopped_t,
         billed_s=0.0 if account.steps == () else charged / 1000,
-        compute_usd=_usd(compute),
-        storage_usd=None if billing.storage_usd_per_h is None else _usd(storage),
-        address_usd=None if billing.address_usd_per_h is None else _usd(address),
-        billed_usd=None if compute is None else _usd(compute + more),
-        on_demand_usd=None if account.on_demand is None else _usd(account.on_demand * charged + more),
+        compute_usd=usd(compute),
+        storage_usd=None if billing.storage_usd_per_h is None else usd(storage),
+        address_usd=None if billing.address_usd_per_h is None else usd(address),
+        billed_usd=None if compute is None else usd(compute + more),
+        on_demand_usd=None if account.on_demand is None else usd(account.on_demand * charged + more),
         reason=billing.reason,
         taken_back=billing.taken_back,
     )
@@ -182,19 +182,19 @@ def _line(node: int, billing: Billing, account: _Account, t_ms: int) -> Line:
 
 _kept: list[tuple[tuple[tuple[Billing, ...], ...], tuple[PriceQuoted, ...], Bill]] = []
 _KEPT: Final = 4
-"""A screen, a policy and a replay that goes back and forth ask about few sets of instances at a time."""
+"""A screen, a policy and a replay that moves back and forth ask about few sets of instances at a time."""
 
 
 def bill(run: Run) -> Bill:
-    """The run's bill, worked out anew only when an instance or a quote has come or changed."""
+    """The run's bill, computed anew only when an instance or a quote is new or has changed."""
     billings, quotes = tuple([node.billing for node in run.nodes]), run.quotes
-    for place, (held_billings, held_quotes, held) in enumerate(_kept):
-        # Billings compare by identity: this is a walk over pointers.
+    for index, (held_billings, held_quotes, held) in enumerate(_kept):
+        # Billings compare by identity, so this is cheap.
         if held_quotes is quotes and held_billings == billings:
-            if place:
-                _kept.insert(0, _kept.pop(place))
+            if index:
+                _kept.insert(0, _kept.pop(index))
             return held
-    made = Bill(((node, one) for node, some in enumerate(billings) for one in some), quotes)
+    made = Bill(((node, billing) for node, of_node in enumerate(billings) for billing in of_node), quotes)
     _kept.insert(0, (billings, quotes, made))
     del _kept[_KEPT:]
     return made

@@ -45,7 +45,7 @@ def main(words: list[str]) -> int:
         raise CommandError(f"run {name} is complete ({past.status}: {past.reason}); nothing is left to do")
     # Before anything is rented for a moment.
     if usd is None:
-        refusal, hint = budget.again_refusal(past, time.time()), " with --budget USD"
+        refusal, hint = budget.resume_refusal(past, time.time()), " with --budget USD"
     else:
         refusal, hint = budget.refusal(past, time.time(), usd), ""
     if refusal:

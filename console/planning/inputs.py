@@ -1,7 +1,7 @@
-"""What a prediction starts from: a profile, and what is known of its hosts, their GPUs and their software.
+"""The inputs of a prediction: a profile, and what is known of its hosts, their GPUs and their software. Pure.
 
-Pure. V100 on p3 instances, with a recipe that has nothing which came later, stands for the software of 2018: the runs
-on record are of that year. Everything else is predicted with the software of today.
+V100 on p3 instances, with a recipe of 2018, is predicted with the software of 2018: the runs on record are of that
+year. Everything else is predicted with the software of today.
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ GPU_OF_2018: Final = "V100"
 IMAGENET_IMAGES: Final = 1_281_167
 IMAGENET_VAL_IMAGES: Final = 50_000
 PICTURES: Final = ("imagefolder", "packed")
-"""Data sets of JPEG files, whose decoding is known."""
+"""Data sets of JPEG files: how long their decoding takes is known."""
 UNKNOWN_GBIT_S: Final = 25.0
+"""Network rate of a host whose type is not known."""
 UNKNOWN_VCPUS_PER_GPU: Final = 8
-"""Of hosts whose type is not known."""
+"""vCPUs of a host whose type is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """A profile and what is known of its hosts."""
+    """A profile, what is known of its hosts, and factors that make an input dearer."""
 
     profile: Profile
     gpu: Throughput
@@ -39,11 +40,12 @@ class Setting:
     """Training images."""
     val_images: int
     vcpus: int
-    """Of one host."""
+    """vCPUs of one host."""
     nic_gb_s: float
-    """What a ring between the hosts moves, GB/s."""
+    """Bandwidth of a ring between the hosts, GB/s."""
     image_cost: float = 1.0
-    """By this and the next four each of the model's inputs can be made dearer, to see what it weighs."""
+    """Factor on the time of a picture. This and the four factors that follow show how much the result depends on each
+    input."""
     step_cost: float = 1.0
     decode_cost: float = 1.0
     tune_cost: float = 1.0
@@ -51,45 +53,45 @@ class Setting:
 
     @property
     def nodes(self) -> int:
-        """Hosts."""
+        """Number of hosts."""
         return self.profile.fleet.nodes
 
     @property
     def gpus(self) -> int:
-        """Of one host."""
+        """GPUs of one host."""
         return self.profile.run.nproc_per_node
 
     @property
     def world_size(self) -> int:
-        """Of the gang."""
+        """Number of ranks."""
         return self.profile.world_size
 
     @property
     def startup_s(self) -> float:
-        """From the trainer's start to the first step, without the search for kernels."""
+        """Seconds from the trainer's start to the first step, without the search for kernels."""
         return self.software.startup_s * self.startup_cost
 
     @property
     def workers(self) -> int:
-        """Loader processes of a host."""
+        """Loader processes of one host."""
         asked = self.profile.data.loader_workers or self.software.workers_per_gpu
         return self.vcpus if asked is None else asked * self.gpus
 
     def image_s(self, px: int) -> float:
-        """Seconds a picture of a training step on one GPU."""
+        """Seconds that a training step takes for each picture on one GPU."""
         return self.gpu.image_s(px) * self.image_cost
 
     def work_s(self, px: int, batch: int) -> float:
-        """Of the passes forward and backward: what the GPU needs, or the CPU to launch them."""
+        """Seconds of the forward and backward passes: the GPU's, or the CPU's to launch them if that is longer."""
         return max(self.gpu.launch_s * self.step_cost, batch * self.image_s(px))
 
     def compute_s(self, px: int, batch: int) -> float:
-        """Of a training step on one GPU; while kernels are launched the fixed part is hidden."""
+        """Seconds of a training step on one GPU; the fixed part is hidden while kernels are launched."""
         least_s = self.gpu.launch_s * self.step_cost
         return max(least_s, self.gpu.step_s * self.step_cost + batch * self.image_s(px))
 
     def decode_s(self, phase: Phase) -> float:
-        """Of one picture, on one of the host's vCPUs with all of them at work."""
+        """Seconds to load one picture on one of the host's vCPUs, with all of them busy."""
         if self.software is SOFTWARE_OF_2018:
             alone_s = throughput.decode_s(_copy_px_of_2018(phase), phase.image_size)
         else:
@@ -97,12 +99,12 @@ class Setting:
         return alone_s * self.software.crowd * self.decode_cost
 
     def decoded_s(self, images: int, phase: Phase) -> float:
-        """Of so many pictures by one host's workers."""
+        """Seconds in which one host's workers load so many pictures."""
         return images * self.decode_s(phase) / min(self.vcpus, self.workers)
 
 
 def setting_of(profile: Profile) -> Setting | None:
-    """What is known; None where it is too little of the hosts, the model or the data."""
+    """The inputs for a profile; None where too little is known of the hosts, the model or the data."""
     fleet, run = profile.fleet, profile.run
     images = profile.train_images
     if fleet.provider == "local" or run.model != throughput.MODEL or profile.data.dataset not in PICTURES:
@@ -131,7 +133,7 @@ def setting_of(profile: Profile) -> Setting | None:
 
 
 def _of_2018(profile: Profile) -> bool:
-    """True for a profile of that year's runs: on p3 instances, with nothing in `[run]` that their code had not."""
+    """True for a profile of that year's runs: on p3 instances, with nothing in `[run]` that their code did not have."""
     run = profile.run
     later = run.optimizer != "sgd" or run.nesterov or run.label_smoothing > 0 or run.ema_decay > 0
     return (profile.fleet.instance_type or "").startswith("p3.") and not later

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from console.billing.budget import FETCH_S, GIVE_BACK_S, STOP_PATIENCE_S, UNATTENDED_S
+from console.billing.budget import FETCH_S, RELEASE_S, STOP_PATIENCE_S, UNATTENDED_S
 from console.catalog import instance_types
 from console.catalog.instance_types import InstanceType, Nearest
 from console.catalog.prices import ADDRESS_USD_PER_H, PROFILE, Quote, storage_usd_per_h, table_quote
@@ -16,7 +16,7 @@ from console.planning.prediction import Prediction
 from console.planning.problems import problems, warnings
 from console.profile.schema import Fleet, Profile
 
-CLOSING_S: Final = FETCH_S + GIVE_BACK_S
+CLOSING_S: Final = FETCH_S + RELEASE_S
 """From the trainer's end to the last second that is billed: the checkpoint's fetch and the instances' end."""
 
 
