@@ -18,7 +18,7 @@ from dataclasses import replace
 from console.compare import curves, race
 from console.compare.comparison import Comparison, Past
 from console.state import events as ce
-from console.state.run import Point, Run
+from console.state.run import Epoch, Point, Run
 from console.state.series import Series
 from console.state.status import TRAINING
 from console.tui.draw import figures, plots
@@ -54,7 +54,6 @@ def run_of(steps: int) -> Run:
         )
         for epoch in range(steps // EACH)
     )
-    ends = tuple(BEGAN + epoch.elapsed_s for epoch in epochs)
     training = re.TrainingStarted(
         world_size=128,
         model="resnet50",
@@ -80,11 +79,9 @@ def run_of(steps: int) -> Run:
         target_value=0.93,
     )
     return replace(
-        Run(created=created, status=TRAINING, training=training, started=BEGAN, first_step=BEGAN),
+        Run(created=created, status=TRAINING, training=training, started_t=BEGAN, first_step_t=BEGAN),
         points=Series(point(step) for step in range(1, steps + 1)),
-        epochs=epochs,
-        epochs_received=ends,
-        epochs_t=ends,
+        epochs=tuple(Epoch(epoch, BEGAN + epoch.elapsed_s, BEGAN + epoch.elapsed_s) for epoch in epochs),
     )
 
 
@@ -95,7 +92,7 @@ def stepped(run: Run) -> Run:
 
 def draw(run: Run, compared: Comparison, look: Look, width: int, height: int) -> float:
     """Milliseconds of processor time for the figures and all charts."""
-    moment = Moment(run=run, now=run.points[-1].received, compared=compared)
+    moment = Moment(run=run, now=run.points[-1].received_t, compared=compared)
     began = time.process_time()
     lines = figures.figures(moment, width)
     plots.draw(moment, look, width, height - len(lines), alone=True)

@@ -107,7 +107,7 @@ def predicted(name: str) -> Prediction:
 def compared(prediction: Prediction, name: str, log: Path) -> Iterator[str]:
     """A line a phase, and one to the target."""
     clock_s = prediction.startup_s if RUNS[name][1] else 0.0
-    ends = [epoch.elapsed_s for epoch in open_log.fold(log).epochs]
+    ends = [epoch.event.elapsed_s for epoch in open_log.fold(log).epochs]
     yield " phase  epochs    px  batch  bound    img/s a GPU  step   predicted   real      off"
     before_s = 0.0
     for phase in prediction.phases:

@@ -37,7 +37,7 @@ def long(hours: float) -> Iterator[Record]:
     for number in range(rounds):
         for record in synthetic():
             event = record.event
-            if number and record.received <= 1_790_000_000.02 and not isinstance(event, StepEnded):
+            if number and record.received_t <= 1_790_000_000.02 and not isinstance(event, StepEnded):
                 continue
             if isinstance(event, (RunEnded, TargetReached)) and number < rounds - 1:
                 continue
@@ -46,7 +46,7 @@ def long(hours: float) -> Iterator[Record]:
             if isinstance(event, EpochEnded):
                 event = dataclasses.replace(event, epoch=event.epoch + number * 40)
             later = number * SECONDS
-            yield Record(record.received + later, record.t + later, event, record.node, record.offset)
+            yield Record(record.received_t + later, record.t + later, event, record.node, record.offset)
 
 
 def child(path: str) -> None:

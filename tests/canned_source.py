@@ -53,7 +53,7 @@ class CannedSource:
 
     def now(self) -> float:
         """The given moment, else that of the last record."""
-        return self._now if self._now is not None else self.run.last_received or T0
+        return self._now if self._now is not None else self.run.last_received_t or T0
 
     async def work(self) -> None:
         """Waits for the end of the screen."""
@@ -93,22 +93,22 @@ class CannedPlayer(CannedSource):
 
     @property
     def start(self) -> float:
-        return self._records[0].received
+        return self._records[0].received_t
 
     @property
     def end(self) -> float:
-        return self._records[-1].received
+        return self._records[-1].received_t
 
     def now(self) -> float:
         return self._clock
 
     def seek(self, t: float) -> None:
         self._clock = t
-        self.run = reduce(apply, (record for record in self._records if record.received <= t), Run())
+        self.run = reduce(apply, (record for record in self._records if record.received_t <= t), Run())
 
     def step(self, records: int) -> None:
         self.playing = False
-        marks = [record.received for record in self._records if isinstance(record.event, re.EpochEnded)]
+        marks = [record.received_t for record in self._records if isinstance(record.event, re.EpochEnded)]
         marks = [self.start, *marks, self.end]
         place = sum(mark <= self._clock for mark in marks) - 1
         self.seek(marks[max(0, min(len(marks) - 1, place + records))])
@@ -160,7 +160,7 @@ def scene(moment: str, *, nodes: int = 16, gpus: int = 0) -> list[Record]:
     records += _launched(nodes, gpus)
     epochs = {"training": 7, "failed": 9, "paused": 4, "finished": 17}[moment]
     records += _training(nodes, gpus, epochs, part=0 if moment == "finished" else 22)
-    at = records[-1].received
+    at = records[-1].received_t
     if moment == "paused":
         records.append(_at(at + 1, ce.OperatorCommanded(id="c1", command="pause")))
         records += [_at(at + 1.5, re.CommandDone(id="c1", command="pause"), node) for node in range(nodes - 4)]
@@ -199,7 +199,7 @@ def scene(moment: str, *, nodes: int = 16, gpus: int = 0) -> list[Record]:
 def lost(*, nodes: int = 16, gpus: int = 0) -> list[Record]:
     """The records of a run in which a rank fails and a host is lost, for which another is asked for."""
     records = scene("training", nodes=nodes, gpus=gpus)
-    at = records[-1].received
+    at = records[-1].received_t
     message = "CUDA error: an illegal memory access was encountered" if gpus else "MemoryError"
     reason = "i-0007 is terminated: Server.SpotInstanceTermination"
     rank = 3 * (gpus or 1) + 1

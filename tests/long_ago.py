@@ -34,7 +34,7 @@ def until_epoch(name: str, epoch: int | None = None) -> tuple[Run, float]:
     """The run right after an epoch's evaluation, or at its end, and that moment."""
     run, now = Run(), 0.0
     for record in items(name):
-        run, now = apply(run, record), record.received
+        run, now = apply(run, record), record.received_t
         if epoch is not None and isinstance(record.event, re.EpochEnded) and record.event.epoch == epoch:
             break
     return run, now

@@ -62,7 +62,7 @@ class Told:
         journal.close()
         self.journal_bytes = (folder / "journal.jsonl").stat().st_size
         lines = (folder / "journal.jsonl").read_bytes().splitlines()
-        events = [parse_host_line(line, received=0.0, node=0, offset=0).event for line in lines]
+        events = [parse_host_line(line, received_t=0.0, node=0, offset=0).event for line in lines]
         self.events = [event for event in events if isinstance(event, LogPrinted)]
         assert len(self.events) == len(events)
 

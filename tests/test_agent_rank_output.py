@@ -24,7 +24,7 @@ def printed(folder: Path, program: str) -> tuple[list[LogPrinted], str]:
     process.wait(60)
     last = reader.finish()
     journal.close()
-    events = [parse_host_line(line, received=0.0, node=0, offset=0).event for line in path.read_bytes().splitlines()]
+    events = [parse_host_line(line, received_t=0.0, node=0, offset=0).event for line in path.read_bytes().splitlines()]
     assert all(isinstance(event, LogPrinted) for event in events)
     return [event for event in events if isinstance(event, LogPrinted)], last
 

@@ -506,7 +506,7 @@ def test_a_receipt_of_nothing() -> None:
 
 def test_the_receipt_has_a_line_an_epoch() -> None:
     run = trained(epochs=3).run
-    paper = receipt(run, run.last_received or 0.0)
+    paper = receipt(run, run.last_received_t or 0.0)
     assert [one["epoch"] for one in paper["epochs"]] == [0, 1, 2]
-    assert [one["ended_t"] for one in paper["epochs"]] == list(run.epochs_received)
+    assert [one["ended_t"] for one in paper["epochs"]] == [epoch.received_t for epoch in run.epochs]
     assert paper["cost_to_target_usd"] is not None

@@ -12,9 +12,10 @@ from test_compare_race import epoch
 from console.compare import curves
 from console.compare.curves import EPOCH, LOSS, STEP, TIME, TOP5, Trace, thinned, value_at
 from console.compare.downsample import Levels, levels_of
-from console.state.run import Point
+from console.state.run import Epoch, Point
 from console.state.series import Series
 from console.tui.draw import ticks
+from remote.wire.events import EpochEnded
 
 
 def points(count: int, loss: float | None = None) -> Series[Point]:
@@ -22,8 +23,12 @@ def points(count: int, loss: float | None = None) -> Series[Point]:
 
 
 def trace(steps: Series[Point], epochs: int = 0, each: int = 100) -> Trace:
-    ends = tuple(epoch(at, (at + 1) * each / 2, 0.1 * at, step=(at + 1) * each) for at in range(epochs))
-    return Trace("", steps, ends, tuple(1000 + end.elapsed_s for end in ends), 1000.0, each)
+    ends = (epoch(at, (at + 1) * each / 2, 0.1 * at, step=(at + 1) * each) for at in range(epochs))
+    return Trace("", steps, tuple(ended(end, 1000 + end.elapsed_s) for end in ends), 1000.0, each)
+
+
+def ended(event: EpochEnded, t: float) -> Epoch:
+    return Epoch(event, received_t=t, ended_t=t)
 
 
 def test_few_points_are_drawn_as_they_are() -> None:
@@ -82,12 +87,12 @@ def values(some: list[Point]) -> list[float | None]:
 
 def test_axes_agree_at_the_ends_of_epochs() -> None:
     some = trace(points(1000), epochs=4)
-    for at, ended in enumerate(some.epochs):
-        point = some.points[ended.step - 1]
-        assert value_at(some, TOP5, STEP, ended.step) == pytest.approx(0.1 * at)
-        assert value_at(some, TOP5, TIME, ended.elapsed_s) == pytest.approx(0.1 * at)
+    for at, last in enumerate(some.epochs):
+        point = some.points[last.event.step - 1]
+        assert value_at(some, TOP5, STEP, last.event.step) == pytest.approx(0.1 * at)
+        assert value_at(some, TOP5, TIME, last.event.elapsed_s) == pytest.approx(0.1 * at)
         assert value_at(some, TOP5, EPOCH, at + 1) == pytest.approx(0.1 * at)
-        assert value_at(some, LOSS, STEP, ended.step) == point.loss
+        assert value_at(some, LOSS, STEP, last.event.step) == point.loss
         assert value_at(some, LOSS, EPOCH, at + 1) == point.loss
     assert value_at(some, TOP5, STEP, 10) is None
     assert value_at(some, LOSS, STEP, 0) is None
@@ -100,8 +105,8 @@ def test_pauses_take_no_room_on_the_axis_of_time() -> None:
     early, late = points(100), [Point(101 + at, 4650 + at / 2, 1.0, 0.1, 50.0) for at in range(100)]
     for point in late:
         early = early.append(point)
-    ends = tuple(epoch(at, (at + 1) * 50.0, 0.5, step=(at + 1) * 100) for at in range(2))
-    some = Trace("", early, ends, (1050.0, 4700.0), 1000.0, 100)
+    ends = epoch(0, 50.0, 0.5, step=100), epoch(1, 100.0, 0.5, step=200)
+    some = Trace("", early, (ended(ends[0], 1050.0), ended(ends[1], 4700.0)), 1000.0, 100)
     extent = curves.extent(some, TIME)
     assert extent is not None
     assert extent[1] == pytest.approx(100, abs=1)
@@ -110,7 +115,8 @@ def test_pauses_take_no_room_on_the_axis_of_time() -> None:
 def test_what_a_run_has_is_what_is_offered() -> None:
     assert trace(points(10)).metrics() == (LOSS, curves.RATE, curves.LR)
     # Without steps, what the epochs say of the loss and the rate is drawn.
-    table = Trace("", Series(), (epoch(0, 10.0, 0.5, step=0), epoch(1, 20.0, 0.6, step=0)), (10.0, 20.0), None, None)
+    ends = ended(epoch(0, 10.0, 0.5, step=0), 10.0), ended(epoch(1, 20.0, 0.6, step=0), 20.0)
+    table = Trace("", Series(), ends, None, None)
     assert table.metrics() == (LOSS, TOP5, curves.RATE)
     assert not table.has_axis(STEP)
     assert list(thinned(table, TOP5, TIME, (0, 20), 10).xs) == [10.0, 20.0]

@@ -40,7 +40,7 @@ def test_the_8_machines_of_2018_reached_it_within_the_range(number: int, by_ghos
     said = eta(run, now, race.record_2018() if by_ghost else None)
     assert said is not None
     assert said.basis == ("the ghost's pace" if by_ghost else "its own curve")
-    true_s = reached_s(LOG_8) - run.epochs[-1].elapsed_s
+    true_s = reached_s(LOG_8) - run.epochs[-1].event.elapsed_s
     assert said.high_s is not None
     assert said.low_s <= true_s <= said.high_s
     # A range that says nothing would be true as well.
@@ -55,7 +55,7 @@ def test_no_range_that_was_ever_said_of_a_run_of_old_was_wrong(name: str) -> Non
             run = apply(run, record)
             if isinstance(record.event, re.EpochEnded) and run.target is None:
                 left_s = reached_s(name) - record.event.elapsed_s
-                one = eta(run, record.received, theirs)
+                one = eta(run, record.received_t, theirs)
                 if one is not None and left_s > 0:
                     said += 1
                     assert one.low_s <= left_s <= (one.high_s or left_s), record.event.epoch
@@ -69,7 +69,7 @@ def test_the_schedules_end_was_within_its_range_though_later_epochs_take_longer(
         run, now = until_epoch(LOG_8, number)
         span = schedule_s(run, now)
         assert span is not None
-        assert span[0] <= whole.finished.elapsed_s - run.epochs[-1].elapsed_s <= span[1]
+        assert span[0] <= whole.finished.elapsed_s - run.epochs[-1].event.elapsed_s <= span[1]
 
 
 def training(text: str = PHASES, epochs: int = 8) -> Story:
@@ -110,7 +110,7 @@ def test_what_passes_is_taken_off_and_a_pause_is_not() -> None:
 
 def test_epochs_of_a_size_that_was_not_seen_take_as_long_as_pixels_allow() -> None:
     run = ended(training(), 0.3, 0.5, 0.6).run
-    span = schedule_s(run, run.last_received or 0.0)
+    span = schedule_s(run, run.last_received_t or 0.0)
     # One more of 10 s; four of twice the side: between 2 and 4.9 times as long.
     assert span is not None
     assert span == pytest.approx((9.3 + 4 * 20, 10.7 + 4 * 10 * 2**2.3), abs=0.2)

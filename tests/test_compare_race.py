@@ -143,7 +143,7 @@ def test_any_run_can_be_the_ghost_of_another() -> None:
     early, now = until_epoch(TABLE_16, 20)
     race = ghost.race(early, theirs, now)
     assert race is not None
-    assert race.ahead_epoch_s == pytest.approx(eight.epochs[20].elapsed_s - early.epochs[20].elapsed_s)
+    assert race.ahead_epoch_s == pytest.approx(eight.epochs[20].event.elapsed_s - early.epochs[20].event.elapsed_s)
 
 
 def racing(*ends: tuple[float, float | None]) -> Story:

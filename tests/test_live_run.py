@@ -13,6 +13,7 @@ from console.fleet.choose import provider_of
 from console.journal import open_log
 from console.live.live_run import LiveRun
 from console.state.status import FINISHED, PAUSED, STOPPED
+from console.views import nodes
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
@@ -27,7 +28,7 @@ async def test_sixteen_hosts_train_and_leave_nothing(tmp_path: Path) -> None:
     assert [point.step for point in run.points] == [1, 2, 3, 4, 5]
     assert [[rank.rank for rank in node.ranks] for node in run.nodes] == [[node] for node in range(16)], "in order"
     assert len({node.fingerprint for node in run.nodes}) == 16
-    assert all(node.util_count > 0 for node in run.nodes)
+    assert all(nodes.util_pct_mean(node) is not None for node in run.nodes)
     # The same state from the file as from the wire, field by field.
     assert small_run.differences(run, open_log.fold(live.directory.journal)) == []
     # Given back: no process, no home folder, a bill that ended.
@@ -52,7 +53,8 @@ async def test_pause_stop_and_going_on_lose_no_step(tmp_path: Path) -> None:
     paused_at = live.run.step
     assert live.run.status == PAUSED
     # Nothing but a look at the processors comes while it is paused.
-    await small_run.until(live, lambda run: run.last_received is not None and run.last_received > run.paused_since + 10)  # type: ignore[operator]
+    paused_t = live.run.paused_since_t or 0.0
+    await small_run.until(live, lambda run: (run.last_received_t or 0.0) > paused_t + 10)
     assert live.run.step is paused_at
     await live.command("resume")
     await small_run.until(live, lambda run: run.step is not None and run.step.step > paused_at.step)  # type: ignore[union-attr]

@@ -64,7 +64,7 @@ def phase_of(first: int = 0, end: int = 2, px: int = 224, batch: int = 128, rect
 
 def real_s(log: Path, prediction: Prediction) -> list[float]:
     """What the phases took whose epochs are all in the log."""
-    ends = [0.0] + [epoch.elapsed_s for epoch in fold(log).epochs]
+    ends = [0.0] + [epoch.event.elapsed_s for epoch in fold(log).epochs]
     marks = [0] + [phase.start_epoch + phase.epochs for phase in prediction.phases]
     return [ends[end] - ends[first] for first, end in pairwise(marks) if end < len(ends)]
 
@@ -207,11 +207,13 @@ def test_the_record_on_8_machines_is_in_its_table() -> None:
     profile = load("imagenet-8x-p3")
     record = profile.record
     assert record is not None
-    rows = {round(epoch.elapsed_s): (epoch.top1, epoch.top5) for epoch in fold(TABLE_8).epochs}
+    rows = {round(epoch.event.elapsed_s): (epoch.event.top1, epoch.event.top5) for epoch in fold(TABLE_8).epochs}
     for mark in record.curve:
         assert (mark.top1, mark.top5) == pytest.approx(rows[round(mark.elapsed_s)], abs=1e-4)
     assert record.epochs_to_target == next(
-        place for place, epoch in enumerate(fold(TABLE_8).epochs, 1) if epoch.top5 is not None and epoch.top5 >= 0.93
+        place
+        for place, epoch in enumerate(fold(TABLE_8).epochs, 1)
+        if epoch.event.top5 is not None and epoch.event.top5 >= 0.93
     )
 
 

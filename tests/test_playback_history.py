@@ -67,7 +67,7 @@ def test_lost_lines_are_counted_where_they_were() -> None:
     past = History()
     past.extend(items)
     assert (past.run(1).damaged, past.run(1).unknown, past.run(22).unknown) == (1, 0, 1)
-    assert past.start == records[0].received
+    assert past.start == records[0].received_t
     assert list(differences(past.latest, fold_items(items))) == []
 
 
@@ -166,7 +166,7 @@ async def test_one_looks_back_while_the_run_goes_on(tmp_path: Path) -> None:
     assert isinstance(rewind, Player)
     assert (rewind.run, rewind.behind_s, rewind.now()) == (live.run, None, live.now())
     rewind.seek(T0 + 40)
-    assert list(differences(rewind.run, folded([one for one in records if one.received <= T0 + 40]))) == []
+    assert list(differences(rewind.run, folded([one for one in records if one.received_t <= T0 + 40]))) == []
     assert rewind.behind_s == live.now() - T0 - 40
     shown = rewind.run
     more = [Record(T0 + 500, T0 + 500, re.LogPrinted(text="later", rank=0), 0, 0)]

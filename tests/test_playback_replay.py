@@ -129,8 +129,8 @@ def test_the_log_of_2018() -> None:
     run = fold(DEBUG_LOG)
     assert (run.damaged, run.unknown) == (0, 0)
     assert len(run.epochs) == 37
-    assert run.epochs[-1].top5 == 0.93178
-    assert run.epochs[-1].top1 == 0.76014
+    assert run.epochs[-1].event.top5 == 0.93178
+    assert run.epochs[-1].event.top1 == 0.76014
     assert len(run.points) == 888
     assert run.created is not None
     assert (run.created.nnodes, run.created.nproc_per_node, run.world_size) == (8, 8, 64)
@@ -139,13 +139,13 @@ def test_the_log_of_2018() -> None:
     assert round(run.target.elapsed_s / 60, 2) == 18.88
     assert run.training is not None
     assert run.step is not None
-    assert run.step.step == run.training.total_steps == run.epochs[-1].step
+    assert run.step.step == run.training.total_steps == run.epochs[-1].event.step
     assert outcome(run) == REACHED
     assert exit_of(run) == Exit.DONE
     evaluations = [item for item in log.items() if isinstance(getattr(item, "event", None), re.EvaluationProgressed)]
     assert len(evaluations) == 45
     assert evaluations[-1].event.done == evaluations[-1].event.total  # type: ignore[union-attr]
-    spent = cost.cost(run, run.last_received or 0.0)
+    spent = cost.cost(run, run.last_received_t or 0.0)
     assert spent.on_demand_usd == pytest.approx(90.24, abs=0.01)
     assert "estimated" in spent.note
 
@@ -295,7 +295,7 @@ def test_dawnbench_tables(tmp_path: Path, stem: str, nnodes: int, epochs: int, m
     assert goal.cost_on_demand_usd is not None
     assert round(goal.time_to_target_s / 60, 2) == minutes
     assert goal.cost_on_demand_usd == pytest.approx(usd, abs=0.01)
-    assert [epoch.epoch for epoch in run.epochs] == list(range(epochs))
+    assert [epoch.event.epoch for epoch in run.epochs] == list(range(epochs))
     assert run.nnodes == nnodes
     assert run.world_size == nnodes * 8
     assert exit_of(run) == Exit.DONE
@@ -318,7 +318,7 @@ def test_a_table_without_its_last_newline(tmp_path: Path) -> None:
     for content in (TABLE, TABLE + "\n", TABLE.replace("\n", "\r\n"), TABLE.split("\n", 1)[1]):
         path.write_bytes(content.encode())
         run = fold(path)
-        assert [epoch.epoch for epoch in run.epochs] == [0, 1, 2]
+        assert [epoch.event.epoch for epoch in run.epochs] == [0, 1, 2]
         assert run.target is not None
         assert run.target.elapsed_s == pytest.approx(0.3 * 3600)
     path.write_text(TABLE.rsplit("\n", 1)[0])
@@ -330,8 +330,8 @@ def test_damaged_rows_are_counted(tmp_path: Path) -> None:
     path.write_text(TABLE + "\n4\tnan\t1\t1\n5\t1\t1\n6\t0.4\t101\t1\n-1\t1\t1\t1\n7\t1e99\t1\t1\n8\t0.5\t\t94\nx")
     run = fold(path)
     assert run.damaged == 6
-    assert [epoch.epoch for epoch in run.epochs] == [0, 1, 2, 7]
-    assert run.epochs[-1].top1 is None
+    assert [epoch.event.epoch for epoch in run.epochs] == [0, 1, 2, 7]
+    assert run.epochs[-1].event.top1 is None
 
 
 def test_a_broken_entry_beside_a_table_is_passed_over(tmp_path: Path) -> None:
@@ -360,7 +360,7 @@ def test_a_replay_is_a_player(played: tuple[Path, list[Record]]) -> None:
     assert isinstance(replay, Player)
     assert replay.controls == frozenset()
     assert replay.title == "run.jsonl"
-    assert (replay.start, replay.end) == (START_T, played[1][-1].received)
+    assert (replay.start, replay.end) == (START_T, played[1][-1].received_t)
     assert replay.now() == START_T
     assert replay.playing
     assert len(played[1]) > 1500, "more than a few snapshots"
@@ -375,7 +375,7 @@ def test_a_seek_is_the_fold_from_the_start(played: tuple[Path, list[Record]], pl
         replay.seek(t)
         clamped = min(max(t, replay.start), replay.end)
         assert replay.now() == clamped
-        expected = folded([record for record in played[1] if record.received <= clamped])
+        expected = folded([record for record in played[1] if record.received_t <= clamped])
         assert list(differences(replay.run, expected)) == []
 
 
@@ -456,11 +456,11 @@ def test_a_log_with_nothing_but_damage_plays(tmp_path: Path) -> None:
 def test_a_clock_that_jumps_does_not_tear_the_order(tmp_path: Path) -> None:
     records = trained(epochs=3).records
     far = records[40]
-    records[40] = Record(far.received + 9e9, far.t, far.event, far.node, far.offset)
+    records[40] = Record(far.received_t + 9e9, far.t, far.event, far.node, far.offset)
     back = records[60]
     records[60] = Record(5.0, back.t, back.event, back.node, back.offset)
     replay = Replay(journal_of(tmp_path / "run", records))
-    assert replay.end == records[-1].received
+    assert replay.end == records[-1].received_t
     replay.seek(replay.end)
     assert replay.run.records == len(records)
 
@@ -472,7 +472,8 @@ def test_exit_codes_of_logs() -> None:
     done = cut.hears(0, re.TrainingEnded(step=12, epoch=2, reason="finished", elapsed_s=15.0))
     assert (outcome(done.run), exit_of(done.run)) == (MISSED, Exit.MISSED)
     aimless = [
-        Record(record.received, record.t, _aimless(record.event), record.node, record.offset) for record in done.records
+        Record(record.received_t, record.t, _aimless(record.event), record.node, record.offset)
+        for record in done.records
     ]
     assert exit_of(folded(aimless)) == Exit.DONE
     assert exit_of(trained().run) == Exit.DONE, "the target is in the log, whatever came after"

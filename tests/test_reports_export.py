@@ -123,7 +123,7 @@ def test_tsv_is_a_dawnbench_table(tmp_path: Path, log: Path) -> None:
     assert text.splitlines()[:2] == ["epoch\thours\ttop1Accuracy\ttop5Accuracy", "0\t0.001389\t15\t30"]
     path = tmp_path / "it.tsv"
     path.write_text(text)
-    assert [(epoch.epoch, epoch.top5) for epoch in fold(path).epochs] == [(0, 0.3), (1, 0.6), (2, 0.9)]
+    assert [(epoch.event.epoch, epoch.event.top5) for epoch in fold(path).epochs] == [(0, 0.3), (1, 0.6), (2, 0.9)]
     path.write_text(TABLE)
     assert written(path, "tsv").splitlines()[3] == "2\t0.300000\t75\t93"
 
@@ -146,7 +146,8 @@ def test_an_unknown_form_is_a_sentence(log: Path) -> None:
 def test_accuracy_that_is_not_known_stays_empty() -> None:
     run = folded(trained(epochs=1).records)
     out = io.StringIO()
-    write_tsv(replace(run, epochs=(replace(run.epochs[0], top1=None),)), out)
+    [epoch] = run.epochs
+    write_tsv(replace(run, epochs=(replace(epoch, event=replace(epoch.event, top1=None)),)), out)
     assert out.getvalue().splitlines()[1].split("\t")[2:] == ["", "30"]
 
 

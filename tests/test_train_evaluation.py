@@ -87,7 +87,8 @@ def test_an_epoch_that_was_not_evaluated_is_drawn_as_unknown():
     run = trained(epochs=3).run
     first, *rest = run.epochs
     best = progress.best(run, "top5")
-    run = replace(run, epochs=(replace(first, top1=None, top5=None, val_loss=None, val_images=None), *rest))
+    unknown = replace(first.event, top1=None, top5=None, val_loss=None, val_images=None)
+    run = replace(run, epochs=(replace(first, event=unknown), *rest))
     assert progress.best(run, "top5") == best
     [row] = [line for line in story.story(run).splitlines() if line.startswith("    0 ")]
     assert row.count("—") == 2

@@ -42,7 +42,7 @@ def test_the_share_of_the_devices_peak():
     assert run.phase is not None
     assert run.step is not None
     assert run.points[-1].peak_share is None
-    step = Record(t=run.last_step, received=run.last_step, node=0, event=replace(run.step, img_per_s=10_000.0))
+    step = Record(t=run.last_step_t, received_t=run.last_step_t, node=0, event=replace(run.step, img_per_s=10_000.0))
     on_gpus = replace(run, training=replace(run.training, world_size=4, peak_flops=989e12))
     for flops, share in ((24.3e9, 2500 * 24.3e9 / 989e12), (None, None)):
         told = apply(replace(on_gpus, phase=replace(run.phase, flops_per_image=flops)), step)

@@ -29,7 +29,7 @@ def test_what_it_will_cost_is_the_time_left_times_the_price() -> None:
     assert left.high_s is not None
     ends = cost_forecast.projection(run, now, left)
     # 8 machines at $7.344 and $24.48 an hour.
-    spent = (now - (run.started or 0.0)) / 3600
+    spent = (now - (run.started_t or 0.0)) / 3600
     assert ends.target is not None
     assert ends.target_on_demand is not None
     assert ends.target == pytest.approx(
@@ -40,7 +40,7 @@ def test_what_it_will_cost_is_the_time_left_times_the_price() -> None:
     whole, _ = until_epoch(LOG_8)
     target = whole.target
     assert target is not None
-    launch_usd = 195.84 * spent - 195.84 * run.epochs[-1].elapsed_s / 3600
+    launch_usd = 195.84 * spent - 195.84 * run.epochs[-1].event.elapsed_s / 3600
     true_usd = 61.63 + launch_usd
     assert ends.target_on_demand[0] <= true_usd <= (ends.target_on_demand[1] or 0)
     assert ends.end is not None
@@ -48,7 +48,7 @@ def test_what_it_will_cost_is_the_time_left_times_the_price() -> None:
     assert end is not None
     assert ends.end[1] == pytest.approx((spent + end[1] / 3600) * 58.752, abs=0.01)
     # 37 epochs in 27 minutes and 38 seconds.
-    assert ends.per_epoch[0] == pytest.approx(58.752 * (now - (run.first_step or 0.0)) / 3600 / 21, rel=0.01)
+    assert ends.per_epoch[0] == pytest.approx(58.752 * (now - (run.first_step_t or 0.0)) / 3600 / 21, rel=0.01)
 
 
 def test_nothing_is_projected_that_is_not_known() -> None:
@@ -145,7 +145,7 @@ async def test_nodes_that_cost_something_else_have_a_line_of_their_own() -> None
         event = record.event
         if isinstance(event, ce.InstanceStarted) and record.node == 2:
             event = replace(event, usd_per_h=1.53)
-        records.append(Record(record.received, record.t, event, record.node, record.offset))
+        records.append(Record(record.received_t, record.t, event, record.node, record.offset))
     async with desk(CannedSource(records), size=(120, 40)) as one:
         await one.press("3", "z")
         shown = one.text("cost")
@@ -164,7 +164,7 @@ async def test_the_budget_burns_down() -> None:
 
 async def test_the_real_prices_of_2018_are_called_estimated_and_both_figures_stand_there() -> None:
     player = CannedPlayer(items(LOG_8))
-    player.seek([record.received for record in items(LOG_8) if isinstance(record.event, re.EpochEnded)][20])
+    player.seek([record.received_t for record in items(LOG_8) if isinstance(record.event, re.EpochEnded)][20])
     async with desk(player) as one:
         shown = one.text("cost")
         assert "$58.75       $195.84" in shown

@@ -20,9 +20,7 @@ def make() -> Iterator[Make]:
     made: list[GcPacer] = []
 
     def one(**settings: Any) -> GcPacer:
-        made.append(
-            GcPacer(**{"many": 5_000, "wait_s": NEVER_S, "long_s": NEVER_S, "too_long_s": NEVER_S, **settings})
-        )
+        made.append(GcPacer(**{"many": 5_000, "wait_s": NEVER_S, "long_s": NEVER_S, "too_long_s": NEVER_S, **settings}))
         return made[-1]
 
     try:

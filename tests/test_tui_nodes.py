@@ -28,7 +28,7 @@ def gpu_records(nodes: int = 4) -> list[Record]:
 
 
 def at(record: Record, event: codec.Event, node: int, later: float = 0.0) -> Record:
-    return Record(record.received + later, record.t + later, event, node, 1 << 40)
+    return Record(record.received_t + later, record.t + later, event, node, 1 << 40)
 
 
 # --- metrics ---------------------------------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ async def test_what_is_wrong_with_a_filter_is_said_while_it_is_typed() -> None:
 )
 async def test_what_can_be_asked_of_nodes(typed: str, wanted: list[int]) -> None:
     records = gpu_records(7)
-    lost = Record(records[-1].received, records[-1].t, ce.HostLost(reason="EC2 terminated it"), 2)
+    lost = Record(records[-1].received_t, records[-1].t, ce.HostLost(reason="EC2 terminated it"), 2)
     source = CannedSource([*records, lost])
     nodes = list(source.run.nodes)
     nodes[2] = replace(nodes[2], sample=None)
@@ -267,8 +267,8 @@ async def test_order_by_status_puts_what_needs_a_look_first() -> None:
     records = gpu_records(6)
     last = records[-1]
     notice = at(last, re.SpotNoticed(action="terminate", deadline_t=last.t + 100), 4)
-    lost = Record(last.received, last.t, ce.HostLost(reason="gone"), 3)
-    async with desk(CannedSource([*records, notice, lost], now=last.received)) as one:
+    lost = Record(last.received_t, last.t, ce.HostLost(reason="gone"), 3)
+    async with desk(CannedSource([*records, notice, lost], now=last.received_t)) as one:
         await one.press("O", "O", *"oooooo")
         assert "by status" in one.text()
         assert list(nodes_pane(one)._shown_nodes) == [4, 3, 1, 0, 2, 5], "doomed, lost, slow, then the others"
@@ -319,7 +319,7 @@ async def test_gpu_hosts_say_gpu_and_cpu_hosts_say_cpu() -> None:
 
 async def test_a_quiet_node_is_marked_and_loses_its_colours() -> None:
     records = scene("training", gpus=8)
-    last = records[-1].received
+    last = records[-1].received_t
     source = CannedSource(records)
     for more in range(1, 9):
         source.feed([record for record in tick(16, 8, last + more, 300 + more) if record.node != 5])
@@ -351,7 +351,7 @@ async def test_a_straggler_is_marked_with_its_reason_in_both_views() -> None:
 async def test_a_spot_notice_counts_down_where_one_looks() -> None:
     """The header says which node goes and when, its row what is done about it, and a dropped node is no alarm."""
     records = scene("training", nodes=4)
-    last = records[-1].received
+    last = records[-1].received_t
     notice = re.SpotNoticed(action="terminate", deadline_t=last + 119)
     records += [Record(last, last, notice, 2, 1 << 40), Record(last, last, ce.ReplacementOrdered(reason="spot"), 2)]
     async with desk(CannedSource(records, now=last + 30)) as one:
@@ -489,13 +489,13 @@ def test_a_steps_parts_are_a_bar_as_long_as_the_step() -> None:
 async def test_what_happened_to_a_node_is_in_order() -> None:
     records = scene("training", nodes=4)
     last = records[-1]
-    records.append(Record(last.received + 1, last.t + 1, ce.OperatorCommanded(id="c9", command="pause"), None))
+    records.append(Record(last.received_t + 1, last.t + 1, ce.OperatorCommanded(id="c9", command="pause"), None))
     records.append(at(last, re.CommandDone(id="c9", command="pause"), 2, 2))
-    records.append(Record(last.received + 5, last.t + 5, ce.HostUnreachable(reason="no route", retry_s=2.0), 2))
+    records.append(Record(last.received_t + 5, last.t + 5, ce.HostUnreachable(reason="no route", retry_s=2.0), 2))
     async with desk(CannedSource(records)) as one:
         await one.press("down", "down", "enter")
         shown = one.text("events").splitlines()
         assert "unreachable: no route" in shown[0]
         assert "pause, done here" in shown[1]
         assert "i-0002 is on the bill" in one.text("events")
-        assert last.received > T0
+        assert last.received_t > T0

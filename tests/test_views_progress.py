@@ -50,9 +50,9 @@ def test_the_first_minute_is_billed_whole_and_each_instance_has_its_own() -> Non
 
 def test_a_stopped_instance_costs_no_more() -> None:
     run = told().run
-    assert run.ended is not None
-    assert cost.cost(run, run.ended).billed_usd == cost.cost(run, run.ended + 3600).billed_usd
-    assert cost.cost(run, run.ended).usd_per_h == 0
+    assert run.ended_t is not None
+    assert cost.cost(run, run.ended_t).billed_usd == cost.cost(run, run.ended_t + 3600).billed_usd
+    assert cost.cost(run, run.ended_t).usd_per_h == 0
 
 
 def test_without_a_price_there_is_no_cost() -> None:
@@ -67,8 +67,8 @@ def test_elapsed_stops_with_the_run() -> None:
     story = trained(epochs=1)
     assert progress.elapsed_s(story.run, START_T + 1000) == 1000
     run = told().run
-    assert run.ended is not None
-    assert progress.elapsed_s(run, START_T + 10_000) == run.ended - START_T
+    assert run.ended_t is not None
+    assert progress.elapsed_s(run, START_T + 10_000) == run.ended_t - START_T
 
 
 def test_progress() -> None:
@@ -93,22 +93,22 @@ def test_the_rate_is_all_images_over_all_seconds() -> None:
 
 def test_time_left() -> None:
     story = trained(epochs=3)
-    cut = [record for record in story.records if record.received <= START_T + 7]
+    cut = [record for record in story.records if record.received_t <= START_T + 7]
     run = folded(cut)
     assert run.training is not None
     assert run.step is not None
-    left_s = progress.schedule_left_s(run, run.last_step or 0.0)
+    left_s = progress.schedule_left_s(run, run.last_step_t or 0.0)
     steps_left = 12 - run.step.step
     assert left_s == pytest.approx(steps_left + (3 - len(run.epochs)) * (1.0 if run.epochs else 0.0))
-    assert progress.schedule_left_s(run, (run.last_step or 0) + 0.5) == pytest.approx(left_s - 0.5)
+    assert progress.schedule_left_s(run, (run.last_step_t or 0) + 0.5) == pytest.approx(left_s - 0.5)
     assert progress.schedule_left_s(launched().run, START_T) is None
     assert progress.schedule_left_s(told().run, START_T) is None
     assert progress.schedule_left_s(story.hears(0, re.Paused(rank=0, step=12)).run, story.t) is None
 
 
 def test_what_the_fleet_burns_and_how_long_the_present_rate_needs() -> None:
-    run = folded([record for record in trained().records if record.received <= START_T + 7])
-    now = run.last_step or 0.0
+    run = folded([record for record in trained().records if record.received_t <= START_T + 7])
+    now = run.last_step_t or 0.0
     assert cost.cost(run, now).usd_per_h == pytest.approx(14.4)
     # A minute is billed at least.
     assert cost.cost(run, now).billed_usd == pytest.approx(2 * 7.2 / 60)
@@ -132,7 +132,7 @@ def test_best_and_target() -> None:
     assert (goal.metric, goal.value) == ("top5", 0.6)
     assert run.target is not None
     assert goal.time_to_target_s == run.target.elapsed_s
-    assert goal.cost_usd == cost.cost_to(run, run.epochs_received[1])
+    assert goal.cost_usd == cost.cost_to(run, run.epochs[1].received_t)
     assert progress.target(Run()) is None
     missed = progress.target(trained(top5=0.1).run)
     assert missed is not None

@@ -64,7 +64,7 @@ LAPTOPS_EVENTS = _events(KNOWN.keys() - REMOTE.keys())
 def _records(events: st.SearchStrategy[Event], offsets: st.SearchStrategy[int | None]) -> st.SearchStrategy[Record]:
     return st.builds(
         Record,
-        received=st.integers(0, 10**13).map(lambda n: n / 1000),
+        received_t=st.integers(0, 10**13).map(lambda n: n / 1000),
         t=st.integers(0, 10**13).map(lambda n: n / 1000),
         event=events,
         node=st.none() | st.integers(0, 99_999),
@@ -88,7 +88,7 @@ def test_every_record_comes_back_from_its_line(record: Record) -> None:
 @given(HOSTS_EVENTS, st.integers(0, 10**12))
 def test_a_hosts_line_and_the_runs_line_say_the_same(event: Event, t: int) -> None:
     line = encode(event, t / 100).encode("utf-8", "backslashreplace")
-    record = parse_host_line(line, received=5.0, node=3, offset=70)
+    record = parse_host_line(line, received_t=5.0, node=3, offset=70)
     again = parse_run_line(record_line(record).encode("utf-8", "backslashreplace"))
     assert again == record
 
@@ -98,9 +98,9 @@ def test_a_hosts_line_and_the_runs_line_say_the_same(event: Event, t: int) -> No
 def test_a_host_does_not_speak_with_the_laptops_voice(event: Event, claim: bytes) -> None:
     line = b"{" + claim + encode(event, 1.0).encode("utf-8", "backslashreplace")[1:]
     with pytest.raises(Unknown, match=type(event).__name__):
-        parse_host_line(line, received=5.0, node=3, offset=70)
+        parse_host_line(line, received_t=5.0, node=3, offset=70)
     # Nor in a replay of what was kept of it, whatever it says of where it came from.
-    kept = unread_line(line, received=5.0, node=3, offset=70)
+    kept = unread_line(line, received_t=5.0, node=3, offset=70)
     with pytest.raises(Unknown, match=type(event).__name__):
         parse_run_line(kept)
     assert json.loads(kept)["offset"] == 70

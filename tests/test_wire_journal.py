@@ -23,7 +23,7 @@ def test_a_record_is_a_line(tmp_path: Path) -> None:
     journal.close()
     lines = (tmp_path / "journal.jsonl").read_bytes().splitlines()
     assert len(lines) == 2
-    assert parse_host_line(lines[0], received=0.0, node=0, offset=0).event == LogPrinted(text="a\nb")
+    assert parse_host_line(lines[0], received_t=0.0, node=0, offset=0).event == LogPrinted(text="a\nb")
     assert (tmp_path / "journal.jsonl").stat().st_mode & 0o777 == 0o600
 
 
@@ -33,7 +33,7 @@ def test_what_was_there_stays(tmp_path: Path) -> None:
         journal.emit(LogPrinted(text=text))
         journal.close()
     lines = (tmp_path / "journal.jsonl").read_bytes().splitlines()
-    assert [parse_host_line(line, received=0.0, node=0, offset=0).event for line in lines] == [
+    assert [parse_host_line(line, received_t=0.0, node=0, offset=0).event for line in lines] == [
         LogPrinted(text="one"),
         LogPrinted(text="two"),
     ]
@@ -64,7 +64,7 @@ for number in range({each}):
     assert [process.wait(60) for process in processes] == [0] * writers
     numbers: dict[int | None, list[int]] = {}
     for line in path.read_bytes().splitlines():
-        event = parse_host_line(line, received=0.0, node=0, offset=0).event
+        event = parse_host_line(line, received_t=0.0, node=0, offset=0).event
         assert isinstance(event, LogPrinted)
         numbers.setdefault(event.rank, []).append(int(event.text.rstrip("x")))
     assert numbers == {rank: list(range(each)) for rank in range(writers)}
@@ -117,7 +117,7 @@ def test_a_disk_that_fills_and_empties_again_costs_what_came_meanwhile(room: int
     stumps = []
     for line in path.read_bytes().splitlines():
         try:
-            told.append(parse_host_line(line, received=0.0, node=0, offset=0).event)
+            told.append(parse_host_line(line, received_t=0.0, node=0, offset=0).event)
         except Damaged:
             stumps.append(line)
     before, dropped, after = told

@@ -1,4 +1,4 @@
-"""Where a run's money went: epoch by epoch, place by place, and what was paid while no step ran. Pure."""
+"""Where a run's money went: by epoch, by node, and the idle cost, while no step ran. Pure."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ AFTER: Final = "after the end"
 
 
 def per_epoch(run: Run) -> tuple[Spent, ...]:
-    """What each epoch cost: from the end of the one before to its own; the first from the first step on.
+    """What each epoch cost: from the end of the epoch before to its own; the first from the first step on.
 
-    Time in which the gang was paused, or started again, between two ends is in them.
+    Pauses and restarts between two ends are included.
     """
-    ends = run.epochs_t
+    ends = [epoch.ended_t for epoch in run.epochs]
     if not ends:
         return ()
-    first = next((stretch.since for stretch in run.stretches if stretch.cause == "train"), run.started)
+    first = next((stretch.since_t for stretch in run.stretches if stretch.cause == "train"), run.started_t)
     begin = ends[0] if first is None else min(first, ends[0])
     made = bill(run)
-    return tuple(made.between(*pair) for pair in zip((begin, *ends[:-1]), ends, strict=True))
+    return tuple(made.between(*pair) for pair in zip([begin, *ends[:-1]], ends, strict=True))
 
 
 def per_node(run: Run, t: float) -> tuple[Spent, ...]:
-    """What each place in the gang cost, all the instances that held it together; zero where none did."""
+    """What each node cost, all its instances together; zero where it had none."""
     sums: list[tuple[list[float | None], list[float | None]]] = [([], []) for _ in run.nodes]
     for line in bill(run).lines(t):
         sums[line.node][0].append(line.billed_usd)
@@ -39,32 +39,32 @@ def per_node(run: Run, t: float) -> tuple[Spent, ...]:
 
 
 def total(parts: Iterable[float | None]) -> float | None:
-    """Their sum; None where one of them is unknown."""
+    """The sum of the parts; None where a part is unknown."""
     known = list(parts)
     return None if None in known else math.fsum(part for part in known if part is not None)
 
 
 def idle(run: Run, t: float) -> dict[str, float] | None:
-    """Dollars billed while no step ran, by cause; only causes that cost anything. None where unknown.
+    """Dollars billed while no step ran, by cause; only causes that cost something. None where unknown.
 
-    ``launch``: until the first step, and again until the first step of each later attempt. ``pause``: between the
-    gang's pause and its going on. ``restart``: from the last step before a gang fell, or left its loop to be started
-    again, to the next one. ``after the end``: from the trainer's end, or the last step where it had none, until the
-    last instance was given back. Evaluations and checkpoints of a gang that trains are no idle time.
+    ``launch``: until the first step, and until the first step of each later attempt. ``pause``: from a pause to the
+    resumption. ``restart``: from the last step before the workers failed, or left their loop to be restarted, to the
+    next step. ``after the end``: from the trainer's end, or the last step where it had none, until the last instance
+    was released. Evaluations and checkpoints during training are not idle time.
     """
-    if run.first_step is None and run.epochs:
-        # A foreign log that names no steps does not say when training began.
+    if run.first_step_t is None and run.epochs:
+        # A foreign log without steps does not say when training began.
         return None
     names = {"launch": LAUNCH, "pause": PAUSE, "restart": RESTART, "end": AFTER}
     sums: dict[str, list[float]] = {}
     made, stretches = bill(run), run.stretches
-    for place, stretch in enumerate(stretches):
+    for index, stretch in enumerate(stretches):
         cause = names.get(stretch.cause)
-        if cause is None or stretch.since > t:
+        if cause is None or stretch.since_t > t:
             continue
-        end = min(t, stretches[place + 1].since) if place + 1 < len(stretches) else t
+        end = min(t, stretches[index + 1].since_t) if index + 1 < len(stretches) else t
         # The first stretch has all that was billed before it: the clocks of the laptop and of EC2 differ.
-        spent = made.between(stretch.since if place else 0.0, end).billed_usd
+        spent = made.between(stretch.since_t if index else 0.0, end).billed_usd
         if spent is None:
             return None
         sums.setdefault(cause, []).append(spent)

@@ -83,7 +83,7 @@ def runs() -> Iterator[Choice]:
 
 def _run(directory: RunDirectory) -> Choice:
     run = open_log.fold(directory.journal)
-    now = time.time() if run.live else run.ended or time.time()
+    now = time.time() if run.live else run.ended_t or time.time()
     driven = run.live and directory.console_pid() is not None
     parts = [
         f"top-5 {percent(progress.best(run, 'top5'))}",

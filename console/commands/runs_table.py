@@ -62,7 +62,7 @@ class Row:
     def billed_usd(self, now: float) -> float | None:
         """By the books of the console that drives or drove it; of what nobody here kept books of, by EC2's."""
         if self.past is not None and (self.past.live or self.bill is None):
-            return cost.cost(self.past, now if self.past.live else self.past.ended or now).billed_usd
+            return cost.cost(self.past, now if self.past.live else self.past.ended_t or now).billed_usd
         return self.bill.billed(now)[0] if self.bill else None
 
     def usd_per_h(self, now: float) -> float | None:
@@ -77,7 +77,7 @@ class Row:
 
     def elapsed_s(self, now: float) -> float | None:
         if self.past is not None:
-            return progress.elapsed_s(self.past, now if self.past.live else self.past.ended or now)
+            return progress.elapsed_s(self.past, now if self.past.live else self.past.ended_t or now)
         return now - self.seen.since_t if self.seen else None
 
     def cells(self, now: float) -> list[str]:

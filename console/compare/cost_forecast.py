@@ -88,7 +88,7 @@ def burn_down(run: Run, now: float) -> BurnDown | None:
     starts = [billing.started_t for billing in bill.billings]
     if not usd or not starts or bill.billed(now)[0] is None:
         return None
-    start, end = min(starts), now if run.live else min(now, run.ended or now)
+    start, end = min(starts), now if run.live else min(now, run.ended_t or now)
     if end <= start:
         return None
     times = tuple(start + (end - start) * place / _PARTS for place in range(_PARTS + 1))

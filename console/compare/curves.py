@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from console.compare.downsample import FACTOR, levels_of
 from console.compare.race import Ghost
-from console.state.run import Point, Run
+from console.state.run import Epoch, Point, Run
 from console.state.series import Series
 from remote.wire.events import EpochEnded
 
@@ -61,10 +61,8 @@ class Trace:
 
     name: str
     points: Series[Point]
-    epochs: tuple[EpochEnded, ...]
-    received: tuple[float, ...]
-    """When each epoch's end was received; the points' clock."""
-    began: float | None
+    epochs: tuple[Epoch, ...]
+    began_t: float | None
     """When the first step was received."""
     steps_per_epoch: int | None
 
@@ -80,17 +78,17 @@ class Trace:
             some = (self.points[0], self.points[len(self.points) // 2], self.points[-1])
             if any(of_point(point) is not None for point in some):
                 return True
-        return of_epoch is not None and any(of_epoch(epoch) is not None for epoch in self.epochs)
+        return of_epoch is not None and any(of_epoch(epoch.event) is not None for epoch in self.epochs)
 
     def has_axis(self, axis: str) -> bool:
         """True where its values have a place on the axis."""
-        return axis != STEP or bool(len(self.points)) or any(epoch.step for epoch in self.epochs)
+        return axis != STEP or bool(len(self.points)) or any(epoch.event.step for epoch in self.epochs)
 
 
 def trace(run: Run, name: str = "") -> Trace:
     """The run's curves; shares all with the run."""
     steps = run.step.steps_per_epoch if run.step else None
-    return Trace(name, run.points, run.epochs, run.epochs_received, run.first_step, steps)
+    return Trace(name, run.points, run.epochs, run.first_step_t, steps)
 
 
 def ghost_curve(ghost: Ghost, metric: str) -> tuple[list[float], list[float]]:
@@ -110,27 +108,27 @@ class _Axis:
         self.axis = axis
         # Between two epochs' ends, known on both scales, the places are taken as even.
         if axis == TIME:
-            self._from = [trace.began or 0.0, *trace.received]
-            self._to = [0.0, *(epoch.elapsed_s for epoch in trace.epochs)]
-            if trace.began is None:
+            self._from = [trace.began_t or 0.0, *(epoch.received_t for epoch in trace.epochs)]
+            self._to = [0.0, *(epoch.event.elapsed_s for epoch in trace.epochs)]
+            if trace.began_t is None:
                 del self._from[0], self._to[0]
             self._slope = 1.0
         else:
-            self._from = [0.0, *(float(epoch.step) for epoch in trace.epochs)]
-            self._to = [0.0, *(float(epoch.epoch + 1) for epoch in trace.epochs)]
+            self._from = [0.0, *(float(epoch.event.step) for epoch in trace.epochs)]
+            self._to = [0.0, *(float(epoch.event.epoch + 1) for epoch in trace.epochs)]
             self._slope = 1 / (trace.steps_per_epoch or 1)
 
     def of_point(self, point: Point) -> float:
         """Of a step."""
         if self.axis == STEP:
             return point.step
-        return self._between(point.received if self.axis == TIME else point.step)
+        return self._between(point.received_t if self.axis == TIME else point.step)
 
-    def of_epoch(self, epoch: EpochEnded) -> float:
+    def of_epoch(self, epoch: Epoch) -> float:
         """Of an epoch's end."""
         if self.axis == TIME:
-            return epoch.elapsed_s
-        return epoch.step if self.axis == STEP else epoch.epoch + 1
+            return epoch.event.elapsed_s
+        return epoch.event.step if self.axis == STEP else epoch.event.epoch + 1
 
     def _between(self, at: float) -> float:
         known, wanted = self._from, self._to
@@ -221,7 +219,7 @@ def _of_epochs(trace: Trace, metric: str, on: _Axis, span: tuple[float, float]) 
     of_epoch = _OF_EPOCH.get(metric)
     if of_epoch is None or not trace.has_axis(on.axis):
         return Thinned((), (), 1)
-    said = [(on.of_epoch(epoch), value) for epoch in trace.epochs if (value := of_epoch(epoch)) is not None]
+    said = [(on.of_epoch(epoch), value) for epoch in trace.epochs if (value := of_epoch(epoch.event)) is not None]
     xs = [x for x, _ in said]
     first, end = max(0, bisect_left(xs, span[0]) - 1), bisect_right(xs, span[1]) + 1
     return Thinned(xs[first:end], [y for _, y in said[first:end]], 1)
@@ -255,6 +253,6 @@ def value_at(trace: Trace, metric: str, axis: str, x: float) -> float | None:
     if of_epoch is None or not trace.has_axis(axis):
         return None
     for epoch in reversed(trace.epochs):
-        if on.of_epoch(epoch) <= x and (value := of_epoch(epoch)) is not None:
+        if on.of_epoch(epoch) <= x and (value := of_epoch(epoch.event)) is not None:
             return value
     return None

@@ -123,7 +123,9 @@ def _estimate(
         return _by_schedule(clock)
     if ghost is not None:
         whole_s, here_s = ghost.target_s(goal.metric, goal.value), ghost.reached_s(goal.metric, best)
-        own_s = next(epoch.elapsed_s for epoch in run.epochs if _value(epoch, goal.metric) == best)
+        own_s = next(
+            epoch.event.elapsed_s for epoch in run.epochs if progress.accuracy(epoch.event, goal.metric) == best
+        )
         if whole_s is not None and here_s and own_s and 1 / _LIKE <= own_s / here_s <= _LIKE:
             left_s = whole_s - here_s
             return (left_s * _PACE[0], left_s * _PACE[1]), "the ghost's pace"
@@ -137,7 +139,7 @@ def _by_schedule(clock: _Clock) -> tuple[tuple[float, float | None] | None, str]
 
 
 def _own_curve(run: Run, clock: _Clock, goal: progress.Target, best: float) -> tuple[float, float | None] | None:
-    values = [value for epoch in run.epochs if (value := _value(epoch, goal.metric)) is not None]
+    values = [value for epoch in run.epochs if (value := progress.accuracy(epoch.event, goal.metric)) is not None]
     bests = list(accumulate(values, max))
     falls = [math.log((1 - one) / (1 - other)) for one, other in pairwise(bests) if one < 1 and other < 1]
     quickest = max(falls, default=0.0)
@@ -148,17 +150,12 @@ def _own_curve(run: Run, clock: _Clock, goal: progress.Target, best: float) -> t
     return None if soonest is None else (soonest[0], None)
 
 
-def _value(epoch: Any, metric: str) -> float | None:
-    value: float | None = epoch.top1 if metric == "top1" else epoch.top5
-    return value
-
-
 def _since_s(run: Run, now: float) -> float:
     """Training seconds since the last evaluation's end."""
     trained = trained_s(run, now)
     if trained is None:
         return 0.0
-    return max(0.0, trained - (run.epochs[-1].elapsed_s if run.epochs else 0.0))
+    return max(0.0, trained - (run.epochs[-1].event.elapsed_s if run.epochs else 0.0))
 
 
 class _Clock:
@@ -171,20 +168,20 @@ class _Clock:
         if self.total is None and self._legs:
             self.total = self._legs[-1].end
         start = training.start_epoch if training else 0
-        self.done = run.epochs[-1].epoch + 1 if run.epochs else start
+        self.done = run.epochs[-1].event.epoch + 1 if run.epochs else start
         self._seen: dict[tuple[int | None, int | None], list[float]] = {}
         self._stall_s = 0.0
         firsts: dict[tuple[int | None, int | None], float] = {}
         before_s, before = 0.0, -1
         for epoch in run.epochs:
-            seconds = epoch.elapsed_s - before_s
-            leg = self._leg(epoch.epoch)
-            if seconds > 0 and epoch.epoch == before + 1:
+            seconds = epoch.event.elapsed_s - before_s
+            leg = self._leg(epoch.event.epoch)
+            if seconds > 0 and epoch.event.epoch == before + 1:
                 kind = leg.kind if leg else (None, None)
-                if leg is not None and epoch.epoch == leg.start:
+                if leg is not None and epoch.event.epoch == leg.start:
                     firsts.setdefault(kind, seconds)
                 self._seen.setdefault(kind, []).append(seconds)
-            before_s, before = epoch.elapsed_s, epoch.epoch
+            before_s, before = epoch.event.elapsed_s, epoch.event.epoch
         self._firsts = {kind for kind in firsts if len(self._seen[kind]) == 1}
         """Kinds of which only the first epoch was seen, with whatever it had to wait for."""
         for kind, seconds in firsts.items():
@@ -206,7 +203,7 @@ class _Clock:
         if step is None or not rate or kind in self._seen or step.epoch != self.done:
             return
         images = step.img_per_s * step.step_s
-        evaluated = next((epoch.eval_s for epoch in reversed(run.epochs) if epoch.eval_s is not None), 0.0)
+        evaluated = next((epoch.event.eval_s for epoch in reversed(run.epochs) if epoch.event.eval_s is not None), 0.0)
         if images > 0:
             self._seen[kind] = [step.steps_per_epoch * images / rate + evaluated]
 
@@ -260,7 +257,10 @@ _kept: list[tuple[Any, Any, _Clock]] = []
 
 def _clock(run: Run) -> _Clock:
     # Screen and header ask for the same run several times a tick.
-    key = run.epochs, run.step if not run.epochs or run.step is None or run.step.epoch != run.epochs[-1].epoch else None
+    key = (
+        run.epochs,
+        run.step if not run.epochs or run.step is None or run.step.epoch != run.epochs[-1].event.epoch else None,
+    )
     for held_epochs, held_step, clock in _kept:
         if held_epochs is key[0] and held_step is key[1]:
             return clock

@@ -141,8 +141,8 @@ def of_record(record: RaceRecord) -> Ghost | None:
 def of_run(run: Run, name: str) -> Ghost | None:
     """The ghost of a run that was; None where it evaluated nothing."""
     marks = tuple(
-        GhostMark(epoch.elapsed_s, epoch.top1, epoch.top5, cost.cost_on_demand_to(run, ended_t))
-        for epoch, ended_t in zip(run.epochs, run.epochs_t, strict=True)
+        GhostMark(epoch.event.elapsed_s, epoch.event.top1, epoch.event.top5, cost.cost_on_demand_to(run, epoch.ended_t))
+        for epoch in run.epochs
     )
     return Ghost(name, "a run of this laptop", marks, True) if marks else None
 
@@ -216,15 +216,15 @@ class Race:
 
 def trained_s(run: Run, now: float) -> float | None:
     """Seconds of training so far, pauses left out; None before the first step."""
-    until = now if run.live else min(now, run.ended or now)
-    if run.paused_since is not None:
-        until = min(until, run.paused_since)
+    until = now if run.live else min(now, run.ended_t or now)
+    if run.paused_since_t is not None:
+        until = min(until, run.paused_since_t)
     if run.finished is not None:
         return run.finished.elapsed_s
     if run.epochs:
         # Of a log that has ended nothing came after its last epoch that was training.
-        return run.epochs[-1].elapsed_s + (max(0.0, until - run.epochs_t[-1]) if run.live else 0.0)
-    return None if run.first_step is None else max(0.0, until - run.first_step)
+        return run.epochs[-1].event.elapsed_s + (max(0.0, until - run.epochs[-1].ended_t) if run.live else 0.0)
+    return None if run.first_step_t is None else max(0.0, until - run.first_step_t)
 
 
 def race(run: Run, ghost: Ghost, now: float) -> Race | None:
@@ -234,9 +234,9 @@ def race(run: Run, ghost: Ghost, now: float) -> Race | None:
     best: float | None = None
     own_s, place = 0.0, 0
     for number, epoch in enumerate(run.epochs):
-        value = epoch.top1 if metric == "top1" else epoch.top5
+        value = epoch.event.top1 if metric == "top1" else epoch.event.top5
         if value is not None and (best is None or value > best):
-            best, own_s, place = value, epoch.elapsed_s, number
+            best, own_s, place = value, epoch.event.elapsed_s, number
         if goal is not None and best is not None and best >= goal.value:
             break
     if best is None:
@@ -244,7 +244,7 @@ def race(run: Run, ghost: Ghost, now: float) -> Race | None:
     over = goal is not None and best >= goal.value
     accuracy = goal.value if goal is not None and over else best
     theirs_s = ghost.target_s(metric, accuracy) if over else ghost.reached_s(metric, accuracy)
-    usd = cost.cost_on_demand_to(run, run.epochs_t[place])
+    usd = cost.cost_on_demand_to(run, run.epochs[place].ended_t)
     theirs_usd = None if theirs_s is None else ghost.usd_at(theirs_s)
     trained = own_s if over else trained_s(run, now)
     shown = None if trained is None else ghost.shown(metric, trained)
@@ -259,7 +259,7 @@ def race(run: Run, ghost: Ghost, now: float) -> Race | None:
         ahead_usd=None if usd is None or theirs_usd is None else theirs_usd - usd,
         shown=shown,
         lead=None if shown is None else best - shown,
-        ahead_epoch_s=None if same is None else same - run.epochs[last].elapsed_s,
+        ahead_epoch_s=None if same is None else same - run.epochs[last].event.elapsed_s,
         over=over,
     )
 

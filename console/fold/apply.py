@@ -27,12 +27,12 @@ def apply(run: Run, record: Record) -> Run:
             return changed(run, damaged=run.damaged + 1)
         # The first line is lost, and with it how many nodes there are: those that speak are there.
         run = changed(run, nodes=(*run.nodes, *(Node(more) for more in range(len(run.nodes), node + 1))))
-    received = record.received
+    received = record.received_t
     run = changed(
         run,
         records=run.records + 1,
-        started=received if run.started is None else run.started,
-        last_received=received,
+        started_t=received if run.started_t is None else run.started_t,
+        last_received_t=received,
     )
     if node is not None and record.offset is not None:
         place = run.nodes[node]
@@ -42,7 +42,7 @@ def apply(run: Run, record: Record) -> Run:
         else:
             lag_s += (late_s - lag_s) * _LAG_SHARE
         run = with_node(
-            run, node, records=place.records + 1, last_received=received, last_offset=record.offset, lag_s=lag_s
+            run, node, records=place.records + 1, last_received_t=received, last_offset=record.offset, lag_s=lag_s
         )
     arm = ARMS.get(record.event.__class__)
     return arm(run, record, record.event) if arm else run

@@ -46,7 +46,7 @@ def changed(value: V, **changes: Any) -> V:
 def with_node(run: Run, node: int, **changes: Any) -> Run:
     nodes = list(run.nodes)
     if changes.get("status", nodes[node].status) != nodes[node].status:
-        changes["since"] = run.last_received
+        changes["since_t"] = run.last_received_t
     nodes[node] = changed(nodes[node], **changes)
     return changed(run, nodes=tuple(nodes))
 
@@ -64,7 +64,7 @@ def with_alert(
     """The run with an alert; with an `id`, an open one, and the same run where that is open already."""
     if id and open_alert(run, id) is not None:
         return run
-    alert = Alert(record.received, kind, record.node, text[:LINE_CHARS], severity, id, rank=rank)
+    alert = Alert(record.received_t, kind, record.node, text[:LINE_CHARS], severity, id, rank=rank)
     alerts = run.alerts
     if len(alerts) >= ALERTS:
         # The oldest one that is over goes; where all are open, the oldest.
@@ -78,15 +78,17 @@ def without_alerts(run: Run, record: Record, over: Callable[[Alert], bool]) -> R
     """The run in which the open alerts are over for which that holds."""
     if not any(alert.open and over(alert) for alert in run.alerts):
         return run
-    cleared = record.received
+    cleared = record.received_t
     return changed(
         run,
-        alerts=tuple(replace(alert, cleared=cleared) if alert.open and over(alert) else alert for alert in run.alerts),
+        alerts=tuple(
+            replace(alert, cleared_t=cleared) if alert.open and over(alert) else alert for alert in run.alerts
+        ),
     )
 
 
 def with_line(run: Run, record: Record, text: str, *, rank: int | None = None, stream: str = "console") -> Run:
-    line = LogLine(record.received, record.node, rank, stream, text[:LINE_CHARS])
+    line = LogLine(record.received_t, record.node, rank, stream, text[:LINE_CHARS])
     log = (*run.log[-LOG_LINES + 1 :], line)
     chars = run.log_chars + len(line.text) - (len(run.log[0].text) if len(run.log) >= LOG_LINES else 0)
     if chars > LOG_CHARS:
@@ -100,8 +102,8 @@ def with_line(run: Run, record: Record, text: str, *, rank: int | None = None, s
 
 def when(record: Record) -> float:
     """When it happened, by the laptop's clock; by the host's where the record came late."""
-    late = record.offset is not None and record.received - record.t > LATE_S
-    return record.t if late else record.received
+    late = record.offset is not None and record.received_t - record.t > LATE_S
+    return record.t if late else record.received_t
 
 
 def with_stretch(run: Run, cause: str, since: float) -> Run:
@@ -112,10 +114,10 @@ def with_stretch(run: Run, cause: str, since: float) -> Run:
         return changed(run, stretches=stretches.append(Activity(cause, since)))
     if last.cause == cause:
         return run
-    since = max(since, last.since)
+    since = max(since, last.since_t)
     if cause == "restart" and last.cause == "end":
         # The gang had left its loop to be started again, and not for good.
-        return changed(run, stretches=Series([*stretches[:-1], Activity(cause, last.since)]))
+        return changed(run, stretches=Series([*stretches[:-1], Activity(cause, last.since_t)]))
     return changed(run, stretches=stretches.append(Activity(cause, since)))
 
 
@@ -124,7 +126,7 @@ def fallen(run: Run, record: Record) -> Run:
     last = run.stretches[-1] if len(run.stretches) else None
     if last is not None and last.cause == "launch":
         return run
-    since = run.last_step if last is not None and last.cause == "train" else None
+    since = run.last_step_t if last is not None and last.cause == "train" else None
     return with_stretch(run, "restart", when(record) if since is None else min(since, when(record)))
 
 
@@ -158,12 +160,10 @@ def fresh(run: Run, node: Node) -> Node:
     """The node without what belonged to its host; the bill and the counts stay."""
     return Node(
         node.node,
-        since=run.last_received or 0.0,
+        since_t=run.last_received_t or 0.0,
         billing=node.billing,
         records=node.records,
         util_history=node.util_history,
-        util_sum=node.util_sum,
-        util_count=node.util_count,
     )
 
 

@@ -150,15 +150,12 @@ def _sampled(run: Run, record: Record, event: re.HostSampled) -> Run:
     if record.node is None:
         return run
     node = run.nodes[record.node]
-    util = utilisation_pct(event)
     return with_node(
         run,
         record.node,
         sample=event,
         recent=(*node.recent[1 - RECENT :], event),
-        util_history=node.util_history.append(util),
-        util_sum=node.util_sum + (util or 0.0),
-        util_count=node.util_count + (util is not None),
+        util_history=node.util_history.append(utilisation_pct(event)),
     )
 
 
@@ -171,7 +168,7 @@ def _processes_sampled(run: Run, record: Record, event: re.ProcessesSampled) -> 
 def _xid_reported(run: Run, record: Record, event: re.XidReported) -> Run:
     if record.node is None:
         return run
-    fault = Fault(record.received, event.gpu, event.xid)
+    fault = Fault(record.received_t, event.gpu, event.xid)
     run = with_node(run, record.node, faults=(*run.nodes[record.node].faults[-31:], fault))
     text = f"GPU {event.gpu}: the driver reports Xid {event.xid}: {xids.meaning(event.xid)}"
     return with_alert(run, record, "gpu", text, CRITICAL if event.xid in xids.GRAVE else WARNING)

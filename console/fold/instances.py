@@ -92,7 +92,7 @@ def _gang_restarting(run: Run, record: Record, event: ce.GangRestarting) -> Run:
             status=NODE_CONNECTED,
             reason="",
             ranks=(),
-            since=record.received,
+            since_t=record.received_t,
             stage="",
             stage_done=0,
             stage_total=None,
@@ -113,7 +113,7 @@ def _gang_restarting(run: Run, record: Record, event: ce.GangRestarting) -> Run:
         finished=None,
         commands=(),
         evaluation=None,
-        paused_since=None,
+        paused_since_t=None,
         first_error=None,
         first_error_t=None,
     )
@@ -128,7 +128,7 @@ def _price_quoted(run: Run, record: Record, event: ce.PriceQuoted) -> Run:
 
 @arm(ce.BudgetMoved)
 def _budget_moved(run: Run, record: Record, event: ce.BudgetMoved) -> Run:
-    move = BudgetMove(record.received, event.max_usd, event.by)
+    move = BudgetMove(record.received_t, event.max_usd, event.by)
     run = changed(run, budget_usd=event.max_usd, budget_moves=(*run.budget_moves[-99:], move))
     return with_line(run, record, f"{event.by}: the budget is now ${event.max_usd:,.2f}")
 

@@ -26,7 +26,7 @@ from remote.wire import events as re
 def _created(run: Run, record: Record, event: ce.RunCreated) -> Run:
     nodes = run.nodes or tuple(Node(node) for node in range(max(0, min(event.nnodes or 0, NODES))))
     return with_stretch(
-        changed(run, created=event, nodes=nodes, budget_usd=event.budget_usd), "launch", record.received
+        changed(run, created=event, nodes=nodes, budget_usd=event.budget_usd), "launch", record.received_t
     )
 
 
@@ -43,20 +43,20 @@ def _continued(run: Run, record: Record, event: ce.RunContinued) -> Run:
         status=LAUNCHING,
         reason="",
         exit_code=None,
-        ended=None,
+        ended_t=None,
         attempt=event.attempt,
         gang_started=False,
         training=None,
         commands=(),
         evaluation=None,
         finished=None,
-        paused_since=None,
+        paused_since_t=None,
         first_error=None,
         first_error_t=None,
         attached=True,
     )
     where = "from the beginning" if event.step is None else f"after step {event.step}"
-    run = with_stretch(run, "launch", record.received)
+    run = with_stretch(run, "launch", record.received_t)
     return with_line(run, record, f"the run goes on {where} (attempt {event.attempt})")
 
 
@@ -67,12 +67,12 @@ def _ended(run: Run, record: Record, event: ce.RunEnded) -> Run:
         status=event.status,
         exit_code=event.exit_code,
         reason=event.reason,
-        ended=record.received,
-        paused_since=None,
+        ended_t=record.received_t,
+        paused_since_t=None,
     )
     run = without_alerts(run, record, lambda alert: True)
     trains = len(run.stretches) > 0 and run.stretches[-1].cause == "train"
-    run = with_stretch(run, "end", run.last_step if trains and run.last_step is not None else record.received)
+    run = with_stretch(run, "end", run.last_step_t if trains and run.last_step_t is not None else record.received_t)
     return with_line(run, record, f"{event.status}: {event.reason}")
 
 
@@ -99,13 +99,13 @@ def _alert_cleared(run: Run, record: Record, event: ce.AlertCleared) -> Run:
     if alert is None:
         return run
     run = without_alerts(run, record, lambda one: one is alert)
-    lasted_s = max(0.0, record.received - alert.received)
+    lasted_s = max(0.0, record.received_t - alert.received_t)
     return with_line(run, record, f"over after {lasted_s:.0f} s: {alert.text}")
 
 
 @arm(ce.OperatorCommanded)
 def _commanded(run: Run, record: Record, event: ce.OperatorCommanded) -> Run:
-    command = Command(event.id, event.command, event.by, record.received)
+    command = Command(event.id, event.command, event.by, record.received_t)
     run = changed(run, commands=(*run.commands[-19:], command))
     if event.command == "start":
         run = changed(run, gang_started=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from console.fold.changes import arm, changed, when, with_alert, with_line, with_own_node, with_stretch, without_alerts
 from console.state import events as ce
 from console.state.events import Record
-from console.state.run import CRITICAL, Checkpoint, Point, Run
+from console.state.run import CRITICAL, Checkpoint, Epoch, Point, Run
 from console.state.series import Series
 from console.state.status import LAUNCHING, NODE_PAUSED, NODE_TRAINING, PAUSED, STOPPING, TRAINING
 from remote.wire import events as re
@@ -19,19 +19,17 @@ def _training_started(run: Run, record: Record, event: re.TrainingStarted) -> Ru
     if len(points) and points[-1].step > event.start_step:
         # The checkpoint is older than the last step seen: those steps are taken again.
         points = Series(point for point in points if point.step <= event.start_step)
-    kept = sum(epoch.step <= event.start_step for epoch in run.epochs)
+    kept = sum(epoch.event.step <= event.start_step for epoch in run.epochs)
     return changed(
         run,
         training=event,
         status=TRAINING if run.live and run.status != STOPPING else run.status,
         points=points,
         epochs=run.epochs[:kept],
-        epochs_received=run.epochs_received[:kept],
-        epochs_t=run.epochs_t[:kept],
         first_error=None,
         first_error_t=None,
         evaluation=None,
-        paused_since=None,
+        paused_since_t=None,
     )
 
 
@@ -42,7 +40,7 @@ def _phase_started(run: Run, record: Record, event: re.PhaseStarted) -> Run:
 
 @arm(re.StepEnded)
 def _step_ended(run: Run, record: Record, event: re.StepEnded) -> Run:
-    point = Point(event.step, record.received, event.loss, event.lr, event.img_per_s, _peak_share(run, event))
+    point = Point(event.step, record.received_t, event.loss, event.lr, event.img_per_s, _peak_share(run, event))
     nan = event.loss is None and run.step is not None and run.step.loss is not None
     run = changed(
         run,
@@ -50,8 +48,8 @@ def _step_ended(run: Run, record: Record, event: re.StepEnded) -> Run:
         status=TRAINING if run.status == LAUNCHING else run.status,
         step=event,
         points=run.points.append(point),
-        first_step=record.received if run.first_step is None else run.first_step,
-        last_step=record.received,
+        first_step_t=record.received_t if run.first_step_t is None else run.first_step_t,
+        last_step_t=record.received_t,
     )
     if not len(run.stretches) or run.stretches[-1].cause not in ("train", "end"):
         run = with_stretch(run, "train", when(record))
@@ -81,9 +79,7 @@ def _epoch_ended(run: Run, record: Record, event: re.EpochEnded) -> Run:
     return changed(
         run,
         status=TRAINING if run.status == LAUNCHING else run.status,
-        epochs=(*run.epochs, event),
-        epochs_received=(*run.epochs_received, record.received),
-        epochs_t=(*run.epochs_t, when(record)),
+        epochs=(*run.epochs, Epoch(event, record.received_t, when(record))),
         evaluation=None,
     )
 
@@ -103,7 +99,7 @@ def _paused(run: Run, record: Record, event: re.Paused) -> Run:
     run = with_own_node(run, record, status=NODE_PAUSED)
     if event.rank != 0 or not run.live:
         return run
-    run = with_stretch(changed(run, status=PAUSED, paused_since=record.received), "pause", when(record))
+    run = with_stretch(changed(run, status=PAUSED, paused_since_t=record.received_t), "pause", when(record))
     return with_line(run, record, f"paused after step {event.step}")
 
 
@@ -112,7 +108,7 @@ def _resumed(run: Run, record: Record, event: re.Resumed) -> Run:
     run = with_own_node(run, record, status=NODE_TRAINING)
     if event.rank != 0:
         return run
-    run = changed(run, status=TRAINING if run.status == PAUSED else run.status, paused_since=None)
+    run = changed(run, status=TRAINING if run.status == PAUSED else run.status, paused_since_t=None)
     if len(run.stretches) and run.stretches[-1].cause == "pause":
         run = with_stretch(run, "train", when(record))
     return with_line(run, record, f"resumed after {event.paused_s:.1f} s")

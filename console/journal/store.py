@@ -45,11 +45,11 @@ class RunStore:
         for line in lines:
             if known is None or offset > known:
                 try:
-                    batch.append(parse_host_line(line, received=received, node=node, offset=offset))
+                    batch.append(parse_host_line(line, received_t=received, node=node, offset=offset))
                 except (Damaged, Unknown) as error:
                     self._take(*batch)
                     batch = []
-                    self._journal.append_text(unread_line(line, received=received, node=node, offset=offset) + "\n")
+                    self._journal.append_text(unread_line(line, received_t=received, node=node, offset=offset) + "\n")
                     before = self.run
                     self.run = lose(before, damaged=isinstance(error, Damaged), unknown=isinstance(error, Unknown))
                     self._tell(before, None)

@@ -19,7 +19,7 @@ def whole_log(items: Iterable[Record | Lost], until: float | None = None) -> Ite
     for item in items:
         if not isinstance(item, Record):
             continue
-        if until is not None and item.received > until:
+        if until is not None and item.received_t > until:
             return
         before, run = run.log_lines, apply.apply(run, item)
         if run.log_lines > before:

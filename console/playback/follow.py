@@ -25,7 +25,7 @@ class Watched:
 
     def now(self) -> float:
         """The laptop's clock while the run goes on, then its end."""
-        return time.time() if self.run.live else self.run.ended or self.run.last_received or 0.0
+        return time.time() if self.run.live else self.run.ended_t or self.run.last_received_t or 0.0
 
     async def work(self) -> None:
         """Reads what the journal gains, until cancelled. Raises OSError where it cannot be read."""

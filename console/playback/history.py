@@ -157,7 +157,7 @@ class History:
         if not isinstance(item, Record):
             times.append(times[-1] if times else 0.0)
             return
-        received = item.received
+        received = item.received_t
         if self._doubtful is None:
             # The lines that were lost before the first record came when it did.
             for place in range(len(times)):

@@ -36,7 +36,7 @@ class Marker:
 
 def between(before: Run, after: Run, record: Record) -> tuple[Marker, ...]:
     """What the record marks, told by the run before and after it; most records mark nothing."""
-    event, t = record.event, record.received
+    event, t = record.event, record.received_t
     if isinstance(event, ce.OperatorCommanded):
         return (Marker(t, KEY, f"{event.command}, by {event.by}" if event.by else event.command),)
     found: list[Marker] = []
@@ -48,7 +48,7 @@ def between(before: Run, after: Run, record: Record) -> tuple[Marker, ...]:
         phase = after.phase
         found.append(Marker(t, PHASE, f"phase {phase.phase + 1}: {phase.image_size} px, from epoch {phase.epoch}"))
     if len(after.epochs) > len(before.epochs):
-        ended = after.epochs[-1]
+        ended = after.epochs[-1].event
         found.append(Marker(t, EPOCH, f"epoch {ended.epoch} ended: top-5 {percent(ended.top5)}"))
     if (
         after.alerts is not before.alerts

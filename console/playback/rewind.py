@@ -59,13 +59,13 @@ class Rewind:
     @property
     def start(self) -> float:
         """The clock at the first record, epoch seconds."""
-        return self._history.start or self._live.run.started or self.end
+        return self._history.start or self._live.run.started_t or self.end
 
     @property
     def end(self) -> float:
         """The present, or when the run ended."""
         run = self._live.run
-        return self._live.now() if run.live or run.last_received is None else run.last_received
+        return self._live.now() if run.live or run.last_received_t is None else run.last_received_t
 
     @property
     def whole(self) -> Run:

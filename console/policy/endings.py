@@ -49,7 +49,7 @@ def launch_failed(run: Run, now: float) -> EndRun | None:
             return EndRun(UNREACHABLE, Exit.UNREACHABLE, f"node {node.node}: {node.reason}")
         if node.status == NODE_FAILED:
             return EndRun(FAILED, Exit.FAILED, f"node {node.node}: {node.reason}")
-        if node.status == NODE_UNREACHABLE and now - node.since > UNREACHABLE_AT_LAUNCH_S:
+        if node.status == NODE_UNREACHABLE and now - node.since_t > UNREACHABLE_AT_LAUNCH_S:
             return EndRun(UNREACHABLE, Exit.UNREACHABLE, f"node {node.node}: {node.reason}")
     return None
 
@@ -67,7 +67,7 @@ def stopped(run: Run, now: float) -> EndRun | None:
         if run.step is None:
             return EndRun(status, code, "stopped before the first step")
         return EndRun(status, code, f"stopped before the gang restarted; step {run.step.step} was the last")
-    if run.finished is None and now - first.received > STOP_PATIENCE_S:
+    if run.finished is None and now - first.received_t > STOP_PATIENCE_S:
         return EndRun(status, code, f"the gang did not stop within {STOP_PATIENCE_S:.0f} s and was ended")
     return None
 
@@ -109,7 +109,7 @@ def gang_failed(run: Run, now: float) -> EndRun | None:
     failed = [node for node in run.nodes if node.status in (NODE_FAILED, NODE_LOST)]
     if not failed or not run.gang_started:
         return None
-    waited_s = now - min(node.since for node in failed)
+    waited_s = now - min(node.since_t for node in failed)
     if waited_s < FAILURE_SETTLES_S:
         return None
     if recovers(run):

@@ -30,7 +30,7 @@ def ordered(run: Run, *commands: str) -> bool:
 
 def silent_at_end(node: Node, now: float) -> bool:
     """True if the node's host has been unreachable for so long that the end no longer waits for it."""
-    return node.status == NODE_UNREACHABLE and now - node.since > UNREACHABLE_AT_END_S
+    return node.status == NODE_UNREACHABLE and now - node.since_t > UNREACHABLE_AT_END_S
 
 
 def down(run: Run, now: float) -> bool:

@@ -42,7 +42,7 @@ def write(log: Log, form: str, out: TextIO) -> Run:
 
 def summary(run: Run) -> dict[str, Any]:
     """The run as one object of JSON's own types: accuracies are fractions, times epoch seconds, unknown is None."""
-    created, now = run.created, run.last_received or 0.0
+    created, now = run.created, run.last_received_t or 0.0
     spent, goal = cost.cost(run, now), progress.target(run)
     return {
         "schema": SCHEMA,
@@ -52,7 +52,7 @@ def summary(run: Run) -> dict[str, Any]:
         "nnodes": created.nnodes if created else None,
         "world_size": run.world_size,
         # A table without a date begins at 0.
-        "started": run.started or None,
+        "started": run.started_t or None,
         "duration_s": _rounded(progress.elapsed_s(run, now)),
         "target": {"metric": goal.metric, "value": goal.value} if goal else None,
         "time_to_target_s": _rounded(run.target.elapsed_s) if run.target else None,
@@ -61,13 +61,13 @@ def summary(run: Run) -> dict[str, Any]:
         "cost_to_target_usd": _rounded(goal.cost_usd) if goal else None,
         "epochs": [
             {
-                "epoch": epoch.epoch,
-                "elapsed_s": _rounded(epoch.elapsed_s),
-                "top1": epoch.top1,
-                "top5": epoch.top5,
-                "train_loss": epoch.train_loss,
-                "img_per_s": _rounded(epoch.img_per_s),
-                "image_size": epoch.image_size,
+                "epoch": epoch.event.epoch,
+                "elapsed_s": _rounded(epoch.event.elapsed_s),
+                "top1": epoch.event.top1,
+                "top5": epoch.event.top5,
+                "train_loss": epoch.event.train_loss,
+                "img_per_s": _rounded(epoch.event.img_per_s),
+                "image_size": epoch.event.image_size,
             }
             for epoch in run.epochs
         ],
@@ -82,12 +82,12 @@ def summary(run: Run) -> dict[str, Any]:
         ],
         "alerts": [
             {
-                "t": alert.received,
+                "t": alert.received_t,
                 "kind": alert.kind,
                 "node": alert.node,
                 "text": alert.text,
                 "severity": alert.severity,
-                "cleared_t": alert.cleared,
+                "cleared_t": alert.cleared_t,
             }
             for alert in run.alerts
         ],
@@ -107,7 +107,7 @@ def write_csv(run: Run, out: TextIO) -> None:
     """A line an epoch, a header first; accuracies as fractions, unknown empty."""
     names = ("epoch", "elapsed_s", "image_size", "top1", "top5", "train_loss", "val_loss", "img_per_s")
     out.write(",".join(names) + "\n")
-    for epoch in run.epochs:
+    for epoch in (ended.event for ended in run.epochs):
         values = (getattr(epoch, name) for name in names)
         out.write(",".join("" if value is None else repr(value) for value in values) + "\n")
 
@@ -116,8 +116,8 @@ def write_tsv(run: Run, out: TextIO) -> None:
     """DAWNBench's form: ``epoch hours top1Accuracy top5Accuracy``, percentages; epochs count from 0."""
     out.write("epoch\thours\ttop1Accuracy\ttop5Accuracy\n")
     for epoch in run.epochs:
-        percents = ("" if value is None else f"{value * 100:.6g}" for value in (epoch.top1, epoch.top5))
-        out.write("\t".join((str(epoch.epoch), f"{epoch.elapsed_s / 3600:.6f}", *percents)) + "\n")
+        percents = ("" if value is None else f"{value * 100:.6g}" for value in (epoch.event.top1, epoch.event.top5))
+        out.write("\t".join((str(epoch.event.epoch), f"{epoch.event.elapsed_s / 3600:.6f}", *percents)) + "\n")
 
 
 def _write_text(run: Run, out: TextIO) -> None:

@@ -26,7 +26,7 @@ class Narrator:
 
     def narrate(self, before: Run, after: Run, record: Record) -> list[str]:
         """Lines about what the record changed, each with the run's clock; most records say nothing."""
-        at = clock(record.received - (after.started if after.started is not None else record.received))
+        at = clock(record.received_t - (after.started_t if after.started_t is not None else record.received_t))
         return [
             line for text in self._texts(before, after, record) for line in _wrapped(f"{at:>7}  {text}", indent=" " * 9)
         ]
@@ -61,12 +61,12 @@ class Narrator:
                     f"phase {event.phase + 1}: {event.image_size} px, {count(event.batch_size_per_gpu)} images a rank, "
                     f"{count(event.global_batch_size)} in all, {count(event.steps_per_epoch)} steps an epoch"
                 )
-            case re.StepEnded() if before.first_step is None:
+            case re.StepEnded() if before.first_step_t is None:
                 yield "first step done"
             case re.EpochEnded():
                 rate = f" · {_whole(event.img_per_s)} img/s" if event.img_per_s is not None else ""
                 loss = f" · loss {_decimals(event.train_loss)}" if event.train_loss is not None else ""
-                spent = cost.cost_to(after, record.received)
+                spent = cost.cost_to(after, record.received_t)
                 bill = f" · {money(spent)}" if spent is not None else ""
                 yield (
                     f"epoch {event.epoch} ended · top-1 {percent(event.top1)} · top-5 {percent(event.top5)}"

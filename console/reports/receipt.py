@@ -25,8 +25,8 @@ def receipt(run: Run, now: float) -> dict[str, Any]:
         "profile": run.created.profile if run.created else None,
         "status": run.status,
         "reason": run.reason,
-        "started_t": run.started,
-        "ended_t": run.ended,
+        "started_t": run.started_t,
+        "ended_t": run.ended_t,
         "written_t": now,
         "cost_usd": _rounded(cost.billed_usd),
         "cost_on_demand_usd": _rounded(cost.on_demand_usd),
@@ -39,7 +39,7 @@ def receipt(run: Run, now: float) -> dict[str, Any]:
         "budget": {
             "max_usd": run.budget_usd,
             "at_first_usd": run.created.budget_usd if run.created else None,
-            "moves": [{"t": move.received, "max_usd": move.max_usd, "by": move.by} for move in run.budget_moves],
+            "moves": [{"t": move.received_t, "max_usd": move.max_usd, "by": move.by} for move in run.budget_moves],
         },
         "instances": [_instance(line, billing) for line, billing in zip(lines, made.billings, strict=True)],
         "still_running": [line.instance_id for line in lines if line.to_t is None],
@@ -49,12 +49,12 @@ def receipt(run: Run, now: float) -> dict[str, Any]:
         ],
         "epochs": [
             {
-                "epoch": epoch.epoch,
-                "ended_t": ended_t,
+                "epoch": epoch.event.epoch,
+                "ended_t": epoch.ended_t,
                 "cost_usd": _rounded(spent.billed_usd),
                 "cost_on_demand_usd": _rounded(spent.on_demand_usd),
             }
-            for epoch, ended_t, spent in zip(run.epochs, run.epochs_t, breakdown.per_epoch(run), strict=True)
+            for epoch, spent in zip(run.epochs, breakdown.per_epoch(run), strict=True)
         ],
         "idle_usd": None if idle is None else {cause: _rounded(usd) for cause, usd in idle.items()},
         "prices": [

@@ -30,7 +30,7 @@ def story(run: Run, now: float | None = None) -> str:
 
     `now` in epoch seconds; without it the log's last moment, so that the same log always tells the same story.
     """
-    now = (run.last_received or 0.0) if now is None else now
+    now = (run.last_received_t or 0.0) if now is None else now
     paragraphs = [_what(run), _how(run, now), _epochs(run), _nodes(run), _alerts(run), _counts(run)]
     # A damaged number can be wider than any column.
     fitted = ("\n".join(plain(line, COLUMNS, strip=False) for line in lines) for lines in paragraphs if lines)
@@ -58,8 +58,8 @@ def _what(run: Run) -> list[str]:
             f"{plain(training.model, 30)}, {count(training.parameters)} parameters, {plain(training.precision, 20)}; "
             f"{count(training.train_images)} images to train on, {count(training.val_images)} held out"
         )
-    if run.started:
-        began = datetime.fromtimestamp(run.started, UTC)
+    if run.started_t:
+        began = datetime.fromtimestamp(run.started_t, UTC)
         lines.append(f"began {began:%Y-%m-%d %H:%M:%S} UTC")
     return lines
 
@@ -129,7 +129,8 @@ def _epochs(run: Run) -> list[str]:
     if not run.epochs:
         return []
     lines = ["epoch      time    px     top-1     top-5     loss       img/s     billed  on demand"]
-    for epoch, ended_t in zip(run.epochs, run.epochs_t, strict=True):
+    for ended in run.epochs:
+        epoch, ended_t = ended.event, ended.ended_t
         lines.append(
             f"{epoch.epoch:5} {clock(epoch.elapsed_s):>9} {_cell(epoch.image_size):>5} {percent(epoch.top1, 3):>9}"
             f" {percent(epoch.top5, 3):>9} {_decimals(epoch.train_loss):>8} {_whole(epoch.img_per_s):>11}"
@@ -166,8 +167,8 @@ def _alerts(run: Run) -> list[str]:
     lines = [f"alerts ({len(run.alerts)})" + (f", the last {ALERTS_SHOWN}" if hidden > 0 else "")]
     for alert in run.alerts[-ALERTS_SHOWN:]:
         where = "" if alert.node is None else f"node {alert.node}: "
-        at = clock(alert.received - (run.started or alert.received))
-        over = f" (over after {clock(alert.cleared - alert.received)})" if alert.cleared is not None else ""
+        at = clock(alert.received_t - (run.started_t or alert.received_t))
+        over = f" (over after {clock(alert.cleared_t - alert.received_t)})" if alert.cleared_t is not None else ""
         text = f"{at:>7}  {plain(alert.kind, 20)}  {where}{plain(alert.text, 400)}{over}"
         lines += _wrapped(text, indent="         ")
     return lines

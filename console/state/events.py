@@ -270,7 +270,7 @@ KNOWN: dict[str, type[Event]] = {**REMOTE, **vocabulary(globals())}
 class Record:
     """An event with where and when it was seen."""
 
-    received: float
+    received_t: float
     """The laptop's clock when it came, epoch seconds."""
     t: float
     """The writer's clock when it happened, epoch seconds."""
@@ -282,7 +282,7 @@ class Record:
 
 def record_line(record: Record) -> str:
     """The record as a line of the run's journal, without newline."""
-    head = f'{{"received":{record.received:.4f},'
+    head = f'{{"received":{record.received_t:.4f},'
     if record.node is not None:
         head += f'"node":{record.node},'
     if record.offset is not None:
@@ -290,13 +290,13 @@ def record_line(record: Record) -> str:
     return head + encode(record.event, record.t)[1:]
 
 
-def unread_line(line: bytes, *, received: float, node: int, offset: int) -> str:
+def unread_line(line: bytes, *, received_t: float, node: int, offset: int) -> str:
     """A host's line that could not be read, as a line of the run's journal that cannot be read either.
 
     So that a replay counts what the live run counted; of a damaged line the first 200 characters are kept. A host
     that names ``received``, ``node`` or ``offset`` itself does not replace what the laptop says of its line.
     """
-    head = f'{{"received":{received:.4f},"node":{node},"offset":{offset},'
+    head = f'{{"received":{received_t:.4f},"node":{node},"offset":{offset},'
     text = line.decode("utf-8", "replace").strip()
     try:
         values = _object(text)
@@ -310,14 +310,14 @@ def unread_line(line: bytes, *, received: float, node: int, offset: int) -> str:
     return head + f'"unread":{json.dumps(text[:200])}}}'
 
 
-def parse_host_line(line: bytes | str, *, received: float, node: int, offset: int) -> Record:
+def parse_host_line(line: bytes | str, *, received_t: float, node: int, offset: int) -> Record:
     """The record in a line of a host's journal. Of what only the laptop witnesses a host knows no word.
 
     Raises:
         Damaged, Unknown: see `remote.wire.codec.decode`.
     """
     values = _object(line)
-    return Record(received, _time(values, "t"), decode(values, REMOTE), node, offset)
+    return Record(received_t, _time(values, "t"), decode(values, REMOTE), node, offset)
 
 
 def parse_run_line(line: bytes | str) -> Record:

@@ -88,7 +88,7 @@ class Billing:
 class Fault:
     """An Xid that the NVIDIA driver reported."""
 
-    received: float
+    received_t: float
     gpu: int
     xid: int
 
@@ -100,7 +100,7 @@ class Node:
     node: int
     status: str = NODE_WAITING
     """One of the ``NODE_`` words of `console.state.status`."""
-    since: float = 0.0
+    since_t: float = 0.0
     """When the status became what it is."""
     reason: str = ""
     """Why it is unreachable, failed, refused or lost."""
@@ -123,9 +123,7 @@ class Node:
     recent: tuple[re.HostSampled, ...] = ()
     """Its last `RECENT` samples, oldest first."""
     util_history: Series[float | None] = field(default_factory=Series)
-    """`util_pct` of each sample, oldest first."""
-    util_sum: float = 0.0
-    util_count: int = 0
+    """`util_pct` of every sample, oldest first."""
     lease_deadline_t: float | None = None
     """The host's clock."""
     interruption: re.SpotNoticed | None = None
@@ -139,7 +137,7 @@ class Node:
     billing: tuple[Billing, ...] = ()
     records: int = 0
     """Records that came from this host."""
-    last_received: float | None = None
+    last_received_t: float | None = None
     last_offset: int | None = None
     """Of the last record that came from this host's present journal."""
     lag_s: float | None = None
@@ -168,7 +166,7 @@ class Node:
 class LogLine:
     """A line that a host printed or that the console says. `received` in epoch seconds."""
 
-    received: float
+    received_t: float
     node: int | None
     rank: int | None
     stream: str
@@ -180,7 +178,7 @@ class LogLine:
 class Alert:
     """Something that a person should see."""
 
-    received: float
+    received_t: float
     kind: str
     node: int | None
     text: str
@@ -188,7 +186,7 @@ class Alert:
     """One of `SEVERITIES`."""
     id: str = ""
     """By which its end is known; empty for what has no end, since it happened in a moment."""
-    cleared: float | None = None
+    cleared_t: float | None = None
     """When it was over."""
     rank: int | None = None
     """The rank that failed, where one did."""
@@ -196,7 +194,7 @@ class Alert:
     @property
     def open(self) -> bool:
         """True while what it tells of goes on."""
-        return bool(self.id) and self.cleared is None
+        return bool(self.id) and self.cleared_t is None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,7 +204,7 @@ class Command:
     id: str
     command: str
     by: str
-    received: float
+    received_t: float
     done: tuple[int, ...] = ()
     refused: tuple[int, ...] = ()
 
@@ -237,14 +235,14 @@ class Activity:
 
     cause: str
     """``launch`` until an attempt's first step, ``train``, ``pause``, ``restart`` after a failure, ``end``."""
-    since: float
+    since_t: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BudgetMove:
     """The operator set another budget."""
 
-    received: float
+    received_t: float
     max_usd: float
     by: str
 
@@ -254,12 +252,23 @@ class Point:
     """A step on the curves."""
 
     step: int
-    received: float
+    received_t: float
     loss: float | None
     lr: float
     img_per_s: float
     peak_share: float | None = None
     """Its floating-point operations over those that the devices could have done; None where unknown."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Epoch:
+    """An epoch that has ended."""
+
+    event: re.EpochEnded
+    received_t: float
+    """The clock of `Point.received_t`."""
+    ended_t: float
+    """The same, or the host's clock where the record came late, because no console was there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,10 +279,10 @@ class Run:
     status: str = LAUNCHING
     reason: str = ""
     exit_code: int | None = None
-    started: float | None = None
+    started_t: float | None = None
     """When the first record was received."""
-    ended: float | None = None
-    last_received: float | None = None
+    ended_t: float | None = None
+    last_received_t: float | None = None
     attempt: int = 1
     gang_started: bool = False
     """True once this attempt's trainers were told to start."""
@@ -283,19 +292,17 @@ class Run:
     training: re.TrainingStarted | None = None
     phase: re.PhaseStarted | None = None
     step: re.StepEnded | None = None
-    first_step: float | None = None
+    first_step_t: float | None = None
     """When the run's first step was received."""
-    last_step: float | None = None
+    last_step_t: float | None = None
     evaluation: re.EvaluationProgressed | None = None
     """While one runs."""
-    epochs: tuple[re.EpochEnded, ...] = ()
-    epochs_received: tuple[float, ...] = ()
-    epochs_t: tuple[float, ...] = ()
-    """When each ended: by its host's clock where the record came late, because no console was there."""
+    epochs: tuple[Epoch, ...] = ()
+    """Those that have ended, oldest first."""
     target: re.TargetReached | None = None
     finished: re.TrainingEnded | None = None
     points: Series[Point] = field(default_factory=Series)
-    paused_since: float | None = None
+    paused_since_t: float | None = None
     checkpoints: tuple[Checkpoint, ...] = ()
     """The newest last; a few."""
     commands: tuple[Command, ...] = ()
@@ -366,7 +373,7 @@ def utilisation_pct(sample: re.HostSampled | None) -> float | None:
 
 def open_alert(run: Run, id: str) -> Alert | None:  # noqa: A002
     """The open alert with this id; None where there is none."""
-    return next((alert for alert in reversed(run.alerts) if alert.id == id and alert.cleared is None), None)
+    return next((alert for alert in reversed(run.alerts) if alert.id == id and alert.cleared_t is None), None)
 
 
 def alerts_since(before: Run, after: Run) -> tuple[Alert, ...]:

@@ -30,9 +30,9 @@ class Group:
         return any(alert.open for alert in self.alerts)
 
     @property
-    def cleared(self) -> float | None:
+    def cleared_t(self) -> float | None:
         """When the last one was over; None while one is open, and for what has no end."""
-        ends = [alert.cleared for alert in self.alerts if alert.cleared is not None]
+        ends = [alert.cleared_t for alert in self.alerts if alert.cleared_t is not None]
         return max(ends) if ends and not self.open else None
 
     @property
@@ -49,7 +49,7 @@ def groups(run: Run) -> list[Group]:
     for alert in run.alerts:
         key = (alert.kind, alert.text, alert.open)
         group = latest.get(key)
-        if group is not None and alert.received - group[-1].received <= _TOGETHER_S:
+        if group is not None and alert.received_t - group[-1].received_t <= _TOGETHER_S:
             group.append(alert)
         else:
             latest[key] = group = [alert]

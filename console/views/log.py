@@ -100,7 +100,7 @@ def rows(found: Iterable[Entry], test: Callable[[Entry], bool]) -> list[Row]:
             continue
         key = (line.stream, line.text)
         group = latest.get(key)
-        if group is not None and line.received - group[0].line.received <= FOLD_S:
+        if group is not None and line.received_t - group[0].line.received_t <= FOLD_S:
             group.append(entry)
         else:
             latest[key] = group = [entry]
@@ -117,7 +117,7 @@ def failure_lines(run: Run) -> list[Entry]:
         entry
         for entry in entries(run, first.node)
         if entry.line.stream == "stderr"
-        and -_BEFORE_S <= entry.line.received - first.received <= _AFTER_S
+        and -_BEFORE_S <= entry.line.received_t - first.received_t <= _AFTER_S
         and not entry.line.text.endswith(_HELD_BACK)
     ]
     # Its own words, where it had a pipe of its own; the launcher speaks beside it.

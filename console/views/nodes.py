@@ -19,7 +19,7 @@ PENDING_S = 60.0
 
 def stale_s(node: Node, now: float) -> float | None:
     """Seconds since the node's last record; None before the first."""
-    return None if node.last_received is None else max(0.0, now - node.last_received)
+    return None if node.last_received_t is None else max(0.0, now - node.last_received_t)
 
 
 def interruptions(run: Run, now: float) -> dict[int, float]:
@@ -45,7 +45,7 @@ def util_pct(run: Run) -> float | None:
 
 def util_pct_mean(node: Node) -> float | None:
     """The node's utilisation, mean over all its samples."""
-    return node.util_sum / node.util_count if node.util_count else None
+    return _mean(node.util_history)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def pending(run: Run, now: float) -> tuple[Command, ...]:
     return tuple(
         command
         for command in run.commands
-        if now - command.received <= PENDING_S and not live.issubset((*command.done, *command.refused))
+        if now - command.received_t <= PENDING_S and not live.issubset((*command.done, *command.refused))
     )
 
 

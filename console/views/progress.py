@@ -13,6 +13,7 @@ from console.billing.cost import cost_on_demand_to, cost_to
 from console.profile.recorded import phase_count
 from console.state.run import Run
 from console.state.status import TRAINING
+from remote.wire.events import EpochEnded
 
 RATE_WINDOW_S = 10.0
 """How far back `img_per_s` looks: long enough to even out a slow step, short enough to follow a phase's change."""
@@ -23,9 +24,9 @@ RATE_WINDOW_S = 10.0
 
 def elapsed_s(run: Run, now: float) -> float | None:
     """Seconds since the run's first record, until its end where it has one."""
-    if run.started is None:
+    if run.started_t is None:
         return None
-    return max(0.0, (now if run.ended is None else run.ended) - run.started)
+    return max(0.0, (now if run.ended_t is None else run.ended_t) - run.started_t)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,8 @@ def progress(run: Run) -> Progress:
     taken = step.step if step else training.start_step if training else None
     total = training.total_steps if training and training.total_steps > 0 else None
     if run.epochs:
-        epoch: int | None = run.epochs[-1].epoch + 1
-        image_size = run.epochs[-1].image_size
+        epoch: int | None = run.epochs[-1].event.epoch + 1
+        image_size = run.epochs[-1].event.image_size
     else:
         epoch, image_size = (training.start_epoch if training else None), None
     return Progress(
@@ -80,12 +81,12 @@ def img_per_s(run: Run) -> float | None:
     count = len(points)
     if not count:
         return None
-    since = points[-1].received - RATE_WINDOW_S
+    since = points[-1].received_t - RATE_WINDOW_S
     # Harmonic: the steps of a phase have equally many images, so that this is all images over all seconds.
     inverse, taken = 0.0, 0
     for place in range(count - 1, -1, -1):
         point = points[place]
-        if point.received < since or taken == 1000:
+        if point.received_t < since or taken == 1000:
             break
         if point.img_per_s > 0:
             inverse += 1 / point.img_per_s
@@ -99,7 +100,7 @@ def schedule_left_s(run: Run, now: float) -> float | None:
     Later phases with larger pictures take longer: a range that counts them is `console.compare.eta.schedule_s`.
     """
     training, step = run.training, run.step
-    if run.status != TRAINING or training is None or step is None or run.last_step is None:
+    if run.status != TRAINING or training is None or step is None or run.last_step_t is None:
         return None
     rate = img_per_s(run)
     images = step.img_per_s * step.step_s
@@ -107,17 +108,24 @@ def schedule_left_s(run: Run, now: float) -> float | None:
         return None
     step_s = images / rate
     steps_left = max(0, training.total_steps - step.step)
-    epochs_left = max(0, training.total_epochs - (run.epochs[-1].epoch + 1 if run.epochs else training.start_epoch))
-    eval_s = next((epoch.eval_s for epoch in reversed(run.epochs) if epoch.eval_s is not None), 0.0)
-    since_s = min(max(0.0, now - run.last_step), step_s if steps_left else eval_s)
+    epochs_left = max(
+        0, training.total_epochs - (run.epochs[-1].event.epoch + 1 if run.epochs else training.start_epoch)
+    )
+    eval_s = next((epoch.event.eval_s for epoch in reversed(run.epochs) if epoch.event.eval_s is not None), 0.0)
+    since_s = min(max(0.0, now - run.last_step_t), step_s if steps_left else eval_s)
     left_s = max(0.0, steps_left * step_s + epochs_left * eval_s - since_s)
     # Past thirty years a damaged rate speaks, not the run.
     return left_s if left_s < 1e9 else None
 
 
+def accuracy(epoch: EpochEnded, metric: str) -> float | None:
+    """Its ``top1`` or ``top5``, a fraction; None where it was not evaluated."""
+    return epoch.top1 if metric == "top1" else epoch.top5 if metric == "top5" else None
+
+
 def best(run: Run, metric: str) -> float | None:
     """The best ``top1`` or ``top5`` so far, a fraction."""
-    values = (epoch.top1 if metric == "top1" else epoch.top5 if metric == "top5" else None for epoch in run.epochs)
+    values = (accuracy(epoch.event, metric) for epoch in run.epochs)
     return max((value for value in values if value is not None), default=None)
 
 
@@ -143,8 +151,8 @@ def target(run: Run) -> Target | None:
     metric, value = created.target_metric, created.target_value
     if reached is None:
         return Target(metric, value, None, None, None)
-    pairs = zip(run.epochs, run.epochs_t, strict=True)
-    t = next((ended_t for epoch, ended_t in pairs if epoch.epoch == reached.epoch), run.last_received)
+    ends = (epoch.ended_t for epoch in run.epochs if epoch.event.epoch == reached.epoch)
+    t = next(ends, run.last_received_t)
     billed = None if t is None else cost_to(run, t)
     on_demand = None if t is None else cost_on_demand_to(run, t)
     return Target(metric, value, reached.elapsed_s, billed, on_demand)
