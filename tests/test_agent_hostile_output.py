@@ -27,8 +27,8 @@ from remote.wire.rank_pipes import RankPipes
 
 ROOT = Path(__file__).parent.parent
 SPEAK = (
-    "import os, sys; from remote.wire.rank_pipes import speak_through_pipes; "
-    "rank = int(sys.argv[1]); speak_through_pipes(rank);"
+    "import os, sys; from remote.wire.rank_pipes import redirect_output; "
+    "rank = int(sys.argv[1]); redirect_output(rank);"
 )
 
 
@@ -50,7 +50,7 @@ class Told:
             [sys.executable, "-c", script],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, OUTPUTS: pipes.spoken, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, OUTPUTS: pipes.env_value, "PYTHONPATH": str(ROOT)},
             pass_fds=pipes.inherited,
         )
         pipes.close_writing()

@@ -11,7 +11,7 @@ import pytest
 from console.state.events import parse_host_line
 from remote.wire.codec import Damaged, Event
 from remote.wire.events import LogPrinted, RecordsDropped
-from remote.wire.journal import Journal, Silent
+from remote.wire.journal import Journal, NullJournal
 
 ROOT = Path(__file__).parent.parent
 
@@ -129,6 +129,6 @@ def test_a_disk_that_fills_and_empties_again_costs_what_came_meanwhile(room: int
 
 
 def test_a_journal_that_keeps_nothing() -> None:
-    journal = Silent()
+    journal = NullJournal()
     assert journal.emit(LogPrinted(text="x"))
     journal.close()

@@ -66,7 +66,7 @@ class TrainerProcess:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-            env={**env, OUTPUTS: pipes.spoken},
+            env={**env, OUTPUTS: pipes.env_value},
             pass_fds=pipes.inherited,
         )
         pipes.close_writing()

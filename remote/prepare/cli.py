@@ -21,7 +21,7 @@ from remote.prepare.encode import QUALITY
 from remote.prepare.pack import REPORT, SAY_S, SPLITS, Progress, Say, prepare, sizes_text
 from remote.prepare.shard import Odd
 from remote.wire.events import StageProgressed
-from remote.wire.journal import Journal, Silent
+from remote.wire.journal import Journal, NullJournal
 from remote.wire.layout import JOURNAL
 
 NAMED = 10
@@ -86,7 +86,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.flush()
 
     try:
-        journal: Journal | Silent = Journal(options.journal / JOURNAL) if options.journal else Silent()
+        journal: Journal | NullJournal = Journal(options.journal / JOURNAL) if options.journal else NullJournal()
         if options.check:
             return _say_check(options.source, say, screen)
         contents, odd = prepare(

@@ -1,8 +1,8 @@
-"""A node's part of the gang: torchrun's own agent, started in a process that has torch imported already.
+"""The launcher: starts a node's ranks with torchrun's agent, in a process that has imported torch already.
 
-``torchrun`` would start an interpreter that imports torch and then one more a rank that imports it again. Its API does
-the same with forked ranks, which inherit the imports. Rendezvous c10d, a fixed number of nodes; a crashed rank is
-restarted, with the whole gang, by torchrun.
+``torchrun`` would import torch in an interpreter of its own and again in one per rank. Its API does the same with
+forked ranks, which inherit the imports. The rendezvous is c10d with a fixed number of nodes; torchrun restarts the
+whole gang after a rank crashed.
 
 Usage: ``python -m remote.train.launcher FOLDER AGENT_PID``, by `remote.agent.daemon`.
 """
@@ -24,10 +24,10 @@ from remote.wire.events import RankFailed, StageProgressed, TrainerRestarted
 from remote.wire.job import Job
 from remote.wire.journal import Journal
 from remote.wire.layout import JOB, JOURNAL, LAUNCH
-from remote.wire.rank_pipes import speak_through_pipes
+from remote.wire.rank_pipes import redirect_output
 
 RENDEZVOUS_TIMEOUT_S = 300
-"""How long the first nodes wait for the last one."""
+"""How long the first nodes wait for the last."""
 
 
 def main(folder: Path) -> int:
@@ -38,12 +38,12 @@ def main(folder: Path) -> int:
 
     journal.emit(StageProgressed(stage="import torch", done=0, total=1))
     if job.recipe.dataset == "shapes":
-        # It needs no torch, and the imports take longer than it does.
+        # Made in another process meanwhile: it needs no torch, and takes less time than the imports.
         from remote.data import shapes
 
         shapes.make_ahead(Path(job.recipe.data_dir).expanduser())
-    # A store of its own for each rendezvous: in the shared one a restarted gang finds the addresses of the ranks that
-    # are gone, and gloo fails to connect to them (torch 2.15, distributed/rendezvous.py, _create_c10d_store).
+    # A new store for each rendezvous: in a shared one a restarted gang finds the addresses of the ranks that have
+    # ended, and gloo fails to connect to them (torch 2.15, distributed/rendezvous.py, _create_c10d_store).
     os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     # The collector finds nothing among modules and takes a sixth of torch's import (bench/start_up.py).
     gc.disable()
@@ -51,17 +51,17 @@ def main(folder: Path) -> int:
 
     run_rank.preload()
     gc.enable()
-    # torchrun's own words of a failed rank are a page of its source; ours are one record (NodeAgent below).
+    # torchrun logs a failed rank at length; ours is one record (NodeAgent below).
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     journal.emit(StageProgressed(stage="import torch", done=1, total=1))
     return _run(job, launch, folder, journal)
 
 
 def rank_main(job_json: str, folder: str) -> int:
-    """What each forked rank runs."""
+    """What a forked rank runs."""
     from remote.train import run_rank
 
-    speak_through_pipes(int(os.environ["LOCAL_RANK"]))
+    redirect_output(int(os.environ["LOCAL_RANK"]))
     try:
         status = run_rank.main(Job.from_json(job_json), Path(folder))
     except Exception:
@@ -82,12 +82,12 @@ def _run(job: Job, launch: dict[str, Any], folder: Path, journal: Journal) -> in
     from torch.distributed.elastic.rendezvous.registry import get_rendezvous_handler
 
     class NodeAgent(LocalElasticAgent):
-        """torchrun's agent, which also says in the journal which rank failed, before a restart hides it."""
+        """torchrun's agent, which also reports a rank that failed, before a restart hides it."""
 
         def _monitor_workers(self, worker_group: WorkerGroup) -> RunResult:
             result = super()._monitor_workers(worker_group)
             for rank, failure in sorted(result.failures.items()):
-                # One that ended by itself has said why; one that a signal ended could not.
+                # A rank that a signal ended could not report it itself.
                 if failure.exitcode < 0:
                     message = f"ended by {failure.signal_name()}"
                     journal.emit(
@@ -111,8 +111,8 @@ def _run(job: Job, launch: dict[str, Any], folder: Path, journal: Journal) -> in
             run_id=launch["rdzv_id"],
             min_nodes=launch["nnodes"],
             max_nodes=launch["nnodes"],
-            # torch numbers the nodes by the order of these words. By their addresses, as is usual, rank 0 would be
-            # anywhere, and elsewhere after each start.
+            # torch numbers the nodes in the order of these names. With their addresses, the default, rank 0 would be
+            # on any node, and on another one after each start.
             local_addr=f"node-{job.node:06}",
             is_host=str(job.node == launch["rdzv_node"]).lower(),
             join_timeout=RENDEZVOUS_TIMEOUT_S,
@@ -143,7 +143,7 @@ def _run(job: Job, launch: dict[str, Any], folder: Path, journal: Journal) -> in
     except SignalException as ended:
         return 128 + int(ended.sigval)
     except Exception as error:
-        # A rendezvous that fails is the user's network or a lost node, not a bug: one sentence, no traceback.
+        # A rendezvous fails because of the network or a lost node, not a bug: one sentence, no traceback.
         why = " ".join(str(error.__cause__ or error).split())
         sys.stderr.write(f"{type(error).__name__}: {why[:400]}\n")
         return 1
@@ -158,5 +158,5 @@ if __name__ == "__main__":
     status = main(Path(sys.argv[1]))
     sys.stdout.flush()
     sys.stderr.flush()
-    # Skips the interpreter's tear-down of torch, which can wait on threads of a gang that is gone.
+    # Without the interpreter's tear-down of torch, which may wait for threads of a gang that has ended.
     os._exit(status)

@@ -1,6 +1,6 @@
 """What a host is told: the recipe that the trainer follows and the job that the agent runs.
 
-The console makes a `Job` from a checked profile and sends it as JSON; hosts trust its shape and check nothing twice.
+The console makes a `Job` of a checked profile and sends it as JSON. Hosts do not check it again.
 """
 
 from __future__ import annotations
@@ -21,20 +21,24 @@ OPTIMIZERS = ("sgd", "lars")
 PRECISIONS = ("auto", "bf16", "fp16", "fp32")
 GRADIENT_PRECISIONS = ("fp32", "bf16", "fp16")
 COMPILES = ("off", "default", "reduce-overhead")
-"""Words of a recipe; the compile modes are torch's, and ``reduce-overhead`` is the one with CUDA graphs."""
+"""The words that a recipe accepts. The compile modes are torch's; ``reduce-overhead`` uses CUDA graphs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """How to train, on any number of ranks."""
+    """How to train, on any number of ranks.
+
+    A new field that a profile may set has the same name and default in `console.profile.schema` (in `RunSection` or
+    `Data`): it is then copied from there.
+    """
 
     model: str
     """``resnet-small`` or a torchvision name such as ``resnet50``."""
     dataset: str
     """``shapes``, ``fashion-mnist``, ``imagefolder`` or ``packed``."""
     data_dir: str
-    """Where the data set is or is made; ``~`` is the host's home. For ``imagefolder``, holds train/ and val/; for
-    ``packed``, what `remote.prepare.cli` made."""
+    """Folder of the data set; ``~`` is the host's home folder. With ``imagefolder`` it holds train/ and val/, with
+    ``packed`` what `remote.prepare.cli` made."""
     phases: tuple[Phase, ...]
     target_metric: str | None = None
     """``top1`` or ``top5``; None trains all epochs."""
@@ -47,38 +51,38 @@ class Recipe:
     nesterov: bool = False
     weight_decay: float = 1e-4
     trust_coefficient: float = 0.001
-    """Of LARS."""
+    """Of LARS: length of a layer's step at a rate of 1, by the length of its weights."""
     ema_decay: float = 0.0
-    """Of the running mean of the weights, by step; 0: none. See `remote.model.ema`."""
+    """Decay per step of the moving average of the weights; 0: none. See `remote.model.ema`."""
     ema_every: int = 5
-    """Steps between two updates of that mean."""
+    """Steps between two updates of the moving average."""
     label_smoothing: float = 0.0
     blurpool: bool = False
     """Blurs before every strided convolution, which changes the architecture; see `remote.model.blurpool`."""
     precision: str = "auto"
     """One of PRECISIONS; see `remote.model.precision`."""
     gradient_precision: str = "fp32"
-    """One of GRADIENT_PRECISIONS: in what gradients travel between the ranks."""
+    """One of GRADIENT_PRECISIONS: the number format of gradients between the ranks."""
     compile: str = "off"
     """``off``, or the mode of torch.compile: one of COMPILES."""
     batch_norm_group: int | None = None
-    """Images that share batch statistics on one device (ghost batch norm); None: the device's whole batch."""
+    """Images that share batch statistics on a device (ghost batch norm); None: the whole batch of the device."""
     loader_workers: int = 0
-    """Loader processes a rank, which read ahead; 0 reads in the rank itself."""
+    """Loader processes of a rank, which read ahead; 0: the rank reads its batches itself."""
     checkpoint_epochs: int = 1
-    """Save after every so many epochs."""
+    """Epochs between two checkpoints."""
     eval_from: int = 0
-    """The first epoch that is evaluated; the last one is in any case."""
+    """The first epoch (from 0) that is evaluated; the last one always is."""
     eval_flip: bool = False
-    """Evaluate with the mean of each picture's scores and its mirror image's."""
+    """Evaluate with the mean of the scores of each picture and of its mirror image."""
     world_size: int | None = None
-    """Ranks that the phases' batch sizes are meant for, however many there are; None: those that the run began with."""
+    """Number of ranks that the phases' batch sizes are meant for; None: the number with which the run began."""
     max_steps: int | None = None
-    """Stop, as finished, after so many steps in all; for tests and trials."""
+    """Finish after so many steps in all; for tests and trials."""
 
     @property
     def net(self) -> str:
-        """The net's name with what changes its architecture: ``resnet50``, ``resnet50+blurpool``."""
+        """The model's name with what changes its architecture: ``resnet50``, ``resnet50+blurpool``."""
         return f"{self.model}+blurpool" if self.blurpool else self.model
 
 
@@ -88,31 +92,30 @@ class Job:
 
     run_id: str
     node: int
-    """This node's place in the fleet, from 0."""
+    """This node's number, from 0."""
     nnodes: int
     nproc_per_node: int
     recipe: Recipe
     address: str
-    """Where the other nodes reach this one."""
+    """The address at which the other nodes reach this node."""
     max_restarts: int = 0
     """How often torchrun may restart the ranks after a crash."""
     env: dict[str, str] = field(default_factory=dict)
     lease_s: float = 0.0
-    """The host ends itself so long after the console last moved the lease; 0: no lease."""
+    """The host ends so many seconds after the console last renewed the lease; 0: no lease."""
     lease_end: str = "agent"
-    """What the lease's end ends: ``agent`` (a host that is not ours), ``host`` (an embedded one), ``poweroff``."""
+    """What ends with the lease: ``agent`` (on a host of the user's own), ``host`` (an embedded host), ``poweroff``."""
     lease_file: str = ""
-    """Where the host's own timer, which powers it off, is told its deadline: see `remote.agent.lease`; empty: it has
-    none."""
+    """File with the deadline of the host's own power-off timer, see `remote.agent.lease`; empty: it has no timer."""
     stage_from: str = ""
-    """What is copied to the recipe's `data_dir` before the gang starts: see `remote.staging.copy`; empty: nothing."""
+    """What is copied to the recipe's `data_dir` before the ranks start, see `remote.staging.copy`; empty: nothing."""
     metadata_url: str = ""
-    """Where the host's metadata service tells of a spot instance's end; empty: there is none."""
+    """The metadata service that announces a spot interruption; empty: there is none."""
     linger_s: float = 30.0
-    """How long an unattended host stays after its trainer ended, so that the results can be fetched."""
+    """How long an unattended host keeps running after its trainer ended, so that results can be fetched."""
     embedded: int = 0
-    """Above 0: one of so many hosts that share this machine. Counts only its own processes, against its share of the
-    cores, and gives each rank one thread."""
+    """Above 0: this is one of so many embedded hosts on one machine. It counts only its own processes, against its
+    share of the cores, and gives each rank one thread."""
 
     def to_json(self) -> str:
         """One line of JSON."""
@@ -127,5 +130,5 @@ class Job:
         return cls(recipe=Recipe(**recipe), **values)
 
     def at(self, node: int, address: str) -> Job:
-        """The same job for another node."""
+        """The same job for another node, with that node's address."""
         return replace(self, node=node, address=address)

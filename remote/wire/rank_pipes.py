@@ -1,4 +1,4 @@
-"""TODO docstring: remote/wire/rank_pipes.py."""
+"""Pipes for what the ranks print: the agent reads one pair a rank, so that it knows who printed what."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from remote.wire.layout import OUTPUTS
 
 
 class RankPipes:
-    """Pipes for the stdout and the stderr of each rank of a node; the launcher inherits their writing ends."""
+    """Pipes for stdout and stderr of each rank of a node; the launcher inherits their writing ends."""
 
     def __init__(self, ranks: int) -> None:
         """Raises OSError where there are no descriptors left."""
@@ -22,19 +22,19 @@ class RankPipes:
         return [fd for pair in self._writing for fd in pair]
 
     @property
-    def spoken(self) -> str:
-        """What the launcher is told of them, in `OUTPUTS`."""
+    def env_value(self) -> str:
+        """The value of the environment variable `OUTPUTS` for the launcher."""
         return ",".join(f"{out}:{err}" for out, err in self._writing)
 
     def close_writing(self) -> None:
-        """Once the launcher has them: their end is then the end of all who hold them."""
+        """Closes the writing ends here, once the launcher has them: readers see the end when the last rank ends."""
         for fd in self.inherited:
             os.close(fd)
         self._writing = []
 
 
-def speak_through_pipes(local_rank: int) -> None:
-    """For a rank: from here on its stdout and stderr are its own, where its launcher has such pipes for it."""
+def redirect_output(local_rank: int) -> None:
+    """In a rank: sends stdout and stderr to the rank's own pipes, if the launcher has some for it."""
     pairs = os.environ.get(OUTPUTS, "").split(",")
     if local_rank < len(pairs) and ":" in pairs[local_rank]:
         out, _, err = pairs[local_rank].partition(":")

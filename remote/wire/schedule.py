@@ -1,7 +1,8 @@
 """The schedule of a training run: phases, and from them the learning rate and image size at any step.
 
-Pure, standard library only. A *phase* is a stretch of whole epochs with one image size and one batch size, over which
-the learning rate goes from `lr_start` to `lr_end`, in a line or in half a cosine, set anew before every optimiser step.
+Pure, standard library only. A *phase* is a number of whole epochs with one image size and one batch size, over which
+the learning rate changes from `lr_start` to `lr_end`, in a straight line or along half a cosine. It is set before every
+optimiser step.
 
 The rate at a step is that of the step's *end*: step i (from 1) of an n-step epoch e lies at epoch e + i/n. That is how
 the ImageNet run of 2018 did it (cybertronai/imagenet18_old, ``training/train_imagenet_nv.py``; its log says
@@ -15,12 +16,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 SHAPES = ("linear", "cosine")
-"""How a rate may go through a phase."""
+"""How the learning rate changes over a phase."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Phase:
-    """A stretch of the schedule: epochs `start_epoch` up to but not including `end_epoch`."""
+    """A part of the schedule: epochs `start_epoch` up to but not including `end_epoch`."""
 
     start_epoch: int
     end_epoch: int
@@ -30,19 +31,19 @@ class Phase:
     lr_start: float
     lr_end: float
     min_scale: float = 0.08
-    """Smallest share of an image's area that a random crop may take."""
+    """Smallest share of an image's area that a random crop takes."""
     rectangular: bool = False
-    """Evaluate at each image's own aspect ratio instead of on a square."""
+    """Evaluate each image at its own aspect ratio instead of a square centre crop."""
     shape: str = "linear"
-    """How the rate goes from `lr_start` to `lr_end`: one of SHAPES."""
+    """How the learning rate changes from `lr_start` to `lr_end`: one of SHAPES."""
     momentum_start: float | None = None
-    """Momentum at the phase's beginning; None: that of the whole run."""
+    """Momentum at the beginning of the phase; None: the recipe's."""
     momentum_end: float | None = None
-    """Momentum at its end, reached in a line."""
+    """Momentum at the end of the phase; it changes in a straight line."""
 
 
 def phase_index(phases: Sequence[Phase], epoch: int) -> int:
-    """The place in `phases` of the phase that holds `epoch`.
+    """The index of the phase that holds `epoch`.
 
     Raises:
         IndexError: no phase holds it.
@@ -64,7 +65,7 @@ def lr_at(phases: Sequence[Phase], epoch: int, epoch_step: int, steps_per_epoch:
 
 
 def momentum_at(phases: Sequence[Phase], epoch: int, epoch_step: int, steps_per_epoch: int, default: float) -> float:
-    """Momentum of step `epoch_step` (from 1) of `epoch` (from 0); `default` where the phase has none of its own."""
+    """Momentum of step `epoch_step` (from 1) of `epoch` (from 0); `default` where the phase does not set one."""
     phase = phases[phase_index(phases, epoch)]
     if phase.momentum_start is None or phase.momentum_end is None:
         return default
@@ -73,7 +74,7 @@ def momentum_at(phases: Sequence[Phase], epoch: int, epoch_step: int, steps_per_
 
 
 def _done(phase: Phase, epoch: int, epoch_step: int, steps_per_epoch: int) -> float:
-    """The share of the phase that lies behind the end of a step."""
+    """The share of the phase that is done at the end of a step."""
     return (epoch - phase.start_epoch + epoch_step / steps_per_epoch) / (phase.end_epoch - phase.start_epoch)
 
 
