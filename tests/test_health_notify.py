@@ -139,7 +139,7 @@ async def test_a_command_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(notify, "COMMAND_S", 0.3)
     program = script(tmp_path, f"echo $$ >{tmp_path}/pid; exec sleep 60")
     (said,) = await sent(AlertKeys(command=(program,)), NOTICE)
-    assert "had not ended after 0 s and was ended" in said
+    assert "did not end within 0 s and was killed" in said
     assert not Path("/proc", (tmp_path / "pid").read_text().strip()).exists()
 
 
@@ -175,14 +175,14 @@ async def test_the_loop_goes_on_while_a_webhook_takes_its_time(server: Server) -
     for _ in range(notify.WAITING + 20):
         one.send(NOTICE)
     said: list[str] = []
-    one._tell = said.append
+    one._log = said.append
     server.gate.set()
     await one.finish(20)
     assert len(server.got) == notify.WAITING + 1
-    assert said == ["20 alerts more were not passed on: they came faster than the hooks take them"]
+    assert said == ["20 more alerts were not passed on: they came faster than the hooks take them"]
 
 
-async def test_the_watchman_passes_on_every_alert_its_end_and_the_runs(tmp_path: Path, server: Server) -> None:
+async def test_the_monitor_passes_on_every_alert_its_end_and_the_runs(tmp_path: Path, server: Server) -> None:
     store = RunStore(tmp_path / "run.jsonl")
     watchman = AlertMonitor(store, AlertKeys(webhook=server.address, mute=("checkpoint",)), tmp_path)
     for record in scene("training", nodes=2)[:3]:

@@ -98,7 +98,7 @@ async def test_a_disk_that_a_host_left_gives_nothing_from_beside_it(directory: R
     store.witness(saved(3, "../../../../../thesis.tex"), 0)
     await CheckpointFetcher(store, directory).finish({}, lambda node: disk)
     store.close()
-    assert [alert.text for alert in store.run.alerts if "no name of a file" in alert.text]
+    assert [alert.text for alert in store.run.alerts if "not the name of a file" in alert.text]
     assert not directory.checkpoints.joinpath("thesis.tex").exists()
 
 

@@ -57,16 +57,16 @@ async def test_bit_by_bit_and_whole_at_the_end(
     (logs / "../../escape.log").write_text("x")
     (logs / "evil.sh").write_text("x")
     said: list[str] = []
-    keeper = LogFetcher(directory, said.append)
+    fetcher = LogFetcher(directory, said.append)
     here = directory.logs / "node-03" / "local-rank-0.stdout.log"
     async with host(tmp_path / "home") as connection:
-        await keeper._round({3: connection})
+        await fetcher._round({3: connection})
         assert here.read_bytes() == b"a" * 1000
-        await keeper._round({3: connection})
+        await fetcher._round({3: connection})
         assert here.stat().st_size == 2000
         with (logs / "local-rank-0.stdout.log").open("ab") as file:
             file.write(b"b" * 3000)
-        await keeper.finish({3: connection}, lambda node: None, 4)
+        await fetcher.finish({3: connection}, lambda node: None, 4)
     assert here.read_bytes() == b"a" * 2500 + b"b" * 3000
     assert [path.name for path in directory.logs.rglob("*") if path.is_file()] == ["local-rank-0.stdout.log"]
     assert said == []
@@ -78,20 +78,20 @@ async def test_a_file_that_the_host_began_anew_does_not_lose_the_one_before(
     logs = logs_of(tmp_path / "home", 0)
     name = "launcher.stderr.log"
     (logs / name).write_bytes(b"old" * 100)
-    keeper = LogFetcher(directory, print)
+    fetcher = LogFetcher(directory, print)
     async with host(tmp_path / "home") as connection:
-        await keeper._round({0: connection})
+        await fetcher._round({0: connection})
         (logs / name).rename(logs / f"{name}.1")
         (logs / name).write_bytes(b"new")
-        await keeper.finish({0: connection}, lambda node: None, 1)
+        await fetcher.finish({0: connection}, lambda node: None, 1)
     assert (directory.logs / "node-00" / name).read_bytes() == b"new"
     assert (directory.logs / "node-00" / f"{name}.1").read_bytes() == b"old" * 100
 
 
 async def test_from_the_disk_that_a_host_left(tmp_path: Path, directory: RunDirectory) -> None:
     (logs_of(tmp_path / "disk", 1) / "local-rank-7.stderr.log").write_text("last words")
-    keeper = LogFetcher(directory, print)
-    await keeper.finish({}, lambda node: tmp_path / "disk" if node == 1 else None, 2)
+    fetcher = LogFetcher(directory, print)
+    await fetcher.finish({}, lambda node: tmp_path / "disk" if node == 1 else None, 2)
     assert (directory.logs / "node-01" / "local-rank-7.stderr.log").read_text() == "last words"
 
 
@@ -104,17 +104,17 @@ async def test_a_laptop_that_is_full_of_logs_takes_no_more(
     for number in range(4):
         (logs / f"local-rank-{number}.stdout.log").write_bytes(b"z" * 5000)
     said: list[str] = []
-    keeper = LogFetcher(directory, said.append)
+    fetcher = LogFetcher(directory, said.append)
     async with host(tmp_path / "home") as connection:
-        await keeper.finish({0: connection}, lambda node: None, 1)
+        await fetcher.finish({0: connection}, lambda node: None, 1)
     assert sum(path.stat().st_size for path in directory.logs.rglob("*.log")) == 1200
     assert len(said) == 1
-    assert "takes no more" in said[0]
+    assert "the limit" in said[0]
 
 
 async def test_a_host_without_logs_is_none(tmp_path: Path, directory: RunDirectory) -> None:
     (tmp_path / "home").mkdir(exist_ok=True)
-    keeper = LogFetcher(directory, print)
+    fetcher = LogFetcher(directory, print)
     async with host(tmp_path / "home") as connection:
-        await keeper.finish({0: connection}, lambda node: None, 1)
+        await fetcher.finish({0: connection}, lambda node: None, 1)
     assert not directory.logs.exists()

@@ -1,7 +1,7 @@
-"""Who else hears of alerts: a command on this laptop and a web address, one alert after another, and never in the way.
+"""Hooks that are told of alerts: a command on this machine and a webhook, one alert after another, in the background.
 
-A hook that fails is told once, as a line of the log, until it works again; a run goes on whatever becomes of it. What a
-host said is data to both: the command is a list of words that no shell sees, and the address gets JSON.
+A hook that fails is reported once, as a line of the log, until it works again; the run continues in any case. Text from
+a host is only ever data: the command is a list of words that no shell sees, and the webhook gets JSON.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from console.profile.alerts import AlertKeys
 COMMAND_S: Final = 10.0
 WEBHOOK_S: Final = 10.0
 WAITING: Final = 50
-"""Alerts that wait for their turn; of a storm, more are left out and counted."""
+"""Alerts that wait for their turn; where more come at once, they are left out and counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +42,19 @@ class Notice:
 
     @property
     def sentence(self) -> str:
-        """It in one line that names the run and the node."""
+        """The notice in one line that names the run and the node."""
         where = "" if self.node is None else f"node {self.node}: "
         over = "over: " if self.state == "cleared" else ""
         return plain(f"{self.run_id}: {over}{where}{self.text}", 1000)
 
 
 class Hooks:
-    """The command and the address of a profile."""
+    """The command and the webhook of a profile."""
 
-    def __init__(self, keys: AlertKeys, tell: Callable[[str], None]) -> None:
-        """`tell`: writes a sentence to the log."""
+    def __init__(self, keys: AlertKeys, log: Callable[[str], None]) -> None:
+        """`log`: writes a sentence to the log."""
         self._keys = keys
-        self._tell = tell
+        self._log = log
         self._waiting: asyncio.Queue[Notice] = asyncio.Queue(WAITING)
         self._task: asyncio.Task[None] | None = None
         self._left_out = 0
@@ -62,11 +62,11 @@ class Hooks:
 
     @property
     def any(self) -> bool:
-        """True where there is somebody to tell."""
+        """True where the profile has a hook."""
         return bool(self._keys.command or self._keys.webhook)
 
     def send(self, notice: Notice) -> None:
-        """Has the hooks told, in their own time."""
+        """Queues a notice for the hooks."""
         if not self.any:
             return
         try:
@@ -78,7 +78,7 @@ class Hooks:
             self._task = asyncio.get_running_loop().create_task(self._work())
 
     async def finish(self, timeout_s: float) -> None:
-        """Waits for those that are under way, and ends them when the time is up."""
+        """Waits for hooks that are still running, and ends them when the time is up."""
         if self._task is not None and not self._task.done():
             _, late = await asyncio.wait([self._task], timeout=timeout_s)
             if late:
@@ -89,14 +89,14 @@ class Hooks:
         while not self._waiting.empty():
             notice = self._waiting.get_nowait()
             await asyncio.gather(
-                self._tried("alerts.command", self._command(notice) if self._keys.command else None),
-                self._tried("alerts.webhook", self._post(notice) if self._keys.webhook else None),
+                self._try("alerts.command", self._command(notice) if self._keys.command else None),
+                self._try("alerts.webhook", self._post(notice) if self._keys.webhook else None),
             )
         if self._left_out:
-            self._tell(f"{self._left_out} alerts more were not passed on: they came faster than the hooks take them")
+            self._log(f"{self._left_out} more alerts were not passed on: they came faster than the hooks take them")
             self._left_out = 0
 
-    async def _tried(self, name: str, hook: Any) -> None:
+    async def _try(self, name: str, hook: Any) -> None:
         if hook is None:
             return
         try:
@@ -104,32 +104,32 @@ class Hooks:
         except (OSError, ValueError, TimeoutError) as error:
             if name not in self._broken:
                 self._broken.add(name)
-                self._tell(f"{name} failed: {plain(_reason(error), 300)}; the next alert tries again")
+                self._log(f"{name} failed: {plain(_reason(error), 300)}; the next alert tries again")
         else:
             if name in self._broken:
                 self._broken.discard(name)
-                self._tell(f"{name} works again")
+                self._log(f"{name} works again")
 
     async def _command(self, notice: Notice) -> None:
-        told = {**asdict(notice), "text": notice.sentence}
-        said = {name: "" if value is None else plain(str(value), 1000) for name, value in told.items()}
-        said["run"] = said["run_id"]
-        words = [_filled(word, said) for word in self._keys.command]
-        environment = {f"FASTCONSOLE_ALERT_{name.upper()}": value for name, value in said.items()}
+        values = {**asdict(notice), "text": notice.sentence}
+        texts = {name: "" if value is None else plain(str(value), 1000) for name, value in values.items()}
+        texts["run"] = texts["run_id"]
+        words = [_filled(word, texts) for word in self._keys.command]
+        environment = {f"FASTCONSOLE_ALERT_{name.upper()}": value for name, value in texts.items()}
         process = await asyncio.create_subprocess_exec(
             *words,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
             env={**os.environ, **environment},
-            # Ctrl-C on the console is not for it.
+            # Ctrl-C on the console must not reach it.
             start_new_session=True,
         )
         try:
             async with asyncio.timeout(COMMAND_S):
                 _, stderr = await process.communicate(_json(notice))
         except TimeoutError:
-            raise TimeoutError(f"{words[0]} had not ended after {COMMAND_S:.0f} s and was ended") from None
+            raise TimeoutError(f"{words[0]} did not end within {COMMAND_S:.0f} s and was killed") from None
         finally:
             if process.returncode is None:
                 process.kill()
@@ -144,14 +144,14 @@ class Hooks:
 
 
 def post(address: str, body: bytes) -> None:
-    """Sends JSON to a web address.
+    """Sends JSON to a webhook.
 
     Raises:
-        OSError, ValueError: it was not taken; no sentence shows more of the address than its host.
+        OSError, ValueError: it was not accepted. The message shows only the address's host: the rest may be secret.
     """
     host = urlsplit(address).hostname
     request = urllib.request.Request(address, body, {"Content-Type": "application/json", "User-Agent": "fastconsole"})
-    # Straight there: another address that it might send us to was not named by the operator.
+    # No redirects: the operator did not name the address to which one leads.
     opener = urllib.request.build_opener(_NoRedirect)
     try:
         with opener.open(request, timeout=WEBHOOK_S) as answer:
@@ -163,19 +163,19 @@ def post(address: str, body: bytes) -> None:
         raise OSError(f"{host}: {error.reason}") from None
     except TimeoutError:
         raise OSError(f"{host} did not answer within {WEBHOOK_S:.0f} s") from None
-    except Exception as error:  # http.client's own errors quote what came, and an address that it cannot take.
+    except Exception as error:  # http.client's own errors quote the answer, or an address that it rejects.
         raise OSError(f"{host}: {type(error).__name__}") from None
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_: Any, **__: Any) -> None:
-        """None: the answer stays what it was, an error."""
+        """None: a redirect is an error."""
 
 
-def _filled(word: str, said: dict[str, str]) -> str:
+def _filled(word: str, texts: dict[str, str]) -> str:
     for name in ("text", "kind", "severity", "node", "state", "run"):
         if f"{{{name}}}" in word:
-            word = word.replace(f"{{{name}}}", said[name])
+            word = word.replace(f"{{{name}}}", texts[name])
     return word
 
 

@@ -1,8 +1,8 @@
 """Orders to the console that drives a run, from another process of the same user.
 
-An order is a small file in the run's directory, which only its owner can enter. It appears whole under its name, the
-driving console takes it away by reading and removing it, and answers with a file beside it. So an order is carried out
-once or not at all: one that nobody took is taken back by whoever gave it, and one that has lain too long is refused.
+An order is a small file in the run directory, which only its owner can enter. It appears complete under its name. The
+driving console takes it by reading and removing it, and answers with a file beside it. So an order is carried out once
+or not at all: the process that gave it takes it back where no console took it, and an order that is too old is refused.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final
 
 FOLDER: Final = "orders"
 STALE_S: Final = 60.0
-"""Whoever gave an order that is older has gone without taking it back."""
+"""The process that gave an older order has gone without taking it back."""
 _LOOK_S: Final = 0.1
 
 
@@ -36,7 +36,7 @@ class NoAnswer(Exception):
     """The console that drives the run did not answer in time."""
 
     def __init__(self, *, taken: bool) -> None:
-        """`taken`: it has the order, and nobody knows what became of it; else it was taken back."""
+        """`taken`: the console has the order, and what became of it is unknown; else the order was taken back."""
         super().__init__("the order was taken and not answered" if taken else "the order was not taken")
         self.taken = taken
 
@@ -44,9 +44,9 @@ class NoAnswer(Exception):
 def give(
     run_directory: Path, command: str, arguments: dict[str, Any], *, patience_s: float, answer_s: float = 30.0
 ) -> str:
-    """Gives an order and waits for its answer: why it was refused, or nothing.
+    """Gives an order and waits for its answer: why it was refused, or an empty text.
 
-    It is to be taken within `patience_s` seconds, and then answered within `answer_s`.
+    The order must be taken within `patience_s` seconds, and then answered within `answer_s`.
 
     Raises:
         NoAnswer: the console hangs, or is gone.
@@ -68,13 +68,13 @@ def give(
                 raise NoAnswer(taken=True)
         return str(json.loads(answered.read_text()).get("refusal", ""))
     finally:
-        # Also where we were interrupted: nobody may find the order later.
+        # Also where we were interrupted: no console may find the order later.
         _remove(waiting)
         _remove(answered)
 
 
 def take(run_directory: Path) -> list[Order]:
-    """The orders that wait, the oldest first. What is no order, or has lain too long, is answered so here."""
+    """The waiting orders, the oldest first. A damaged or old one is refused here."""
     folder = run_directory / FOLDER
     try:
         waiting = sorted((path for path in folder.iterdir() if path.suffix == ".json"), key=lambda path: path.name)
@@ -93,14 +93,14 @@ def take(run_directory: Path) -> list[Order]:
         if not _remove(path):
             continue
         if not order.command or time.time() - order.given_t > STALE_S:
-            answer(run_directory, order, "it was no order, or an old one")
+            answer(run_directory, order, "the order is damaged, or too old")
         else:
             taken.append(order)
     return sorted(taken, key=lambda order: order.given_t)
 
 
 def answer(run_directory: Path, order: Order, refusal: str) -> None:
-    """Says that the order is carried out, or why not."""
+    """Answers that the order is carried out, or why not (`refusal`)."""
     try:
         _write(run_directory / FOLDER / f"{order.id}.answer", {"refusal": refusal})
     except OSError:

@@ -1,8 +1,8 @@
-"""The links to a run's hosts: one task a host, which keeps that host's channel open for as long as the run lives.
+"""The links to a run's hosts: one task per host, which keeps that host's channel open as long as the run is live.
 
-A link connects, ships the code, attaches at the byte after the last record known, and reads; when it breaks, it asks
-the provider whether the host is gone and else tries again, ever more patiently. Whatever happens to a host is a record
-in the book and never an exception that climbs out of its task.
+A link connects, copies the code, attaches at the byte after the last record known, and reads. When it breaks, it asks
+the provider whether the host is gone and else tries again, with growing pauses. Whatever happens to a host is a record
+in the store and never an exception that leaves its task.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _STEADY_S = 10.0
 """A link that held for so long starts again with the first wait."""
 
 Prepare = Callable[[asyncssh.SSHClientConnection, HostAddress], Awaitable[str | None]]
-"""What else a host needs before it is attached to; its job as JSON, None to attach to an agent that must be there."""
+"""Does what else a host needs before it is attached to. Returns its job as JSON; None where the agent must be there."""
 
 
 class Links:
@@ -44,7 +44,7 @@ class Links:
     def __init__(
         self, store: RunStore, run_id: str, prepare: Prepare, lost: Callable[[HostAddress], Awaitable[str | None]]
     ) -> None:
-        """`lost(address)`: why the host is gone for good, or None, as its provider says."""
+        """`lost(address)`: why the host is gone for good, according to its provider; None where it is not."""
         self._store = store
         self._run_id = run_id
         self._prepare = prepare
@@ -72,14 +72,14 @@ class Links:
             task.cancel()
 
     def send(self, command: dict[str, Any], *, keep: bool = False) -> None:
-        """Puts a command on its way to every host; a kept one again after each break until the host acknowledged it."""
+        """Sends a command to every host; with `keep`, again after each reconnect until the host has acknowledged it."""
         if keep:
             self._sent[command["id"]] = command
         for channel in self._channels.values():
             channel.send(command)
 
     def check(self) -> None:
-        """Raises what a link broke on that was no fault of its host: a full disk here, or a bug."""
+        """Raises what a link broke on where its host is not at fault: a full disk here, or a bug."""
         for task in self._tasks.values():
             if task.done() and not task.cancelled():
                 task.result()
@@ -91,7 +91,7 @@ class Links:
             await asyncio.wait(speaking, timeout=timeout_s)
 
     async def hang_up(self) -> None:
-        """Closes all channels; the agents go on."""
+        """Closes all channels; the agents continue."""
         for task in self._tasks.values():
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -102,7 +102,7 @@ class Links:
         return self._store.run.nodes[address.node]
 
     def _stage(self, address: HostAddress, stage: str, done: int, total: int = 1, detail: str = "") -> None:
-        """Says a stage of the launch; a reconnect later on is none."""
+        """Records a stage of the launch; a later reconnect is not one."""
         if self._node(address).agent is None:
             event = StageProgressed(stage=stage, done=done, total=total, detail=detail)
             self._store.witness(event, address.node)
@@ -162,7 +162,7 @@ class Links:
                 else:
                     held += rest
                     if len(held) > LINE_BYTES:
-                        # No agent of ours writes such a line, and it may have no end.
+                        # Our agents do not write such a line, and it may have no end.
                         raise Unreachable(f"a line of its journal is longer than {LINE_BYTES >> 10} KiB")
             await channel.verdict()
         finally:
@@ -171,7 +171,7 @@ class Links:
             connection.abort()
 
     async def _take(self, node: int, lines: list[bytes], offset: int) -> None:
-        """Takes lines in, a handful at a time: a host that has much to tell must not hold up the screen's keys."""
+        """Takes in lines, a few at a time, so that a host with many of them does not hold up the screen's keys."""
         for begin in range(0, len(lines), _AT_ONCE):
             some = lines[begin : begin + _AT_ONCE]
             self._store.take_lines(node, some, offset)
@@ -184,7 +184,7 @@ class Links:
             self._stage(address, "ship", done, total, "files")
 
     def _send_again(self, node: int, channel: Channel) -> None:
-        """What this node has not acknowledged yet; an agent that did it already passes over the id."""
+        """Sends what this node has not acknowledged yet; an agent that did it already skips the id."""
         for command in self._store.run.commands:
             if command.id in self._sent and node not in command.done and node not in command.refused:
                 channel.send(self._sent[command.id])

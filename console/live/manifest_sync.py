@@ -1,4 +1,7 @@
-"""TODO docstring: console/live/manifest_sync.py."""
+"""A run's manifest, kept up to date on its rented hosts, so that a console on another machine can attach to the run.
+
+What a manifest is and which records belong in it: `console.journal.manifest`.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +16,19 @@ from console.journal import reader
 from console.journal.manifest import FILE, belongs, read
 from console.ssh.errors import HostUnreachable
 from console.ssh.transfer import PRIVATE, write_whole
-from console.state.events import (
-    Record,
-    record_line,
-)
+from console.state.events import Record, record_line
 from console.state.run import Run
 from remote.wire.layout import host_folder
 
 _SETTLE_S: Final = 2.0
-"""What comes together, as sixteen starts do, is written together."""
+"""Records that come together, as sixteen starts do, are written together."""
 
 
 class Manifest:
-    """A live run's charter, and the hosts that hold it as it is now."""
+    """The lines of a live run's manifest, and how many of them each host has."""
 
     def __init__(self, run_id: str, *, wanted: bool) -> None:
-        """`wanted`: False for hosts that nobody can come to from elsewhere; they get none."""
+        """`wanted`: False for hosts that no other machine can reach; they get none."""
         self._run_id = run_id
         self._wanted = wanted
         self._lines: list[str] = []
@@ -36,27 +36,27 @@ class Manifest:
         """By node, how many of the lines its host has."""
         self._task: asyncio.Task[None] | None = None
 
-    def recall(self, path: Path) -> None:
-        """Takes up what a journal tells so far, unless that is known. Raises OSError where it cannot be read."""
+    def load(self, path: Path) -> None:
+        """Takes the lines that a journal has so far, unless they are known. Raises OSError where it cannot be read."""
         if self._lines or not self._wanted:
             return
         for line in reader.lines(path):
-            # A record of a host has its offset before all else: nearly all lines are passed over unread.
+            # In a host's record the offset comes first: nearly all lines are skipped unparsed.
             if isinstance(line, reader.Line) and b'"offset":' not in line.text[:80]:
                 text = line.text.decode("utf-8", "replace")
                 if read(text):
                     self._lines.append(text)
 
     def observe(self, before: Run, after: Run, record: Record | None) -> None:
-        """Takes up a change of the book's."""
+        """Takes a new record of the store."""
         if self._wanted and record is not None and belongs(record):
             self._lines.append(record_line(record))
 
-    async def leave(self, connection: asyncssh.SSHClientConnection, node: int) -> None:
-        """Has a node's host hold the charter as it is now.
+    async def write(self, connection: asyncssh.SSHClientConnection, node: int) -> None:
+        """Writes the manifest as it is now to a node's host.
 
         Raises:
-            HostUnreachable: the connection broke. A host that cannot write it says so by itself, of greater things.
+            HostUnreachable: the connection broke. A host whose disk is full reports that itself, by its journal.
         """
         if not self._wanted:
             return
@@ -69,33 +69,33 @@ class Manifest:
         except asyncssh.SFTPError:
             return
         except (asyncssh.Error, OSError) as error:
-            raise HostUnreachable(f"the connection broke while sending the charter: {error}") from None
+            raise HostUnreachable(f"the connection broke while sending the manifest: {error}") from None
         self._held[node] = count
 
-    def look(self, connections: Mapping[int, asyncssh.SSHClientConnection]) -> None:
-        """Starts to bring those up to date that hold an older one, unless that is under way."""
+    def update(self, connections: Mapping[int, asyncssh.SSHClientConnection]) -> None:
+        """Starts to write it to the hosts that have an older one, unless that is under way."""
         if (self._task is None or self._task.done()) and self._behind(connections):
-            self._task = asyncio.create_task(self._spread(connections, _SETTLE_S))
+            self._task = asyncio.create_task(self._write_all(connections, _SETTLE_S))
 
     def cancel(self) -> None:
-        """Leaves the hosts with what they have."""
+        """Stops writing; the hosts keep what they have."""
         if self._task is not None:
             self._task.cancel()
 
     async def finish(self, connections: Mapping[int, asyncssh.SSHClientConnection], patience_s: float) -> None:
-        """Has all hosts hold it as it is now, as far as they can be reached in time."""
+        """Writes it to all hosts that have an older one, as far as they can be reached within `patience_s` seconds."""
         self.cancel()
         if self._behind(connections):
-            self._task = asyncio.create_task(self._spread(connections, 0.0))
+            self._task = asyncio.create_task(self._write_all(connections, 0.0))
             await asyncio.wait([self._task], timeout=patience_s)
             self._task.cancel()
 
     def _behind(self, connections: Mapping[int, asyncssh.SSHClientConnection]) -> list[int]:
         return [node for node in connections if 0 < self._held.get(node, 0) < len(self._lines)]
 
-    async def _spread(self, connections: Mapping[int, asyncssh.SSHClientConnection], wait_s: float) -> None:
+    async def _write_all(self, connections: Mapping[int, asyncssh.SSHClientConnection], wait_s: float) -> None:
         await asyncio.sleep(wait_s)
-        # A connection that breaks under it is its link's to mend, which leaves it there anew.
+        # A connection that breaks meanwhile is mended by its link, which has the manifest written again.
         await asyncio.gather(
-            *(self.leave(connections[node], node) for node in self._behind(connections)), return_exceptions=True
+            *(self.write(connections[node], node) for node in self._behind(connections)), return_exceptions=True
         )

@@ -1,9 +1,9 @@
-"""NCCL's settings on rented hosts: those that today's stacks do not choose by themselves. Pure.
+"""NCCL settings for rented hosts: those that today's software does not choose by itself. Pure.
 
 Of the many that guides list, one is left. aws-ofi-nccl and libfabric choose FI_PROVIDER, NCCL_PROTO and
 FI_EFA_USE_DEVICE_RDMA (github.com/aws/aws-ofi-nccl, release notes); over plain sockets NCCL knows Amazon's network
-cards and opens as many connections as they need (NCCL, ``src/transport/net_socket.cc``). How long a collective may take
-is the trainer's affair (`remote.train.trainer`).
+cards and opens as many connections as they need (NCCL, ``src/transport/net_socket.cc``). The timeout of a
+collective is set by the trainer (`remote.train.trainer`).
 """
 
 from __future__ import annotations

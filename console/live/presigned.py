@@ -1,8 +1,8 @@
-"""The laptop's part in bringing a data set from S3 to the hosts: what there is, and addresses by which it can be read.
+"""Presigned URLs, by which the hosts of a run copy their data set from S3.
 
-Hosts have no credentials. The laptop lists the objects and signs an address for each, good for an hour; they go over
-SSH into a file in the run's folder on each host, and are sent anew well before they expire, or at once where a host
-says that they have. No journal holds them, and no command line.
+Hosts have no credentials. This machine lists the objects and signs a URL for each, valid for an hour. The URLs go over
+SSH into a file in the run's folder on each host, and are sent again well before they expire, or at once where a host
+reports that they have. They are in no journal and on no command line.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from console.state.run import Node, Run
 from remote.wire.layout import ADDRESSES, S3, host_folder
 
 VALID_S: Final = 3600
-"""How long an address is good for. Whoever gets hold of it can read that object so long."""
+"""How long a URL is valid. Whoever gets hold of it can read that object for so long."""
 _AGAIN_S = 5.0
-"""Addresses that a host finds expired are sent again no sooner than so."""
+"""URLs that a host reports as expired are sent again no sooner than that."""
 _UNSIGNED_S = 30.0
-"""After addresses could not be signed, it is tried again: somebody may have logged in."""
+"""After URLs could not be signed, it is tried again: somebody may have logged in."""
 
 
 class Presigner:
-    """Sends the hosts of a run the addresses of what they copy, for as long as they do."""
+    """Sends the hosts of a run the URLs of what they copy, until they have copied it."""
 
     def __init__(self, profile: Profile, run_id: str) -> None:
         """For a profile whose `data.stage_from` is in S3."""
@@ -46,30 +46,30 @@ class Presigner:
         self._found: Listing | None = None
         self._looking = asyncio.Lock()
         self._sent_t: dict[int, float] = {}
-        """When each node was sent addresses, on a clock that no correction moves."""
+        """When each node was sent URLs, by the monotonic clock."""
         self._not_before = 0.0
         self._tasks: dict[int, asyncio.Task[str]] = {}
 
-    async def look(self) -> Listing:
-        """Lists the source, once. Raises ProviderError."""
+    async def list_source(self) -> Listing:
+        """The objects of the source, listed once. Raises ProviderError."""
         async with self._looking:
             if self._found is None:
                 self._found = await listing(self._cloud, self._source)
             return self._found
 
     async def send(self, connection: asyncssh.SSHClientConnection, node: int) -> None:
-        """Puts fresh addresses on a host.
+        """Writes fresh URLs to a host.
 
         Raises:
             ProviderError: they cannot be signed.
             HostUnreachable: the connection broke, or the host could not write them.
         """
-        found = await self.look()
+        found = await self.list_source()
         calls = [{"Bucket": found.bucket, "Key": found.prefix + name} for name, _, _ in found.objects]
         self._sent_t[node] = time.monotonic()
         signed = await self._cloud.signed("s3", "get_object", calls, valid_s=self._valid_s, in_region=found.region)
-        objects = [[*one, address] for one, address in zip(found.objects, signed, strict=True)]
-        # Serial: the laptop's clock in milliseconds, so that another console's addresses count as newer too.
+        objects = [[*listed, url] for listed, url in zip(found.objects, signed, strict=True)]
+        # Serial: this machine's clock in milliseconds, so that another console's URLs count as newer too.
         text = json.dumps({"serial": time.time_ns() // 1_000_000, "objects": objects}, separators=(",", ":")).encode()
         path = f"{host_folder(self._run_id, node)}/{ADDRESSES}"
         try:
@@ -77,12 +77,12 @@ class Presigner:
                 await write_whole(sftp, path, gzip.compress(text, 6), permissions=PRIVATE)
         except (asyncssh.Error, OSError) as error:
             why = getattr(error, "reason", None) or str(error)
-            raise HostUnreachable(f"the data set's addresses could not be sent: {why}") from None
+            raise HostUnreachable(f"the presigned URLs of the data set could not be sent: {why}") from None
 
-    def serve(self, run: Run, connections: Mapping[int, asyncssh.SSHClientConnection]) -> list[str]:
-        """Starts to send addresses to the hosts that need fresh ones; why it could not, where it could not."""
+    def renew(self, run: Run, connections: Mapping[int, asyncssh.SSHClientConnection]) -> list[str]:
+        """Starts to send URLs to the hosts that need fresh ones; a sentence for each host for which that failed."""
         now = time.monotonic()
-        wrong = []
+        failures = []
         for node in run.nodes:
             task = self._tasks.get(node.node)
             if task is not None:
@@ -90,11 +90,11 @@ class Presigner:
                     continue
                 del self._tasks[node.node]
                 if sentence := task.result():
-                    wrong.append(sentence)
+                    failures.append(sentence)
             connection = connections.get(node.node)
             if connection is not None and self._needs(node, now):
                 self._tasks[node.node] = asyncio.create_task(self._try(connection, node.node))
-        return wrong
+        return failures
 
     def _needs(self, node: Node, now: float) -> bool:
         if node.agent is None or node.staged is not None or now < self._not_before:
@@ -109,22 +109,22 @@ class Presigner:
         try:
             await self.send(connection, node)
         except HostUnreachable:
-            # Its link tells of that; the next connection is served again.
+            # Its link reports that; after the next connection it is sent again.
             self._sent_t.pop(node, None)
         except ProviderError as error:
-            # The hosts go on as long as their addresses last, and then wait.
+            # The hosts continue while their URLs are valid, and then wait.
             self._sent_t.pop(node, None)
             self._not_before = time.monotonic() + _UNSIGNED_S
-            return f"the hosts' way to the data set cannot be renewed: {error}"
+            return f"the presigned URLs of the data set cannot be renewed: {error}"
         return ""
 
     def cancel(self) -> None:
-        """Sends nothing more."""
+        """Stops sending."""
         for task in self._tasks.values():
             task.cancel()
 
 
-def courier(profile: Profile, run_id: str) -> Presigner | None:
-    """The run's courier; None where its data set does not come from S3."""
+def presigner_for(profile: Profile, run_id: str) -> Presigner | None:
+    """The presigner of a run; None where its data set does not come from S3."""
     source = profile.data.stage_from
     return Presigner(profile, run_id) if source is not None and source.startswith(S3) else None

@@ -1,9 +1,8 @@
-"""What the ranks printed, whole, brought from the hosts to ``logs/node-NN/`` of the run's directory while the run goes
-on, so that a lost host does not take it along.
+"""The complete output of the ranks, fetched from the hosts to ``logs/node-NN/`` of the run directory while the run is
+running, so that it survives the loss of a host.
 
-Only what is new is fetched, a bit of each file at a time; what is missing at the end is fetched then, for as long as
-that may take: the hosts are paid for meanwhile. The journal has the same lines as far as its rate allows, and has them
-at once.
+Only new output is fetched, a piece of each file at a time. What is missing at the end is fetched then, within a few
+seconds, since the hosts are billed meanwhile. The journal has the same lines at once, as far as its rate limit allows.
 """
 
 from __future__ import annotations
@@ -24,32 +23,32 @@ from remote.wire.layout import LOGS, host_folder
 EVERY_S: Final = 60.0
 """Between two rounds over the hosts."""
 PIECE_BYTES: Final = 1 << 20
-"""Of a file in one round; a rank that floods must not fill the way for the others."""
+"""Of a file in one round, so that a rank that floods its output does not hold up the others."""
 LAST_S: Final = 10.0
-"""How long the end waits for the files."""
+"""How long the end of the run waits for the files."""
 MOST_BYTES: Final = 1 << 30
-"""Of all files of a run on the laptop."""
+"""Of all files of a run on this machine."""
 _FILES: Final = 200
 _NAME: Final = re.compile(r"(launcher|local-rank-\d{1,3})\.(stdout|stderr)\.log(\.1)?", re.ASCII)
-"""A host names no file here that it likes."""
+"""The only names that are taken from a host."""
 
 Connections = Mapping[int, asyncssh.SSHClientConnection]
 
 
 class LogFetcher:
-    """Fetches a run's logs, a host after another."""
+    """Fetches a run's logs, one host after another."""
 
-    def __init__(self, directory: RunDirectory, say: Callable[[str], None]) -> None:
-        """`say`: writes a sentence to the log."""
+    def __init__(self, directory: RunDirectory, log: Callable[[str], None]) -> None:
+        """`log`: writes a sentence to the log."""
         self._directory = directory
-        self._say = say
+        self._log = log
         self._task: asyncio.Task[None] | None = None
         self._next = time.monotonic() + EVERY_S
         self._bytes: int | None = None
         self._full = False
 
-    def look(self, connections: Connections) -> None:
-        """Begins a round where it is time for one."""
+    def fetch_new(self, connections: Connections) -> None:
+        """Begins a round over the hosts where one is due."""
         if time.monotonic() >= self._next and (self._task is None or self._task.done()):
             self._next = time.monotonic() + EVERY_S
             self._task = asyncio.create_task(self._round(dict(connections)))
@@ -65,16 +64,16 @@ class LogFetcher:
             self.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         whole = [self._node(node, connection, whole=True) for node, connection in connections.items()]
-        left = [(node, place) for node in range(nodes) if node not in connections and (place := disk(node))]
-        tasks = [asyncio.create_task(one) for one in whole]
-        tasks += [asyncio.create_task(asyncio.to_thread(self._copy, node, place)) for node, place in left]
+        left = [(node, path) for node in range(nodes) if node not in connections and (path := disk(node))]
+        tasks = [asyncio.create_task(fetch) for fetch in whole]
+        tasks += [asyncio.create_task(asyncio.to_thread(self._copy, node, path)) for node, path in left]
         if not tasks:
             return
         _, late = await asyncio.wait(tasks, timeout=LAST_S)
         for task in late:
             task.cancel()
         if late:
-            self._say(f"the logs of {len(late)} nodes are not whole: they did not come within {LAST_S:.0f} s")
+            self._log(f"the logs of {len(late)} nodes are incomplete: they were not fetched within {LAST_S:.0f} s")
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _round(self, connections: dict[int, asyncssh.SSHClientConnection]) -> None:
@@ -82,37 +81,37 @@ class LogFetcher:
             await self._node(node, connection, whole=False)
 
     async def _node(self, node: int, connection: asyncssh.SSHClientConnection, *, whole: bool) -> None:
-        there = f"{host_folder(self._directory.run_id, node)}/{LOGS}"
+        folder = f"{host_folder(self._directory.run_id, node)}/{LOGS}"
         try:
             async with connection.start_sftp_client() as sftp:
-                names = [str(name) for name in await sftp.listdir(there)]
+                names = [str(name) for name in await sftp.listdir(folder)]
                 for name in sorted(filter(_NAME.fullmatch, names), reverse=True)[:_FILES]:
-                    await self._file(sftp, f"{there}/{name}", self._folder(node) / name, whole=whole)
+                    await self._file(sftp, f"{folder}/{name}", self._folder(node) / name, whole=whole)
         except (asyncssh.Error, OSError):
-            # A host that is gone, or one without such a folder: the journal has its lines.
+            # The host is gone, or has no such folder: the journal has its lines.
             return
 
-    async def _file(self, sftp: asyncssh.SFTPClient, there: str, here: Path, *, whole: bool) -> None:
-        size = (await sftp.stat(there)).size or 0
-        known = here.stat().st_size if here.exists() else 0
-        if size < known and not here.name.endswith(".1"):
-            # The host began a new file; the one before comes under its own name.
-            here.replace(here.with_name(f"{here.name}.1"))
+    async def _file(self, sftp: asyncssh.SFTPClient, remote: str, local: Path, *, whole: bool) -> None:
+        size = (await sftp.stat(remote)).size or 0
+        known = local.stat().st_size if local.exists() else 0
+        if size < known and not local.name.endswith(".1"):
+            # The host began a new file; the one before is fetched under its own name.
+            local.replace(local.with_name(f"{local.name}.1"))
             known = 0
-        async with sftp.open(there, "rb") as file:
+        async with sftp.open(remote, "rb") as file:
             while known < size and self._room():
                 piece = await file.read(min(PIECE_BYTES, size - known), known)
                 if not piece:
                     return
                 assert isinstance(piece, bytes)
-                await asyncio.to_thread(self._append, here, piece)
+                await asyncio.to_thread(self._append, local, piece)
                 known += len(piece)
                 if not whole:
                     return
 
-    def _append(self, here: Path, piece: bytes) -> None:
-        here.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with here.open("ab") as file:
+    def _append(self, local: Path, piece: bytes) -> None:
+        local.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with local.open("ab") as file:
             file.write(piece)
         self._bytes = (self._bytes or 0) + len(piece)
 
@@ -124,16 +123,16 @@ class LogFetcher:
             return True
         if not self._full:
             self._full = True
-            self._say(f"{self._directory.logs} holds {MOST_BYTES >> 30} GiB and takes no more; the hosts have the rest")
+            self._log(f"{self._directory.logs} holds {MOST_BYTES >> 30} GiB, the limit; the rest stays on the hosts")
         return False
 
     def _folder(self, node: int) -> Path:
         return self._directory.logs / f"node-{node:02d}"
 
     def _copy(self, node: int, disk: Path) -> None:
-        """From the disk that an embedded host left."""
-        place = disk / host_folder(self._directory.run_id, node) / LOGS
-        for path in sorted(place.iterdir()) if place.is_dir() else ():
+        """Copies the files from the disk that an embedded host left."""
+        logs = disk / host_folder(self._directory.run_id, node) / LOGS
+        for path in sorted(logs.iterdir()) if logs.is_dir() else ():
             if _NAME.fullmatch(path.name) and self._room():
                 self._folder(node).mkdir(parents=True, exist_ok=True, mode=0o700)
                 shutil.copyfile(path, self._folder(node) / path.name)
