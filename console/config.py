@@ -1,8 +1,8 @@
-"""How the operator likes the screen: ``$XDG_CONFIG_HOME/fastconsole/config.toml``, and what the screen remembers.
+"""The screen's configuration, ``$XDG_CONFIG_HOME/fastconsole/config.toml``, and what the screen remembers.
 
-All of the file is checked before any of it is used; what is wrong is one `ConfigError` that names the file, the key and
-what is accepted. What was changed on the screen itself (theme, sizes, hidden panes) is in
-``$XDG_STATE_HOME/fastconsole/screen.toml``, which is nobody's to write by hand: what is wrong in it is forgotten.
+The whole file is checked before any of it is used; a mistake is one `ConfigError` that names the file, the key and what
+is accepted. What was changed on the screen itself (theme, sizes, hidden panes) is kept in
+``$XDG_STATE_HOME/fastconsole/screen.toml``. That file is not meant to be edited: what is wrong in it is ignored.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from console.atomic_file import write_private
 from console.paths import state_home
 
 LAYOUTS: Final = ("auto", "columns", "one")
-"""``auto``: by the size of the terminal; ``columns``: always all panes; ``one``: always one pane at a time."""
+"""``auto`` depends on the size of the terminal, ``columns`` always shows all panes, ``one`` one pane at a time."""
 ACCEPTED: Final = {
     "theme": "the name of a theme",
     "mouse": "true or false",
@@ -28,13 +28,13 @@ ACCEPTED: Final = {
     "tick_s": "seconds from 0.1 to 10",
     "keys": 'a table of key ids and keys, such as run.pause = "f6"',
 }
-"""The file's keys and what each takes."""
+"""The keys of the file and what each accepts."""
 EXAMPLE: Final = """\
-theme = "fastconsole"     # or another of Ctrl-P, Theme; without this line the one that was chosen last
-mouse = true              # false leaves the mouse to the terminal
+theme = "fastconsole"     # see Ctrl-P, Theme; default: the theme that was chosen last
+mouse = true              # false: the terminal keeps the mouse
 bell = true
-layout = "auto"           # columns: always all panes; one: always one at a time
-tick_s = 0.5              # seconds from one repaint to the next
+layout = "auto"           # columns: always all panes; one: one pane at a time
+tick_s = 0.5              # seconds between repaints
 
 [keys]                    # fastconsole keys lists the ids
 run.pause = "f6"
@@ -48,33 +48,33 @@ class ConfigError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
-    """What the file says."""
+    """The configuration."""
 
     path: Path = Path()
     theme: str | None = None
-    """None: the one that was chosen last."""
+    """None: the theme that was chosen last."""
     mouse: bool = True
     bell: bool = True
     layout: str = "auto"
     """One of `LAYOUTS`."""
     tick_s: float = 0.5
-    """Seconds from one repaint to the next."""
+    """Seconds between repaints."""
     keys: Mapping[str, str] = field(default_factory=dict)
-    """For ids of bindings, their keys, separated by commas."""
+    """The keys of each binding id, separated by commas."""
 
 
 def config_path() -> Path:
-    """Where the file is, if there is one."""
+    """The path of the file, whether it exists or not."""
     base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Path(base) / "fastconsole" / "config.toml"
 
 
 def load(path: Path | None = None) -> Config:
-    """The operator's configuration; the defaults where there is no file.
+    """The configuration in the file; the defaults where there is no file.
 
     Raises:
-        ConfigError: the file cannot be read, is no TOML, or has a key or a value that is not accepted. Whether a key's
-            id and a theme exist is checked where they are known (`console.tui.bindings`, `console.tui.app`).
+        ConfigError: the file cannot be read, is not TOML, or has a key or value that is not accepted. Whether a binding
+            id or a theme exists is checked where these are known (`console.tui.bindings`, `console.tui.app`).
     """
     path = path or config_path()
     try:
@@ -82,7 +82,7 @@ def load(path: Path | None = None) -> Config:
     except FileNotFoundError:
         return Config(path=path)
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or 'is no UTF-8 text'}") from None
+        raise ConfigError(f"{path}: {getattr(error, 'strerror', None) or 'is not UTF-8 text'}") from None
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -92,7 +92,7 @@ def load(path: Path | None = None) -> Config:
         if key not in ACCEPTED:
             near = difflib.get_close_matches(key, ACCEPTED, 1)
             hint = f" (did you mean {near[0]}?)" if near else ""
-            raise ConfigError(f"{path}: {key} is no key of it{hint}; accepted: {', '.join(ACCEPTED)}")
+            raise ConfigError(f"{path}: there is no key {key}{hint}; accepted: {', '.join(ACCEPTED)}")
         found[key] = _CHECKS[key](path, key, value)
     return Config(path=path, **found)
 
@@ -130,7 +130,7 @@ def _keys(path: Path, key: str, value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         raise _wrong(path, key, value, ACCEPTED[key])
     found: dict[str, str] = {}
-    # run.pause = "p" is a table in a table to TOML; "run.pause" = "p" is not. Both are the same here.
+    # To TOML run.pause = "p" is a table in a table, and "run.pause" = "p" is not. Both are accepted.
     for name, inner in value.items():
         if isinstance(inner, dict):
             for rest, keys in _keys(path, f"{key}.{name}", inner).items():
@@ -157,26 +157,26 @@ _CHECKS: Final[dict[str, Callable[[Path, str, object], Any]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remembered:
-    """What was changed on the screen."""
+    """What was changed on the screen itself."""
 
     theme: str | None = None
     columns: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """For a layout (``two``, ``three``) the shares of its columns' widths."""
+    """For each layout (``two``, ``three``) the shares of its columns' widths."""
     heights: Mapping[str, float] = field(default_factory=dict)
-    """For a pane its share of its column's height, where it was given one."""
+    """For each pane that was resized its share of its column's height."""
     hidden: tuple[str, ...] = ()
-    """Panes that are not shown."""
+    """Hidden panes."""
     zoomed: str | None = None
-    """The pane that has all the room."""
+    """The pane that fills the screen."""
 
 
 def remembered_path() -> Path:
-    """Where the screen remembers."""
+    """The path of the file in which the screen remembers."""
     return state_home() / "screen.toml"
 
 
 def recall() -> Remembered:
-    """What the screen remembers; nothing where that cannot be read."""
+    """What the screen remembers; the defaults where that cannot be read."""
     try:
         values = tomllib.loads(remembered_path().read_text(encoding="utf-8"))
         columns = {
@@ -186,7 +186,9 @@ def recall() -> Remembered:
         theme, zoomed = values.get("theme"), values.get("zoomed")
         return Remembered(
             theme=str(theme) if theme else None,
-            columns={name: shares for name, shares in columns.items() if all(0.05 <= one <= 0.95 for one in shares)},
+            columns={
+                name: shares for name, shares in columns.items() if all(0.05 <= share <= 0.95 for share in shares)
+            },
             heights={name: share for name, share in heights.items() if 0.05 <= share <= 0.95},
             hidden=tuple(str(name) for name in values.get("hidden", ())),
             zoomed=str(zoomed) if zoomed else None,
@@ -196,8 +198,8 @@ def recall() -> Remembered:
 
 
 def remember(what: Remembered) -> None:
-    """Writes what the screen remembers, whole or not at all. Raises OSError."""
-    lines = ["# What was changed on fastconsole's screen; written by it."]
+    """Replaces what the screen remembers, atomically. Raises OSError."""
+    lines = ["# What was changed on the screen of fastconsole, which writes this file."]
     for name, value in (("theme", what.theme), ("zoomed", what.zoomed)):
         if value:
             lines.append(f"{name} = {_quoted(value)}")
@@ -213,4 +215,4 @@ def remember(what: Remembered) -> None:
 
 
 def _quoted(text: str) -> str:
-    return '"' + "".join(one for one in text if one.isprintable() and one not in '"\\') + '"'
+    return '"' + "".join(character for character in text if character.isprintable() and character not in '"\\') + '"'

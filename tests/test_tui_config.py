@@ -43,7 +43,7 @@ def test_the_example_is_accepted(file: Path) -> None:
     ("text", "says"),
     [
         ("theme = ", "Invalid value"),
-        ('thme = "nord"', "thme is no key of it (did you mean theme?); accepted: theme, mouse"),
+        ('thme = "nord"', "there is no key thme (did you mean theme?); accepted: theme, mouse"),
         ('theme = "mauve"', "theme is 'mauve'; accepted:"),
         ("mouse = 1", "mouse is 1; accepted: true or false"),
         ("bell = 'no'", "bell is 'no'; accepted: true or false"),
@@ -52,12 +52,12 @@ def test_the_example_is_accepted(file: Path) -> None:
         ("tick_s = 0", "tick_s is 0; accepted: seconds from 0.1 to 10"),
         ("keys = 3", "keys is 3; accepted: a table"),
         ("[keys]\nrun.pause = 3", 'keys.run.pause is 3; accepted: a key such as "p"'),
-        ('[keys]\nrun.puase = "p"', "keys.run.puase: no key has this id (did you mean run.pause?); accepted:"),
+        ('[keys]\nrun.puase = "p"', "keys.run.puase: unknown id (did you mean run.pause?); accepted:"),
         ('[keys]\nrun.pause = "hyperspace"', "keys.run.pause is 'hyperspace'; accepted: a key such as p"),
-        ('[keys]\nrun.pause = "c"', "keys.run.pause: c is the key of run.checkpoint too (Save a checkpoint now)"),
-        ('[keys]\n"run.stop" = "f"\nlog.follow = "f"', "keys.run.stop: f is the key of log.follow too"),
-        ('[keys]\nrun.pause = "p"', "keys.run.pause: p is the key of play.toggle too"),
-        ('[keys]\napp.help = "q"', "keys.app.help: q is the key of app.leave too"),
+        ('[keys]\nrun.pause = "c"', "keys.run.pause: c is also the key of run.checkpoint (Save a checkpoint now)"),
+        ('[keys]\n"run.stop" = "f"\nlog.follow = "f"', "keys.run.stop: f is also the key of log.follow"),
+        ('[keys]\nrun.pause = "p"', "keys.run.pause: p is also the key of play.toggle"),
+        ('[keys]\napp.help = "q"', "keys.app.help: q is also the key of app.leave"),
     ],
 )
 def test_what_is_wrong_is_a_sentence(file: Path, text: str, says: str) -> None:
@@ -114,7 +114,7 @@ def test_the_command_line_says_it_and_starts_nothing(file: Path, monkeypatch: py
     log.write_text("epoch\thours\ttop1Accuracy\ttop5Accuracy\n1\t0.1\t10\t20\n")
     command = f"stty cols 100 rows 30; {sys.executable} -m console --replay {log} --tui; echo code $?"
     said = subprocess.run(["script", "-qec", command, "/dev/null"], capture_output=True, text=True, timeout=60)
-    assert "colour is no key of it" in said.stdout
+    assert "there is no key colour" in said.stdout
     assert "code 2" in said.stdout
 
 

@@ -1,8 +1,8 @@
-"""EC2's GPU instance types as a table of a day: what each has, what it costs, and what comes nearest to one.
+"""EC2's GPU instance types as a table of a day: what each has, what it costs, and which types come nearest to it.
 
 Pure. The hardware is what EC2's DescribeInstanceTypes says (a test holds the table against a copy of its answers), the
-prices are those of AWS's price list for us-east-1, Linux, shared tenancy. A price of the table is the answer only where
-AWS cannot be asked, and whoever shows it shows its day.
+prices are those of AWS's price list for us-east-1, Linux, shared tenancy. A price of the table is used only where AWS
+cannot be asked, and is shown with its day.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _CAPABILITY = {
 }
 """NVIDIA's compute capability, times ten (developer.nvidia.com/cuda-gpus)."""
 _GPU_NAMES = {"RTX PRO Server 6000": "RTX PRO 6000"}
-"""EC2's names of GPUs that others write differently."""
+"""GPUs that EC2 names otherwise than their maker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,27 +44,27 @@ class InstanceType:
     name: str
     gpus: int
     gpu: str
-    """As `run.accelerator` of a profile names it, for example ``A100``; empty where it has none."""
+    """Name as in `run.accelerator` of a profile, for example ``A100``; empty without GPUs."""
     gpu_mem_gib: float
-    """Of one GPU, as EC2 states it: a card of "24 GB" has 22.4."""
+    """Memory of one GPU as EC2 states it: a card of "24 GB" has 22.4."""
     vcpus: int
     mem_gib: float
     network_gbit_s: float
-    """All cards together; of a type with "up to" so much, what it sustains."""
+    """All cards together; for a type with "up to" a rate, the rate that it sustains."""
     network_cards: int
     efa_interfaces: int
-    """How many EFA interfaces it may have; 0: none."""
+    """The most EFA interfaces that it can have."""
     usd_per_h: float | None = None
-    """On demand in `price_region` on the day `PRICES_OF`; None where that is not known."""
+    """On-demand price in `price_region` on the day `PRICES_OF`; None where it is not known."""
     price_region: str = "us-east-1"
     retired: str = ""
-    """Since when it cannot be rented any more; empty where it can."""
+    """Since when it can no longer be rented; empty where it can."""
     capacity_blocks: bool = False
-    """True where EC2 sells capacity blocks of it."""
+    """True if EC2 sells capacity blocks of it."""
 
     @property
     def efa(self) -> bool:
-        """True where it can have EFA interfaces."""
+        """True if it can have EFA interfaces."""
         return self.efa_interfaces > 0
 
     @property
@@ -80,8 +80,8 @@ class InstanceType:
     def interfaces(self, efa: bool | None) -> int:
         """Network interfaces of an instance under `fleet.efa`.
 
-        With EFA on several cards there is a plain one beside them (docs.aws.amazon.com/AWSEC2/latest/UserGuide/efa-acc-
-        inst-types.html); else there is one.
+        With EFA on several cards there is one without EFA beside them, else there is one
+        (docs.aws.amazon.com/AWSEC2/latest/UserGuide/efa-acc-inst-types.html).
         """
         return 1 + self.efa_interfaces if self.network_cards > 1 and self.efa and efa is not False else 1
 
@@ -152,13 +152,13 @@ def find(name: str) -> InstanceType | None:
 
 
 def is_name(text: str) -> bool:
-    """True if a type could be called so."""
+    """True if an instance type could have this name."""
     return _NAME.fullmatch(text) is not None
 
 
 def alike(text: str) -> list[str]:
-    """Names of the table that `text` may have meant, the likeliest first; at most three."""
-    return difflib.get_close_matches(text, [name for name, one in TYPES.items() if not one.retired], 3, 0.7)
+    """Names of the table that `text` may mean, the most similar first; at most three."""
+    return difflib.get_close_matches(text, [name for name, known in TYPES.items() if not known.retired], 3, 0.7)
 
 
 # --- what comes nearest ----------------------------------------------------------------------------------------------
@@ -166,37 +166,37 @@ def alike(text: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Nearest:
-    """A type that can take another's place, and why it is proposed."""
+    """A type that can replace another, and why it is proposed."""
 
     type: InstanceType
     reason: str
 
 
 def nearest(wanted: InstanceType, offered: Collection[str] | None = None) -> tuple[Nearest, ...]:
-    """What comes nearest to a type, and, where that is another, the cheapest with as many GPUs.
+    """The type that comes nearest to `wanted`, and the cheapest with as many GPUs if that is another one.
 
-    Only of what `offered` names, where that is known, and of what today's PyTorch runs on. As many GPUs as `wanted`
-    has or, where nothing has, the next larger number; among those the same line (P or G), the next generation, enough
-    memory, the lower price.
+    Only types in `offered`, where that is known, and types that today's PyTorch runs on. They have as many GPUs as
+    `wanted` or else the next larger number; of these the nearest is of the same line (P or G), then of the closest
+    generation, has enough memory, and costs least.
     """
     able = [
-        one
-        for one in TYPES.values()
-        if one.name != wanted.name
-        and not one.retired
-        and (one.compute_capability or 0) >= OLDEST_COMPUTE_CAPABILITY
-        and (offered is None or one.name in offered)
-        and one.gpus >= wanted.gpus
+        known
+        for known in TYPES.values()
+        if known.name != wanted.name
+        and not known.retired
+        and (known.compute_capability or 0) >= OLDEST_COMPUTE_CAPABILITY
+        and (offered is None or known.name in offered)
+        and known.gpus >= wanted.gpus
     ]
     if not able:
         return ()
-    gpus = min(one.gpus for one in able)
-    able = [one for one in able if one.gpus == gpus]
+    gpus = min(known.gpus for known in able)
+    able = [known for known in able if known.gpus == gpus]
 
-    def distance(one: InstanceType) -> tuple[float, ...]:
-        generations = abs((one.compute_capability or 0) - (wanted.compute_capability or 0))
-        short_gib = max(0.0, wanted.gpu_mem_gib - one.gpu_mem_gib)
-        return one.name[0] != wanted.name[0], generations, short_gib, _price(one), one.vcpus
+    def distance(known: InstanceType) -> tuple[float, ...]:
+        generations = abs((known.compute_capability or 0) - (wanted.compute_capability or 0))
+        short_gib = max(0.0, wanted.gpu_mem_gib - known.gpu_mem_gib)
+        return known.name[0] != wanted.name[0], generations, short_gib, _price(known), known.vcpus
 
     first = min(able, key=distance)
     cheapest = min(able, key=_price)
@@ -207,9 +207,9 @@ def nearest(wanted: InstanceType, offered: Collection[str] | None = None) -> tup
     return tuple(found)
 
 
-def _price(one: InstanceType) -> float:
-    # One without a known price comes last and is never called the cheapest.
-    return one.usd_per_h if one.usd_per_h is not None else float("inf")
+def _price(known: InstanceType) -> float:
+    # A type without a known price comes last and is never called the cheapest.
+    return known.usd_per_h if known.usd_per_h is not None else float("inf")
 
 
 # --- quotas ----------------------------------------------------------------------------------------------------------
@@ -220,7 +220,7 @@ class Quota:
     """A limit on the vCPUs that an account may have running in a region."""
 
     code: str
-    """Of Service Quotas, service ``ec2``."""
+    """Code in Service Quotas, service ``ec2``."""
     name: str
 
 
@@ -234,7 +234,7 @@ G_SPOT: Final = Quota("L-3819A6DF", "All G and VT Spot Instance Requests")
 def quota(name: str, market: str) -> Quota | None:
     """The quota that a type counts against in a market, ``spot`` or ``on-demand``.
 
-    None where it is not known: of types other than P and G, and of P6 on spot, whose quota AWS's documents do not name.
+    None where it is not known: for types other than P and G, and for P6 on spot, whose quota AWS does not document.
     (Names and codes: docs.aws.amazon.com/general/latest/gr/ec2-service.html.)
     """
     family = re.match(r"(p|g)(\d+)", name)
@@ -252,7 +252,7 @@ def quota(name: str, market: str) -> Quota | None:
 
 
 def from_ec2(said: Mapping[str, Any]) -> InstanceType:
-    """The type in one item of DescribeInstanceTypes, its price that of the table.
+    """The type in an item of a DescribeInstanceTypes answer, with the price of the table.
 
     Raises:
         KeyError: it is not of that form.
@@ -261,7 +261,7 @@ def from_ec2(said: Mapping[str, Any]) -> InstanceType:
     known = find(said["InstanceType"])
     return InstanceType(
         name=said["InstanceType"],
-        gpus=sum(one["Count"] for one in gpus),
+        gpus=sum(gpu["Count"] for gpu in gpus),
         gpu=_GPU_NAMES.get(gpus[0]["Name"], gpus[0]["Name"]) if gpus else "",
         gpu_mem_gib=round(gpus[0]["MemoryInfo"]["SizeInMiB"] / 1024, 1) if gpus else 0.0,
         vcpus=said["VCpuInfo"]["DefaultVCpus"],
@@ -276,7 +276,7 @@ def from_ec2(said: Mapping[str, Any]) -> InstanceType:
 
 
 def _gbit_s(network: Mapping[str, Any]) -> float:
-    """``4x 100 Gigabit`` and ``3200 Gigabit`` as they say; of ``Up to 10 Gigabit`` what the first card sustains."""
+    """The rate in ``4x 100 Gigabit`` and ``3200 Gigabit``; for ``Up to 10 Gigabit`` what the first card sustains."""
     said = re.fullmatch(r"(?:(\d+)x )?(\d+(?:\.\d+)?) Gigabit", network.get("NetworkPerformance", ""))
     if said:
         return int(said[1] or 1) * float(said[2])

@@ -1,7 +1,7 @@
-"""What instances, volumes and addresses cost, each price with where it is from and since when it holds.
+"""Prices of instances, volumes and addresses, each with its source and the time since which it holds.
 
-Pure but for `on_demand`, `spot` and `spot_history`, which ask through the `Aws` that they are given and leave its
-errors to the caller. Dollars before tax, for Linux on shared hardware.
+Pure except for `on_demand`, `spot` and `spot_history`, which ask the `Aws` that they are given and leave its errors to
+the caller. Dollars before tax, for Linux on shared hardware.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any, Final, Protocol
 from console.catalog.instance_types import PRICES_OF, InstanceType
 
 ADDRESS_USD_PER_H: Final = 0.005
-"""A public IPv4 address, an Elastic IP too, in every region (aws.amazon.com/vpc/pricing, since February 2024)."""
+"""A public IPv4 address, including an Elastic IP, in every region (aws.amazon.com/vpc/pricing, since February 2024)."""
 STORAGE_USD_PER_GIB_MONTH: Final = 0.08
 """gp3 in us-east-1, its first 3,000 IOPS and 125 MB/s included (aws.amazon.com/ebs/pricing)."""
 STORAGE_MONTH_H: Final = 30 * 24
-"""The month that AWS reckons volumes by, in its examples on the same page."""
+"""Hours of the month that AWS bills volumes by, in its examples on the same page."""
 
 PRICE_LIST: Final = "AWS price list"
 SPOT_HISTORY: Final = "EC2 spot price history"
@@ -28,7 +28,7 @@ PROFILE: Final = "profile"
 
 
 class Aws(Protocol):
-    """What is asked: `console.fleet.aws.cloud.Cloud` is one."""
+    """The questions to AWS; `console.fleet.aws.cloud.Cloud` answers them."""
 
     async def pages(self, service: str, operation: str, key: str, /, **params: Any) -> list[Any]:
         """All items under `key` of an operation that answers in pages."""
@@ -43,22 +43,22 @@ class Quote:
     market: str
     """``on-demand`` or ``spot``."""
     source: str
-    """`PRICE_LIST` or `SPOT_HISTORY`, which are AWS's own; `TABLE` of ours; `PROFILE`, what the profile quotes."""
+    """`PRICE_LIST` or `SPOT_HISTORY`, which are AWS's own; `TABLE`, this package's; or `PROFILE`."""
     as_of: float | None
-    """Since when it holds, epoch seconds; None where nobody says."""
+    """Since when it holds, epoch seconds; None where that is not known."""
     zone: str | None = None
-    """None where the price is that of the whole region."""
+    """Availability zone; None where the price holds in the whole region."""
     note: str = ""
-    """What the profile says of its quote, or the region of a price of the table."""
+    """The profile's note on its quote, or the region of a price of the table."""
 
     @property
     def live(self) -> bool:
-        """True where AWS itself has just said so."""
+        """True if AWS itself has just stated it."""
         return self.source in (PRICE_LIST, SPOT_HISTORY)
 
     @property
     def origin(self) -> str:
-        """Where it is from and of which day, in words."""
+        """Source and day, in words."""
         if self.source == PROFILE:
             return f"the profile: {self.note}" if self.note else "the profile"
         day = "" if self.as_of is None else datetime.fromtimestamp(self.as_of, UTC).strftime("%Y-%m-%d")
@@ -74,22 +74,23 @@ def storage_usd_per_h(gib: float) -> float:
     return gib * STORAGE_USD_PER_GIB_MONTH / STORAGE_MONTH_H
 
 
-def table_quote(one: InstanceType) -> Quote | None:
-    """The table's price on demand; None where the table has none, or only that of a type which nobody can rent."""
-    if one.usd_per_h is None or one.retired:
+def table_quote(known: InstanceType) -> Quote | None:
+    """The table's on-demand price; None where it has none, or the type can no longer be rented."""
+    if known.usd_per_h is None or known.retired:
         return None
     as_of = datetime.fromisoformat(PRICES_OF).replace(tzinfo=UTC).timestamp()
-    return Quote(usd_per_h=one.usd_per_h, market="on-demand", source=TABLE, as_of=as_of, note=one.price_region)
+    return Quote(usd_per_h=known.usd_per_h, market="on-demand", source=TABLE, as_of=as_of, note=known.price_region)
 
 
 # --- AWS's answers ---------------------------------------------------------------------------------------------------
 
 
 def parse_price_list(products: Iterable[str]) -> Quote | None:
-    """The on-demand price in the products of a GetProducts answer, a text in JSON each.
+    """The on-demand price in the products of a GetProducts answer, each a JSON text.
 
-    None where there is none. Free offers are passed over: a capacity block's instance hours are listed with 0 dollars,
-    because the block was paid before. Of several prices the highest: a plan may be too dear, never too cheap.
+    None where there is none. Free offers are skipped: instance hours of a capacity block are listed with 0 dollars,
+    because the block was paid before. Of several prices the highest is taken: a plan may state too much, never too
+    little.
     """
     found: list[Quote] = []
     for text in products:
@@ -105,7 +106,7 @@ def parse_price_list(products: Iterable[str]) -> Quote | None:
                         as_of = since.timestamp()
                         found.append(Quote(usd_per_h=usd_per_h, market="on-demand", source=PRICE_LIST, as_of=as_of))
         except (ValueError, KeyError, TypeError, AttributeError):
-            # A product of another form is no price of ours; where all are, there is no price.
+            # A product of another form is skipped.
             continue
     return max(found, key=lambda quote: quote.usd_per_h, default=None)
 
@@ -130,7 +131,7 @@ def parse_spot_history(items: Iterable[Mapping[str, Any]]) -> tuple[Quote, ...]:
 
 
 def latest_by_zone(history: Iterable[Quote]) -> tuple[Quote, ...]:
-    """Each zone's last price, the cheapest zone first."""
+    """The last price of each zone, the cheapest zone first."""
     last: dict[str | None, Quote] = {}
     for quote in history:
         known = last.get(quote.zone)
@@ -143,7 +144,7 @@ def latest_by_zone(history: Iterable[Quote]) -> tuple[Quote, ...]:
 
 
 async def on_demand(aws: Aws, instance_type: str, region: str) -> Quote | None:
-    """AWS's present price on demand; None where its price list has none for the type in the region.
+    """AWS's present on-demand price; None where its price list has none for the type in the region.
 
     Raises:
         What `aws` raises: `console.fleet.aws.cloud.CloudError`.
@@ -155,7 +156,7 @@ async def on_demand(aws: Aws, instance_type: str, region: str) -> Quote | None:
         "tenancy": "Shared",
         "preInstalledSw": "NA",
         "capacitystatus": "Used",
-        # Without it a p5.48xlarge has a second price, the 0 dollars of a capacity block.
+        # Otherwise a p5.48xlarge has a second price, the 0 dollars of a capacity block.
         "marketoption": "OnDemand",
     }
     products = await aws.pages(
@@ -179,9 +180,12 @@ async def spot(aws: Aws, instance_type: str, now: float) -> tuple[Quote, ...]:
 
 
 async def spot_history(aws: Aws, instance_type: str, since: float, zone: str | None = None) -> tuple[Quote, ...]:
-    """How the spot price went from `since` (epoch seconds, up to 90 days back) on, the oldest first.
+    """The spot prices from `since` (epoch seconds, up to 90 days back) on, the oldest first.
 
-    The first quote of a zone is the one that held at `since`, so its own time lies before. Raises as `on_demand` does.
+    The first quote of a zone is the one that held at `since`; its own time lies before that.
+
+    Raises:
+        As `on_demand` does.
     """
     where = {} if zone is None else {"AvailabilityZone": zone}
     items = await aws.pages(

@@ -1,12 +1,12 @@
-"""What the software of a time costs beside the GPU's computing: the constants of `console.planning.predict`.
+"""What training costs beside the GPU's computing, by the software of a time: constants of `console.planning.predict`.
 
-Pure. Two times are known.
+Pure. There are two sets of constants.
 
-- 2018: what ran the records of that year. Fitted to the log of fast.ai's run on 8 machines and the epoch times of its
+- 2018: the software of that year's records. Fitted to the log of fast.ai's run on 8 machines and the epoch times of its
   run on 16; nothing is fitted to its run on 4 (``bench/predict.py`` shows all three). The network's bandwidth is not
   fitted: it is what EC2 allows a single TCP flow between two instances of a placement group (10 Gbit/s, EC2 User Guide,
   "Amazon EC2 instance network bandwidth").
-- today: this project's trainer. Assumptions, where no bench of the project has measured them.
+- today: this project's trainer. Assumptions, unless a bench of the project has measured them.
 """
 
 from __future__ import annotations
@@ -15,41 +15,42 @@ from dataclasses import dataclass
 from typing import Final
 
 LARGE_PX: Final = 256
-"""Above it cuDNN's search took longer in 2018, and a rectangular evaluation belongs to the end of a recipe."""
+"""Above this size cuDNN's search took longer in 2018, and a rectangular evaluation marks the end of a recipe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Software:
-    """What the software of a time costs: the constants of the model."""
+    """The constants of the model for the software of a time."""
 
     name: str
     flow_gbit_s: float | None
-    """The most that a ring moves between two hosts over TCP; None: no limit but the network's."""
+    """The most that a ring moves between two hosts over TCP; None: limited by the network only."""
     network_share: float
-    """Of the network's nominal rate, what the ring gets."""
+    """Share of the network's nominal rate that the ring gets."""
     far_hop_s: float
-    """A hop of the ring between hosts."""
+    """Latency of a hop of the ring between hosts."""
     near_hop_s: float
-    """The same within a host."""
+    """Latency of a hop within a host."""
     overlap: float
-    """Share of the all-reduce that runs beside the backward pass without slowing it."""
+    """Share of the all-reduce that overlaps with the backward pass without slowing it."""
     crowd: float
-    """How much longer a picture takes to load than on a core of `console.catalog.throughput`, all vCPUs at work."""
+    """How many times as long a picture takes to load, with all vCPUs busy, as on the one core of
+    `console.catalog.throughput`."""
     workers_per_gpu: int | None
-    """Loader processes, where the profile says none; None: one for each vCPU."""
+    """Loader processes of a GPU, where the profile does not set them; None: one for each vCPU."""
     workers_start_s: float | None
-    """Starting them at every epoch and evaluation; None: they live on and have the next batches ready."""
+    """Time to start them at every epoch and evaluation; None: they keep running and have the next batches ready."""
     tune_s: float
-    """cuDNN's search for a new shape of batch: fixed, and `tune_steps` times the shape's computing."""
+    """cuDNN's search for a new shape of batch takes this and `tune_steps` times the shape's computing."""
     tune_steps: float
     tune_large: float
-    """That much longer above `LARGE_PX`."""
+    """How many times as long the search takes above `LARGE_PX`."""
     partial_batch: bool
-    """Whether an epoch's last batch is smaller than the others."""
+    """True if the last batch of an epoch is smaller than the others."""
     epoch_end_s: float
-    """Logging, metrics and agreement at an epoch's end."""
+    """Logging, metrics and agreement at the end of an epoch."""
     checkpoint_s: float
-    """How long training stands still for a checkpoint."""
+    """How long training pauses for a checkpoint."""
     startup_s: float
     """From the trainer's start to the first step, without the search for kernels."""
 

@@ -3,7 +3,7 @@
 Pure. A training step of b pictures of s px takes ``step_s + b * image_s(s)``: a fixed cost (the optimiser, what the
 ranks agree on) and a cost a picture, which goes with the number of pixels; and it takes at least `launch_s`, in which
 the CPU launches its kernels. Rates are for mixed precision (fp16 or bf16) with the pictures already on the device; the
-network and the loader are the business of `console.planning.predict`.
+network and the loader are left to `console.planning.predict`.
 
 What is measured, published or only estimated stands in each row's `source`:
 
@@ -31,22 +31,23 @@ from typing import Final
 MODEL: Final = "resnet50"
 """The model that the tables are for."""
 PARAMETERS: Final = 25_557_032
-"""Of ResNet-50."""
+"""Parameters of ResNet-50."""
 GRADIENT_BYTES: Final = PARAMETERS * 2
-"""Its gradients at two bytes: fp16 in 2018, bf16 with today's profiles for many hosts."""
+"""Gradients of ResNet-50 at two bytes each: fp16 in 2018, bf16 in today's profiles for several hosts."""
 FORWARD_SHARE: Final = 1 / 3
-"""Of a step's work; the backward pass is the rest. NVIDIA's inference rate of 2018 (2,697 img/s) says 0.31."""
+"""Share of the forward pass in a step's work; the rest is the backward pass. NVIDIA's inference rate of 2018 (2,697
+img/s) says 0.31."""
 REFERENCE_PX: Final = 224
 REFERENCE_BATCH: Final = 256
-"""Published rates are for pictures and batches of about these sizes."""
+"""Published rates are for about this image size and batch size."""
 IMG_PER_GB: Final = 1.3
-"""Estimate of the pictures a second for each GB/s of memory bandwidth."""
+"""Estimate: pictures a second for each GB/s of memory bandwidth."""
 MLPERF_SHARE: Final = 0.61
-"""PyTorch's rate by MLPerf's, of 8 A100."""
+"""PyTorch's rate divided by MLPerf's, both on 8 A100."""
 STEP_S: Final = 0.004
 """The fixed cost of a step with today's software (a fused optimiser). An assumption, not a measurement."""
 LAUNCH_S: Final = 0.018
-"""How long a CPU of today launches a step's kernels, without CUDA graphs.
+"""How long one of today's CPUs takes to launch the kernels of a step, without CUDA graphs.
 
 An estimate: a forward pass of one picture took 12.8 ms on a DGX-1 (NVIDIA's README of 2021, mixed precision), the whole
 step is three times that, and today's CPUs are twice as fast."""
@@ -54,7 +55,7 @@ step is three times that, and today's CPUs are twice as fast."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throughput:
-    """One GPU's row."""
+    """What is known of one GPU."""
 
     gpu: str
     """As `run.accelerator` of a profile names it."""
@@ -63,18 +64,18 @@ class Throughput:
     step_s: float
     """Fixed cost of a training step, seconds."""
     launch_s: float
-    """The least that a training step takes, seconds; 0 where `step_s` has it in it."""
+    """The least that a training step takes, seconds; 0 where `step_s` includes it."""
     link_gb_s: float
-    """What an all-reduce among the GPUs of one host moves (bus bandwidth), GB/s: 0.8 of NVLink's nominal rate each
-    way, or what PCIe leaves."""
+    """Bus bandwidth of an all-reduce among the GPUs of one host, GB/s: 0.8 of NVLink's nominal rate each way, or the
+    rate over PCIe."""
     source: str
-    """Where the rate is from, in one sentence."""
+    """The source of the rate, in one sentence."""
     best_img_per_s: float | None = None
     """The best published rate at 224 px, by any software."""
     best_source: str = ""
 
     def image_s(self, px: int) -> float:
-        """Seconds a picture of a training step: per pixel as at the sizes of the table, linear between them."""
+        """Seconds that a training step takes for each picture: per pixel as in the table, linear between its sizes."""
         sizes = sorted(self.image_s_by_px)
         inside = min(max(px, sizes[0]), sizes[-1])
         per_pixel = self.image_s_by_px[sizes[0]] / sizes[0] ** 2
@@ -85,7 +86,7 @@ class Throughput:
         return per_pixel * px**2
 
     def img_per_s(self, px: int, batch: int) -> float:
-        """Pictures a second of one GPU alone."""
+        """Pictures a second that one GPU trains alone."""
         return batch / max(self.launch_s, self.step_s + batch * self.image_s(px))
 
 
@@ -146,13 +147,13 @@ _ROWS: Final = (
 V100_SINCE: Final = _published(
     "V100", 1040.0, 120.0, "1,040 img/s at 224 px is the lower of the figures published since 2018", 1200.0
 )
-"""The same chip with software that came later: not that of the runs of 2018, which `GPUS` has."""
+"""A V100 with later software; the row in `GPUS` is for the software of 2018."""
 GPUS: Final[Mapping[str, Throughput]] = MappingProxyType({row.gpu: row for row in _ROWS})
 """Every row, by the GPU's name."""
 
 
 def find(accelerator: str) -> Throughput | None:
-    """The row of a GPU; None where nothing is known of it."""
+    """The row of a GPU; None where it is not known."""
     return GPUS.get(accelerator)
 
 
@@ -161,11 +162,11 @@ def find(accelerator: str) -> Throughput | None:
 COPIES_PX: Final = (160, 352)
 """Short sides of the smaller copies of a data set that are made before a run; beside them there is the full size."""
 CROP_ROOM: Final = 1.25
-"""A copy serves a crop of up to its short side by so much: 160 px one of 128, 352 px one of 281."""
+"""How much larger a copy's short side is than the crop: 160 px serve a crop of 128 px, 352 px a crop of 281."""
 _DECODE_S: Final[Mapping[int | None, tuple[float, float]]] = MappingProxyType(
     {160: (0.33e-3, 4.6e-9), 352: (1.17e-3, 4.6e-9), None: (1.19e-3, 10.7e-9)}
 )
-"""By the copy (None: full size, 500 x 375 px), seconds of one core a picture: fixed, and for each pixel of the crop.
+"""For each copy (None: full size, 500 x 375 px) the seconds that one core takes for a picture: fixed, and a pixel.
 
 Pillow's decode, random crop and resize of JPEG files of quality 90, one process on an AMD EPYC core: 0.40 ms from 160
 to 128 px, 1.40 from 352 to 224, 1.73 from full size to 224, 2.08 to 288.

@@ -1,4 +1,4 @@
-"""What the commoner of NVIDIA's Xid numbers mean and what to do about them, in a few words. Pure.
+"""The common NVIDIA Xid errors: what they mean and what to do about them, in a few words. Pure.
 
 From NVIDIA's "XID Errors" (docs.nvidia.com/deploy/xid-errors): the table of errors and its notes on recovery.
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+# These sentences are in the alerts of a replayed journal, and so in its JSON: they stay as they are.
 XIDS: Final = {
     13: "a fault in the program's own kernels, mostly",
     31: "the program used memory that is not its own, mostly",
@@ -24,9 +25,9 @@ XIDS: Final = {
     120: "its firmware failed; replace the host",
 }
 GRAVE: Final = frozenset({48, 64, 74, 79, 95, 119, 120})
-"""After these a GPU does not go on working by itself."""
+"""After these a GPU does not recover by itself."""
 
 
 def meaning(xid: int) -> str:
-    """What to make of it; NVIDIA's table where it is none of the commoner ones."""
+    """What it means and what to do; a reference to NVIDIA's table for an uncommon number."""
     return XIDS.get(xid, "NVIDIA's table of Xid errors says what it means")
