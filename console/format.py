@@ -17,7 +17,8 @@ def amount(number: float) -> str:
     return f"{_number(number)} TB"
 
 
-def _of(done: int, total: int | None) -> str:
+def part_of(done: int, total: int | None) -> str:
+    """Bytes done of all, in the unit of all: ``1.2 of 8.4 GB``."""
     if total is None:
         return amount(done)
     shown = amount(total)
@@ -68,9 +69,25 @@ def clock(seconds: float | None) -> str:
     """Seconds as ``02:03``, from an hour on as ``1:02:03``."""
     if seconds is None:
         return "—"
-    whole = max(0, int(min(seconds, 1e12)))
-    hours, rest = divmod(whole, 3600)
-    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60:02}:{rest % 60:02}"
+    hours, minutes, rest = _hours_minutes_seconds(seconds)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes:02}:{rest:02}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as they stand in a sentence: ``2:03``, from an hour on ``1:02:03``."""
+    hours, minutes, rest = _hours_minutes_seconds(seconds)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def long_clock(seconds: float) -> str:
+    """Seconds with their hours always: ``0:02:03``."""
+    hours, minutes, rest = _hours_minutes_seconds(seconds)
+    return f"{hours}:{minutes:02}:{rest:02}"
+
+
+def _hours_minutes_seconds(seconds: float) -> tuple[int, int, int]:
+    minutes, rest = divmod(max(0, int(min(seconds, 1e12))), 60)
+    return minutes // 60, minutes % 60, rest
 
 
 def time_of_day(t: float, now: float) -> str:
@@ -84,6 +101,16 @@ def time_of_day(t: float, now: float) -> str:
 def count(number: int | None) -> str:
     """A whole number with thousands separated."""
     return "—" if number is None else f"{number:,}"
+
+
+def whole(number: float | None) -> str:
+    """A number rounded to a whole one, with thousands separated."""
+    return "—" if number is None else f"{number:,.0f}"
+
+
+def decimals(number: float | None) -> str:
+    """A number with three decimals."""
+    return "—" if number is None else f"{number:.3f}"
 
 
 # CSI and OSC sequences whole, other escapes with the character that they take, then every control left over: C0 and C1,

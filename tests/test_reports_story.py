@@ -109,10 +109,24 @@ def test_what_a_headless_run_says() -> None:
         "paused after step 12",
         "resumed after 3.0 s",
         "! half of the budget is spent",
-        "checkpoint of step 12 fetched: checkpoints/last.pt",
+        "checkpoint of step 12 fetched",
         "reached: top-5 60.0 %",
     ):
         assert sum(part in line for line in lines) == 1, part
+
+
+def test_what_the_fold_has_logged_is_printed_as_it_is() -> None:
+    begun = trained(epochs=1).says(ce.RunContinued(attempt=2, step=4)).says(ce.ConsoleDetached(pid=1))
+    begun.says(ce.AlertRaised(kind="gpu", text="GPU 3 is hot", id="hot"), 1)
+    begun.says(ce.AlertCleared(id="hot"), 1, after_s=7.0).hears(1, re.LogPrinted(text="printed by a rank", rank=2))
+    said = [line[9:] for line in spoken(begun.records)]
+    logged = [line for line in begun.run.log if line.stream == "console"]
+    assert [line.text for line in logged][-2:] == ["GPU 3 is hot", "over after 7 s: GPU 3 is hot"]
+    for line in logged:
+        where = "" if line.node is None else f"node {line.node}: "
+        assert [text.removeprefix("! ") for text in said].count(f"{where}{line.text}") == 1, line.text
+    assert [text for text in said if text.startswith("! ")] == ["! node 1: GPU 3 is hot"]
+    assert not [text for text in said if "printed by a rank" in text]
 
 
 def test_a_lost_host_is_said_once() -> None:

@@ -12,7 +12,7 @@ from test_wire_events import PATIENT
 
 from console.billing import cost
 from console.fold.apply import apply
-from console.format import clock, count, money, percent, plain
+from console.format import clock, count, duration, long_clock, money, percent, plain
 from console.reports import headline
 from console.state import events as ce
 from console.state.events import Record
@@ -201,6 +201,8 @@ def test_figures_are_drawn() -> None:
     ]  # fmt: skip
     assert percent(0.93178, 3) == "93.178 %"
     assert [clock(seconds) for seconds in (None, 0.0, 123.9, 3723.0)] == ["—", "00:00", "02:03", "1:02:03"]
+    assert [duration(seconds) for seconds in (-1.0, 0.0, 123.9, 3723.0)] == ["0:00", "0:00", "2:03", "1:02:03"]
+    assert [long_clock(seconds) for seconds in (-1.0, 123.9, 360_000.0)] == ["0:00:00", "0:02:03", "100:00:00"]
     assert [count(number) for number in (None, 5, 12345)] == ["—", "5", "12,345"]
 
 

@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from console.billing import cost
-from console.format import money
+from console.format import duration, money
 from console.profile import recorded
 from console.state.run import Run
 from console.views import progress
@@ -269,9 +269,7 @@ def lead_in_words(seconds: float) -> str:
     whole = round(abs(seconds))
     if not whole:
         return "level"
-    hours, rest = divmod(whole, 3600)
-    figure = f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60}:{rest % 60:02}"
-    return f"{figure} {'ahead' if seconds > 0 else 'behind'}"
+    return f"{duration(whole)} {'ahead' if seconds > 0 else 'behind'}"
 
 
 def money_in_words(usd: float) -> str:

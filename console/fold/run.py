@@ -57,7 +57,7 @@ def _continued(run: Run, record: Record, event: ce.RunContinued) -> Run:
     )
     where = "from the beginning" if event.step is None else f"after step {event.step}"
     run = with_stretch(run, "launch", record.received_t)
-    return with_line(run, record, f"the run goes on {where} (attempt {event.attempt})")
+    return with_line(run, record, f"resumed {where} (attempt {event.attempt})")
 
 
 @arm(ce.RunEnded)
@@ -85,7 +85,7 @@ def _attached(run: Run, record: Record, event: ce.ConsoleAttached) -> Run:
 
 @arm(ce.ConsoleDetached)
 def _detached(run: Run, record: Record, event: ce.ConsoleDetached) -> Run:
-    return with_line(changed(run, attached=False), record, "the console detached; the run goes on")
+    return with_line(changed(run, attached=False), record, "the console detached; the run continues")
 
 
 @arm(ce.AlertRaised)

@@ -139,7 +139,7 @@ def _checkpoint_failed(run: Run, record: Record, event: re.CheckpointFailed) -> 
 
 @arm(re.CheckpointLoaded)
 def _checkpoint_loaded(run: Run, record: Record, event: re.CheckpointLoaded) -> Run:
-    return with_line(run, record, f"goes on from the checkpoint of step {event.step}")
+    return with_line(run, record, f"resumed from the checkpoint of step {event.step}")
 
 
 @arm(ce.CheckpointFetched)

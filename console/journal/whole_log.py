@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from console.fold import apply
 from console.journal.reader import Lost
 from console.state.events import Record
-from console.state.run import LogLine, Run
+from console.state.run import LogLine, Run, lines_since
 
 
 def whole_log(items: Iterable[Record | Lost], until: float | None = None) -> Iterator[LogLine]:
@@ -21,6 +21,5 @@ def whole_log(items: Iterable[Record | Lost], until: float | None = None) -> Ite
             continue
         if until is not None and item.received_t > until:
             return
-        before, run = run.log_lines, apply.apply(run, item)
-        if run.log_lines > before:
-            yield from run.log[before - run.log_lines :]
+        before, run = run, apply.apply(run, item)
+        yield from lines_since(before, run)

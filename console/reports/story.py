@@ -1,7 +1,7 @@
-"""A run in words: its story after the end, and lines about what happens while it runs without a screen.
+"""A run's story: what it was, how it ended, what it took.
 
-Plain text, no colour, at most 100 columns. What hosts and logs say is untrusted: `views.plain` takes out what a
-terminal would obey.
+Plain text, no colour, at most 100 columns. What hosts and logs say is untrusted: `console.format.plain` removes what a
+terminal would interpret.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final
 
 from console.billing import breakdown, cost
 from console.compare import race as ghost
-from console.format import clock, count, metric_name, money, percent, plain
+from console.format import clock, count, decimals, metric_name, money, percent, plain, whole
 from console.state.outcome import CUT_OFF, outcome
 from console.state.run import Run
 from console.views import nodes, progress
@@ -20,9 +20,6 @@ from console.views import nodes, progress
 COLUMNS: Final = 100
 ALERTS_SHOWN: Final = 20
 """More would bury the table; the journal has all."""
-
-
-# --- after the end ---------------------------------------------------------------------------------------------------
 
 
 def story(run: Run, now: float | None = None) -> str:
@@ -49,12 +46,12 @@ def _what(run: Run) -> list[str]:
         gang.append(f"{count(created.nnodes)} × {plain(created.instance_type or created.provider, 30)}")
     if run.world_size is not None:
         gang.append(f"{count(run.world_size)} ranks on {plain(created.accelerator, 30)}")
-    lines = [*_wrapped(" · ".join(parts))]
+    lines = [*wrapped(" · ".join(parts))]
     if gang:
-        lines += _wrapped(", ".join(gang))
+        lines += wrapped(", ".join(gang))
     if run.training is not None:
         training = run.training
-        lines += _wrapped(
+        lines += wrapped(
             f"{plain(training.model, 30)}, {count(training.parameters)} parameters, {plain(training.precision, 20)}; "
             f"{count(training.train_images)} images to train on, {count(training.val_images)} held out"
         )
@@ -133,7 +130,7 @@ def _epochs(run: Run) -> list[str]:
         epoch, ended_t = ended.event, ended.ended_t
         lines.append(
             f"{epoch.epoch:5} {clock(epoch.elapsed_s):>9} {_cell(epoch.image_size):>5} {percent(epoch.top1, 3):>9}"
-            f" {percent(epoch.top5, 3):>9} {_decimals(epoch.train_loss):>8} {_whole(epoch.img_per_s):>11}"
+            f" {percent(epoch.top5, 3):>9} {decimals(epoch.train_loss):>8} {whole(epoch.img_per_s):>11}"
             f" {money(cost.cost_to(run, ended_t)):>10} {money(cost.cost_on_demand_to(run, ended_t)):>10}"
         )
     return lines
@@ -170,7 +167,7 @@ def _alerts(run: Run) -> list[str]:
         at = clock(alert.received_t - (run.started_t or alert.received_t))
         over = f" (over after {clock(alert.cleared_t - alert.received_t)})" if alert.cleared_t is not None else ""
         text = f"{at:>7}  {plain(alert.kind, 20)}  {where}{plain(alert.text, 400)}{over}"
-        lines += _wrapped(text, indent="         ")
+        lines += wrapped(text, indent="         ")
     return lines
 
 
@@ -186,10 +183,11 @@ def _counts(run: Run) -> list[str]:
 
 
 def _labelled(label: str, text: str) -> list[str]:
-    return _wrapped(f"{label:15}{text}", indent=" " * 15)
+    return wrapped(f"{label:15}{text}", indent=" " * 15)
 
 
-def _wrapped(text: str, *, indent: str = "  ") -> list[str]:
+def wrapped(text: str, *, indent: str = "  ") -> list[str]:
+    """The text in lines of at most `COLUMNS`, all but the first indented."""
     if len(text) <= COLUMNS:
         return [text]
     return textwrap.wrap(text, COLUMNS, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False)
@@ -199,12 +197,4 @@ def _cell(number: int | None) -> str:
     return "—" if number is None else str(number)
 
 
-def _decimals(number: float | None) -> str:
-    return "—" if number is None else f"{number:.3f}"
-
-
-def _whole(number: float | None) -> str:
-    return "—" if number is None else f"{number:,.0f}"
-
-
-__all__ = ["COLUMNS", "story"]
+__all__ = ["COLUMNS", "story", "wrapped"]

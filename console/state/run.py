@@ -376,6 +376,12 @@ def open_alert(run: Run, id: str) -> Alert | None:  # noqa: A002
     return next((alert for alert in reversed(run.alerts) if alert.id == id and alert.cleared_t is None), None)
 
 
+def lines_since(before: Run, after: Run) -> tuple[LogLine, ...]:
+    """What was logged between two states of a run, oldest first; of a flood the last lines that are kept."""
+    count = after.log_lines - before.log_lines
+    return after.log[-count:] if count > 0 else ()
+
+
 def alerts_since(before: Run, after: Run) -> tuple[Alert, ...]:
     """What was raised between two states of a run."""
     count = after.alerts_raised - before.alerts_raised

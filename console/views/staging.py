@@ -1,8 +1,10 @@
-"""TODO docstring: console/views/staging.py."""
+"""The copy of the data set to a host, in words. Pure."""
 
 from __future__ import annotations
 
-from console.format import _of, amount
+from typing import Final
+
+from console.format import amount, duration, part_of
 from remote.wire.events import StagingProgressed
 
 _WAITS = {
@@ -11,18 +13,19 @@ _WAITS = {
     "renew": "waits for the laptop: its addresses have expired",
 }
 
+_LONGEST_S: Final = 359_999.0
+"""99:59:59; past that a damaged figure speaks."""
+
 
 def words(said: StagingProgressed) -> str:
     """``1.2 of 8.4 GB, 310 MB/s, 0:23 left``; or what it waits for."""
     if said.activity in _WAITS:
         return _WAITS[said.activity]
-    parts = [_of(said.done_bytes, said.total_bytes)]
+    parts = [part_of(said.done_bytes, said.total_bytes)]
     if said.activity == "verify":
         parts.append("verifies what is there")
     if said.bytes_per_s is not None:
         parts.append(f"{amount(said.bytes_per_s)}/s")
     if said.left_s is not None:
-        left = int(min(said.left_s, 359_999))
-        hours, rest = divmod(left, 3600)
-        parts.append(f"{hours}:{rest // 60:02}:{rest % 60:02} left" if hours else f"{rest // 60}:{rest % 60:02} left")
+        parts.append(f"{duration(min(said.left_s, _LONGEST_S))} left")
     return ", ".join(parts)
