@@ -138,7 +138,7 @@ def test_a_type_that_is_not_offered(cloud: FakeCloud) -> None:
 
 def test_the_hardware_of_2018(cloud: FakeCloud) -> None:
     found = told("imagenet-16x-p3", code=6)
-    assert "p3.16xlarge cannot be rented any more" in found["problems"][0]
+    assert "p3.16xlarge can no longer be rented" in found["problems"][0]
     assert found["price"]["fleet_usd_per_h_on_demand"] == pytest.approx(391.68, abs=0.5)
 
 
@@ -266,7 +266,7 @@ def test_no_region_is_set(cloud: FakeCloud, tmp_path: Path) -> None:
     text = (ROOT / "profiles" / "imagenet-g6.toml").read_text().replace('region = "us-east-1"\n', "")
     file.write_text(text.replace('failover_regions = ["us-west-2"]\n', ""))
     found = told(str(file), AWS_REGION=None, AWS_DEFAULT_REGION=None)
-    assert found["unanswered"] == ["no AWS region is set: say fleet.region in the profile, or set AWS_REGION"]
+    assert found["unanswered"] == ["no AWS region is set: set fleet.region in the profile, or AWS_REGION"]
     from_the_table(found)
     for variable in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         regions: dict[str, str | None] = {"AWS_REGION": None, "AWS_DEFAULT_REGION": None, variable: "us-west-2"}
@@ -276,7 +276,7 @@ def test_no_region_is_set(cloud: FakeCloud, tmp_path: Path) -> None:
 def test_a_region_that_there_is_not(cloud: FakeCloud) -> None:
     found = told("imagenet-g6", "--set", "fleet.region=us-esat-1", code=6)
     (problem,) = found["problems"]
-    assert problem.startswith("us-esat-1 is no region of AWS that this version of boto3 knows; did you mean ")
+    assert problem.startswith("us-esat-1 is not an AWS region that this version of boto3 knows; did you mean ")
     assert "us-east-1" in problem
     assert cloud.calls() == []
 
