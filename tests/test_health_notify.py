@@ -67,9 +67,9 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    one = Server()
-    yield one
-    one.close()
+    made = Server()
+    yield made
+    made.close()
 
 
 def script(folder: Path, body: str) -> str:
@@ -82,10 +82,10 @@ def script(folder: Path, body: str) -> str:
 async def sent(keys: AlertKeys, *notices: Notice, wait_s: float = 20) -> list[str]:
     """What the log is told after the notices went out."""
     said: list[str] = []
-    one = Hooks(keys, said.append)
+    hooks = Hooks(keys, said.append)
     for notice in notices:
-        one.send(notice)
-    await one.finish(wait_s)
+        hooks.send(notice)
+    await hooks.finish(wait_s)
     return said
 
 
@@ -117,16 +117,16 @@ async def test_a_command_gets_words_environment_and_json_and_no_shell(tmp_path: 
 async def test_a_command_that_fails_is_one_line_until_it_works_again(tmp_path: Path) -> None:
     program = script(tmp_path, f"test -e {tmp_path}/fine || {{ echo 'no display' >&2; exit 7; }}")
     said: list[str] = []
-    one = Hooks(AlertKeys(command=(program,)), said.append)
+    hooks = Hooks(AlertKeys(command=(program,)), said.append)
     for _ in range(3):
-        one.send(NOTICE)
-    await one.finish(20)
+        hooks.send(NOTICE)
+    await hooks.finish(20)
     assert said == [
         f"alerts.command failed: {program} ended with exit status 7: no display; the next alert tries again"
     ]
     (tmp_path / "fine").touch()
-    one.send(NOTICE)
-    await one.finish(20)
+    hooks.send(NOTICE)
+    await hooks.finish(20)
     assert said[1:] == ["alerts.command works again"]
 
 
@@ -169,22 +169,22 @@ async def test_a_webhook_where_nobody_listens(server: Server) -> None:
 
 async def test_the_loop_goes_on_while_a_webhook_takes_its_time(server: Server) -> None:
     server.gate.clear()
-    one = Hooks(AlertKeys(webhook=server.address), print)
-    one.send(NOTICE)
+    hooks = Hooks(AlertKeys(webhook=server.address), print)
+    hooks.send(NOTICE)
     assert await asyncio.to_thread(server.asked.wait, 20)
     for _ in range(notify.WAITING + 20):
-        one.send(NOTICE)
+        hooks.send(NOTICE)
     said: list[str] = []
-    one._log = said.append
+    hooks._log = said.append
     server.gate.set()
-    await one.finish(20)
+    await hooks.finish(20)
     assert len(server.got) == notify.WAITING + 1
     assert said == ["20 more alerts were not passed on: they came faster than the hooks take them"]
 
 
 async def test_the_monitor_passes_on_every_alert_its_end_and_the_runs(tmp_path: Path, server: Server) -> None:
     store = RunStore(tmp_path / "run.jsonl")
-    watchman = AlertMonitor(store, AlertKeys(webhook=server.address, mute=("checkpoint",)), tmp_path)
+    monitor = AlertMonitor(store, AlertKeys(webhook=server.address, mute=("checkpoint",)), tmp_path)
     for record in scene("training", nodes=2)[:3]:
         store.witness(record.event, record.node)
     store.witness(ce.HostUnreachable(reason="cut"), 1)
@@ -192,7 +192,7 @@ async def test_the_monitor_passes_on_every_alert_its_end_and_the_runs(tmp_path: 
     store.witness(re.CheckpointFailed(path="c.pt", reason="disk full"), 1)
     store.witness(ce.AlertRaised(kind="spot", text="may be taken back", severity="info"), 1)
     store.witness(ce.RunEnded(status="failed", exit_code=3, reason="rank 3 failed"))
-    await watchman.finish()
+    await monitor.finish()
     assert [(told["state"], told["kind"], told["severity"]) for _, told in server.got] == [
         ("raised", "host", "warning"),
         ("cleared", "host", "warning"),

@@ -151,7 +151,7 @@ async def test_a_run_without_a_console_gets_its_budget_by_a_visit(tmp_path: Path
     await driving
     told = leases(live.directory.journal)
     for node in (0, 1):
-        left = [deadline_t for place, reason, deadline_t in told if place == node and reason == "the console left"]
+        left = [deadline_t for of_node, reason, deadline_t in told if of_node == node and reason == "the console left"]
         # First to where 3 dollars end, then to where 40 do, which is hours away.
         assert len(left) == 2, told
         assert left[0] <= ends_t(run, 3.0) + SLACK_S
@@ -169,7 +169,7 @@ async def test_a_run_that_its_budget_ended_needs_a_larger_one_to_go_on(tmp_path:
     with pytest.raises(ValueError, match="to resume, set one of more than"):
         await live.command("start")
     await live.command("budget", usd=50.0)
-    assert live.directory.ended(), "a budget that is set after the end does not make it go on"
+    assert live.directory.ended(), "a budget that is set after the end does not resume the run"
     await live.command("start")
     await small_run.until(live, lambda run: run.attempt == 2)
     await small_run.until(live, lambda run: run.training is not None)

@@ -1,4 +1,4 @@
-"""Faults by doing them: kill -9 of the console, of a host, of a rank, of an agent, while a run goes on."""
+"""Faults by doing them: kill -9 of the console, of a host, of a rank, of an agent, while a run is running."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_a_killed_host_ends_the_run_and_it_can_go_on(tmp_path: Path) -> No
     driving = asyncio.create_task(live.drive())
     await small_run.until(live, stepped)
     await live.command("checkpoint")
-    await small_run.until(live, lambda run: any(one.fetched for one in run.checkpoints))
+    await small_run.until(live, lambda run: any(checkpoint.fetched for checkpoint in run.checkpoints))
     pid = live.directory.read_fleet()[1]["pids"]["1"][0]
     os.kill(pid, signal.SIGKILL)
     await asyncio.wait_for(driving, 60)
@@ -78,7 +78,7 @@ async def test_a_killed_host_ends_the_run_and_it_can_go_on(tmp_path: Path) -> No
     assert small_run.none_left(tmp_path, 10) == {}
 
     again = LiveRun(given, live.directory, provider_of(given, live.directory), open_log.fold(live.directory.journal))
-    kept = max(one.step for one in again.run.checkpoints if one.fetched)
+    kept = max(checkpoint.step for checkpoint in again.run.checkpoints if checkpoint.fetched)
     again.resume()
     driving = asyncio.create_task(again.drive())
     await small_run.until(again, lambda run: run.training is not None and run.training.start_step == kept)
@@ -127,7 +127,7 @@ def test_a_killed_console_leaves_nothing_and_the_next_start_tells(tmp_path: Path
     assert "checkpoint of step" in told.stderr
     run = open_log.fold(directory.journal)
     assert not run.live
-    assert any(one.fetched for one in run.checkpoints)
+    assert any(checkpoint.fetched for checkpoint in run.checkpoints)
     assert all(billing.stopped_t for node in run.nodes for billing in node.billing)
 
 

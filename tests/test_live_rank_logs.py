@@ -1,4 +1,4 @@
-"""What the ranks printed comes to the laptop, from a real SSH server, bit by bit and whole at the end."""
+"""The output of the ranks is fetched from a real SSH server: piece by piece, and complete at the end."""
 
 from __future__ import annotations
 

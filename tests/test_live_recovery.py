@@ -1,4 +1,4 @@
-"""Getting over the loss of a host: another takes its place, or the gang goes on with fewer; no step is taken twice."""
+"""Recovery from the loss of a host: a replacement comes, or the gang continues with fewer; no step is taken twice."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ async def checkpointed(live: LiveRun) -> int:
     """Lets it take some steps and have a checkpoint on the laptop; the checkpoint's step."""
     await small_run.until(live, lambda run: run.step is not None and run.step.step >= 2)
     await live.command("checkpoint")
-    run = await small_run.until(live, lambda run: any(one.fetched for one in run.checkpoints))
-    return max(one.step for one in run.checkpoints if one.fetched)
+    run = await small_run.until(live, lambda run: any(checkpoint.fetched for checkpoint in run.checkpoints))
+    return max(checkpoint.step for checkpoint in run.checkpoints if checkpoint.fetched)
 
 
 def kill_host(live: LiveRun, node: int) -> None:
@@ -89,7 +89,7 @@ async def test_a_doomed_host_is_drained_before_it_goes(tmp_path: Path) -> None:
     with journal.open("a") as file:
         file.write(notice + "\n")
     run = await small_run.until(live, lambda run: run.attempt == 2 and run.training is not None)
-    last = max(one.step for one in run.checkpoints)
+    last = max(checkpoint.step for checkpoint in run.checkpoints)
     assert run.training is not None
     assert run.training.start_step == last
     orders = [alert.text for alert in run.alerts]
@@ -108,7 +108,7 @@ async def test_a_stop_while_the_gang_is_down(tmp_path: Path) -> None:
     await live.command("stop")
     await asyncio.wait_for(driving, 90)
     assert live.run.status == STOPPED, live.run.reason
-    assert any(one.fetched for one in live.run.checkpoints)
+    assert any(checkpoint.fetched for checkpoint in live.run.checkpoints)
     assert small_run.none_left(tmp_path, 10) == {}
 
 

@@ -36,7 +36,7 @@ async def test_sixteen_hosts_train_and_leave_nothing(tmp_path: Path) -> None:
     assert not live.directory.homes.exists()
     receipt = json.loads((live.directory.path / "receipt.json").read_text())
     assert len(receipt["instances"]) == 16
-    assert all(one["stopped_t"] > one["started_t"] for one in receipt["instances"])
+    assert all(instance["stopped_t"] > instance["started_t"] for instance in receipt["instances"])
 
 
 async def test_pause_stop_and_going_on_lose_no_step(tmp_path: Path) -> None:

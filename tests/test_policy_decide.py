@@ -314,9 +314,9 @@ def budgeted(**changes: object) -> Story:
 
 def scheduled(written: Story, *, total_steps: int) -> Story:
     """The same run with so many steps in its schedule."""
-    for place, record in enumerate(written.records):
+    for index, record in enumerate(written.records):
         if isinstance(record.event, re.TrainingStarted):
-            written.records[place] = replace(record, event=replace(record.event, total_steps=total_steps))
+            written.records[index] = replace(record, event=replace(record.event, total_steps=total_steps))
     return written
 
 

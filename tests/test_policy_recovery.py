@@ -109,7 +109,7 @@ def test_a_lost_disk_takes_its_checkpoints_along() -> None:
     written = fetched(saved(training(), 1), step=50)
     saved(written, 1, step=60)
     written.says(ce.HostLost(reason=LOST), 1).says(ce.NodeReplaced(reason=LOST), 1)
-    assert [(one.step, one.node) for one in written.run.checkpoints][-1:] == [(50, None)]
+    assert [(checkpoint.step, checkpoint.node) for checkpoint in written.run.checkpoints][-1:] == [(50, None)]
 
 
 # --- doomed ----------------------------------------------------------------------------------------------------------

@@ -34,7 +34,7 @@ _LOSS_NATS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """One figure about one thing."""
+    """A figure about a node, a rank or the run, in which something can be wrong."""
 
     kind: str
     """One of `console.profile.alerts.LIMITS`."""
@@ -191,7 +191,7 @@ def _stall(run: Run, now: float, context: CheckContext) -> Iterator[Symptom]:
             run.last_step_t,
             context.since,
             *(epoch.received_t for epoch in run.epochs[-1:]),
-            *(one.since_t for one in run.stretches[-1:]),
+            *(activity.since_t for activity in run.stretches[-1:]),
         ]
     )
     step_s = run.step.step_s if run.step else 0.0

@@ -114,7 +114,7 @@ class CheckpointFetcher:
 async def hand_over(
     connection: asyncssh.SSHClientConnection, checkpoint: Checkpoint, directory: RunDirectory, node: int
 ) -> None:
-    """Copies a checkpoint to a host, where the gang finds it by itself. Raises HostUnreachable."""
+    """Copies a checkpoint to a host, where the gang looks for it. Raises HostUnreachable."""
     local = _kept(checkpoint, directory)
     if local is None:
         raise HostUnreachable(f"the checkpoint of step {checkpoint.step} is not in the run directory")

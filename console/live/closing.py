@@ -1,4 +1,4 @@
-"""How the console parts from a run: it closes it, leaves it running, or ends one whose hosts are gone already."""
+"""How the console finishes with a run: it closes it, leaves it running, or ends one whose hosts are gone already."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class Closing:
         await self._logs.finish(links.connections, self._provider.disk, self._store.run.nnodes)
         links.send({"id": secrets.token_hex(6), "command": "end", "reason": end.status})
         # The agents write their last records and end, which ends the channels; one that hangs must not keep the rest.
-        await links.ended(_LAST_RECORDS_S)
-        await links.hang_up()
+        await links.wait_ended(_LAST_RECORDS_S)
+        await links.close()
         async for node, event in self._provider.give_back():
             self._store.witness(event, node)
         self._end(end)
@@ -64,7 +64,7 @@ class Closing:
         """Leaves the run running without this console; the hosts were told of their leases before."""
         await manifest.finish(links.connections, _LAST_RECORDS_S)
         await asyncio.sleep(_SENT_S)
-        await links.hang_up()
+        await links.close()
         self._store.witness(ConsoleDetached(pid=os.getpid()))
         await self._provider.leave()
         self._store.close()

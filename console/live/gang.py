@@ -105,7 +105,7 @@ class Gang:
         first = present[0]
         last = newest(run)
         if last is not None and last.node is None:
-            # No disk of the gang holds it. Any one node will do: the ranks look who has the newest.
+            # No disk of the gang holds it. Any node will do: the ranks agree on which of them has the newest.
             kept, connection = newest_kept(run, self._directory), self._links.connections.get(first.node)
             if connection is None:
                 return

@@ -57,7 +57,7 @@ class Links:
         """Those that are open now, by node."""
 
     @property
-    def speaking(self) -> frozenset[int]:
+    def linked(self) -> frozenset[int]:
         """Nodes whose channel is open."""
         return frozenset(self._channels)
 
@@ -84,13 +84,13 @@ class Links:
             if task.done() and not task.cancelled():
                 task.result()
 
-    async def ended(self, timeout_s: float) -> None:
+    async def wait_ended(self, timeout_s: float) -> None:
         """Waits until every agent that can be reached has ended in order, or the time is up."""
         speaking = [self._tasks[node] for node in self._channels]
         if speaking:
             await asyncio.wait(speaking, timeout=timeout_s)
 
-    async def hang_up(self) -> None:
+    async def close(self) -> None:
         """Closes all channels; the agents continue."""
         for task in self._tasks.values():
             task.cancel()
@@ -112,7 +112,7 @@ class Links:
         while True:
             began = time.monotonic()
             try:
-                await self._converse(address)
+                await self._attach(address)
                 return
             except Refused as error:
                 self._store.witness(HostRefused(reason=str(error)), node)
@@ -129,7 +129,7 @@ class Links:
                 await asyncio.sleep(pause_s)
                 wait_s = min(wait_s * 2, _BACKOFF_S[1])
 
-    async def _converse(self, address: HostAddress) -> None:
+    async def _attach(self, address: HostAddress) -> None:
         """One connection from its beginning to the agent's end in order."""
         node = address.node
         self._stage(address, "connect", 0)

@@ -107,7 +107,7 @@ class LiveRun:
         """Does one of `controls`; others are ignored (the run moved on since the key was pressed).
 
         Raises:
-            ValueError: the `arguments` make no sense at this moment, in one sentence.
+            ValueError: the `arguments` cannot be used at this moment, in one sentence.
         """
         if command not in self.controls:
             return
@@ -128,7 +128,7 @@ class LiveRun:
         return whole_log(reader.read(self.directory.journal))
 
     def observe(self, observer: Observer) -> None:
-        """Has every change told to the observer."""
+        """Calls the observer after every change."""
         self._store.observe(observer)
 
     # --- beginnings ---
@@ -197,7 +197,7 @@ class LiveRun:
                 await self._closing.leave(self._links, self._manifest)
             else:
                 # Broken: nothing may prolong a lease now, so that the leases end the hosts.
-                await self._links.hang_up()
+                await self._links.close()
 
     async def _until_end(self, launch: asyncio.Task[None], watch: asyncio.Task[None]) -> decisions.EndRun | None:
         """Works until the run is over (how it ended) or the operator leaves (None)."""
@@ -222,7 +222,7 @@ class LiveRun:
             self._log_fetcher.fetch_new(self._links.connections)
             self._manifest.update(self._links.connections)
             self._send_addresses()
-            self._leases.hold(self.run, self.now(), self._links.speaking)
+            self._leases.hold(self.run, self.now(), self._links.linked)
             await asyncio.sleep(_SETTLE_S)
             try:
                 # Not wait_for: until Python 3.12 it can swallow a cancellation that comes with the event.

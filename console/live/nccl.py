@@ -1,6 +1,6 @@
 """NCCL settings for rented hosts: those that today's software does not choose by itself. Pure.
 
-Of the many that guides list, one is left. aws-ofi-nccl and libfabric choose FI_PROVIDER, NCCL_PROTO and
+Of the many that guides list, only one is needed. aws-ofi-nccl and libfabric choose FI_PROVIDER, NCCL_PROTO and
 FI_EFA_USE_DEVICE_RDMA (github.com/aws/aws-ofi-nccl, release notes); over plain sockets NCCL knows Amazon's network
 cards and opens as many connections as they need (NCCL, ``src/transport/net_socket.cc``). The timeout of a
 collective is set by the trainer (`remote.train.trainer`).
@@ -20,7 +20,7 @@ without an address, and an image may have docker0 and virbr0, whose addresses ar
 
 
 def in_a_job(profile: Profile) -> dict[str, str]:
-    """The environment that a job gives its ranks: NCCL's settings, and `run.env`, which has the last word."""
+    """The environment that a job gives its ranks: NCCL's settings, and `run.env`, which overrides them."""
     return {**environment(profile), **profile.run.env}
 
 
