@@ -24,7 +24,7 @@ from rich.cells import cell_len
 from console.playback.replay import Replay
 from console.tui import themes
 from console.tui.app import ConsoleApp
-from console.tui.dialogs.questions import parse_place
+from console.tui.dialogs.questions import parse_position
 
 _COLUMN = 12.2
 """Pixels, as Rich draws."""
@@ -32,7 +32,7 @@ _COLUMN = 12.2
 
 async def picture(log: Path, moment: str, out: Path, size: tuple[int, int], title: str, keys: list[str]) -> None:
     """Opens the log in the panes, goes to the moment, and saves what they show."""
-    if parse_place(moment) is None:
+    if parse_position(moment) is None:
         sys.exit(f"{moment!r} is no moment; accepted: 3:20, -1:30, 50%, e12")
     source = Replay(log)
     source.playing = False

@@ -65,6 +65,6 @@ async def _mute(desk: Desk) -> None:
     assert not desk.app.toasts.muted
     await desk.press("m")
     assert desk.app.toasts.muted
-    assert "Alerts ring no bell." in desk.toasts
+    assert "Alert bell off." in desk.toasts
     await desk.press("m")
     assert not desk.app.toasts.muted

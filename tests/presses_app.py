@@ -31,7 +31,7 @@ async def _help_close(desk: Desk) -> None:
 async def _palette(desk: Desk) -> None:
     await desk.press("ctrl+p")
     await desk.pilot.pause(0.3)
-    assert "Everything about the node under the cursor" in desk.text()
+    assert "Node details" in desk.text()
     await desk.press(*"save a check")
     await desk.pilot.pause(0.4)
     await desk.press("enter")
@@ -43,7 +43,7 @@ async def _palette(desk: Desk) -> None:
 async def _leave(desk: Desk) -> None:
     await desk.press("q")
     assert isinstance(desk.app.screen, ChoiceDialog)
-    assert "costs $2.45 an hour" in desk.text()
+    assert "costs $2.45 an" in desk.text()
     await desk.press("d")
     await desk.pilot.pause(0.05)
     assert desk.source.sent == ["detach"]

@@ -28,7 +28,7 @@ async def lines(desk: Desk, count: int = 40) -> LogPane:
 def cursor_line(desk: Desk) -> str:
     """The text of the line under the cursor."""
     log = log_pane(desk)
-    return log._places[log._cursor].entry.line.text
+    return log._log_rows[log._cursor].entry.line.text
 
 
 @key("log.follow")
@@ -73,10 +73,10 @@ async def _clear(desk: Desk) -> None:
 async def _search(desk: Desk) -> None:
     log = await lines(desk)
     await desk.press("ctrl+f", *"LINE (")
-    assert "No regular expression: missing ), unterminated subpattern at character 6." in desk.text()
+    assert "Invalid regex: missing ), unterminated subpattern at character 6." in desk.text()
     await desk.press("escape")
     await desk.press("ctrl+f", *"line [12]$", "enter")
-    assert "2 found" in str(log.border_subtitle)
+    assert "2 matches" in str(log.border_subtitle)
     assert "line 39" in desk.text("log"), "what is not found stays"
 
 
@@ -145,7 +145,7 @@ async def _pager(desk: Desk) -> None:
     await lines(desk)
     await desk.press("o")
     # Under Pilot there is no terminal to give to a pager: it is said, and the screen stays.
-    assert any("no terminal" in toast for toast in desk.toasts), desk.toasts
+    assert any("No terminal" in toast for toast in desk.toasts), desk.toasts
     assert isinstance(desk.app.screen, RunScreen)
 
 

@@ -96,4 +96,4 @@ async def _marker_before(desk: Desk) -> None:
     await desk.press("{", "{", "{")
     assert [desk.source.now()] == [one.t for one in player.markers if one.t < player.end][-3:][:1]
     await desk.press(*["{"] * 60)
-    assert any("no marker before" in toast for toast in desk.toasts)
+    assert any("No earlier marker" in toast for toast in desk.toasts)

@@ -159,4 +159,4 @@ async def _runs_take(desk: Desk) -> None:
 @key("progress.ghost")
 async def _ghost(desk: Desk) -> None:
     await curves(desk, "G")
-    assert any("races nobody" in toast for toast in desk.toasts)
+    assert any(toast == "Ghost off." for toast in desk.toasts)

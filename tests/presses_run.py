@@ -53,7 +53,7 @@ async def _stop(desk: Desk) -> None:
 async def _terminate(desk: Desk) -> None:
     await desk.press("T")
     assert isinstance(desk.app.screen, Prompt)
-    assert "This saves $2.45" in desk.text()
+    assert "saves $2.45 an hour" in desk.text()
     await desk.press(*"yes", "enter")
     assert isinstance(desk.app.screen, Prompt)
     assert desk.source.sent == []
@@ -69,7 +69,7 @@ async def _budget(desk: Desk) -> None:
     assert isinstance(desk.app.screen, Prompt)
     # 16 hosts at 0.153 an hour: 2.45.
     assert "Budget now $5.00, spent $0.06; at $2.45/h it lasts until" in desk.text()
-    for typed, words in (("lots", "“lots” is no amount"), ("0.07", "$0.07 is too little: $0.06 is spent")):
+    for typed, words in (("lots", '"lots" is not a dollar amount'), ("0.07", "$0.07 is too little: $0.06 is spent")):
         desk.app.screen.query_one(Input).value = typed
         await desk.press("enter")
         assert isinstance(desk.app.screen, Prompt)

@@ -93,7 +93,7 @@ async def _other(_: Desk) -> None:
         await pilot.press(*"training", "ctrl+g")
     assert app.return_value == Chosen("replay", f"{RUN}-a")
     async with start() as (app, pilot):
-        await pilot.press(*"memory", "ctrl+g", "s")
+        await pilot.press(*"memory", "ctrl+g", "r")
     assert app.return_value == Chosen("resume", f"{RUN}-b")
 
 

@@ -89,7 +89,7 @@ async def test_a_toast_and_a_bell_once_for_each(bells: list[int]) -> None:
         source.feed([raised(f"number {number}", number) for number in range(9)])
         await one.show()
         assert len(one.toasts) == 5
-        assert "6 alerts more: 5 shows them." in one.toasts
+        assert "6 more alerts (press 5)" in one.toasts
         assert len(bells) == 2
 
 

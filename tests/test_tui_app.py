@@ -17,7 +17,7 @@ from console.playback.source import Player, Source
 from console.state import events as ce
 from console.state.events import Record
 from console.tui.app import ConsoleApp
-from console.tui.dialogs.questions import parse_place
+from console.tui.dialogs.questions import parse_position
 from console.tui.draw import ink
 from console.tui.screens.node import NodeScreen
 from console.tui.screens.run import RunScreen
@@ -48,13 +48,14 @@ async def test_what_makes_no_sense_now_gets_a_sentence() -> None:
             await one.press(pressed)
             assert one.source.sent == []
             assert isinstance(one.app.screen, RunScreen)
-            assert sum("the run is training" in toast for toast in one.toasts) == count
+            assert len(one.toasts) == count
+            assert one.toasts[-1] in ("The run is already training.", "This run takes no commands from here.")
 
 
 async def test_a_log_takes_no_commands_and_says_so() -> None:
     async with desk(CannedPlayer(scene("training"))) as one:
         await one.press("c")
-        assert any("This is a log" in toast for toast in one.toasts)
+        assert any("A log cannot take commands" in toast for toast in one.toasts)
 
 
 async def test_read_only_has_no_controls() -> None:
@@ -99,7 +100,7 @@ async def test_without_a_price_no_budget_is_asked_for() -> None:
     async with desk(CannedSource([*records, Record(T0 + 90, T0 + 90, block, 3)])) as one:
         await one.press("b")
         assert isinstance(one.app.screen, RunScreen)
-        assert any("No price is known" in toast for toast in one.toasts)
+        assert any("no known price" in toast for toast in one.toasts)
 
 
 async def test_pending_commands_show_in_the_header() -> None:
@@ -124,7 +125,7 @@ async def test_the_source_may_be_made_after_the_first_paint() -> None:
         one = Desk(app, pilot, source)
         assert "STARTING" in one.text("header")
         await one.press("c")
-        assert any("no run yet" in toast for toast in one.toasts)
+        assert any("No run yet." in toast for toast in one.toasts)
         gate.set()
         await pilot.pause()
         await one.show()
@@ -220,10 +221,10 @@ async def test_resizing_through_all_sizes() -> None:
 
 async def test_the_closing_panel_is_put_away_and_stays_away() -> None:
     async with desk(CannedSource(scene("finished"))) as one:
-        assert one.pane("closing").display
+        assert one.pane("summary").display
         await one.press("escape")
         await one.show()
-        assert not one.pane("closing").display
+        assert not one.pane("summary").display
 
 
 async def test_leaving_after_the_end_needs_no_question_and_gives_the_exit_code() -> None:
@@ -290,7 +291,7 @@ def test_fit_fills_its_columns(width: int) -> None:
     ],
 )
 def test_a_place_in_a_log(typed: str, wanted: tuple[str, float] | None) -> None:
-    assert parse_place(typed) == wanted
+    assert parse_position(typed) == wanted
 
 
 def test_the_canned_player_is_a_player() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from canned_source import CannedPlayer, CannedSource, scene
 from desk import Desk, desk, rare_collections
-from textual.geometry import Size
+from textual.geometry import Region
 
 from console import config
 from console.config import Config
@@ -74,7 +74,7 @@ async def test_the_mouse_drags_the_borders() -> None:
 async def test_a_single_pane_says_why_it_has_no_border() -> None:
     async with desk(CannedSource(scene("training", nodes=4)), size=(80, 24)) as one:
         await one.press("<", "ctrl+up")
-        assert sum("no border" in toast for toast in one.toasts) == 2
+        assert sum("No border" in toast for toast in one.toasts) == 2
 
 
 async def test_a_layout_of_ones_own(tmp_path: object) -> None:
@@ -93,23 +93,32 @@ async def test_a_layout_of_ones_own(tmp_path: object) -> None:
 async def test_a_pane_that_grows_pushes_the_others() -> None:
     source = CannedSource(scene("launching", nodes=2))
     async with desk(source) as one:
-        small = one.pane("nodes").size
+        nodes, log = one.pane("nodes").region, one.pane("log").region
+        assert nodes.bottom == log.y
         source.run = CannedSource(scene("training", nodes=16)).run
         await one.show()
         await one.pilot.pause()
-        assert one.pane("nodes").size.height > small.height
-        assert isinstance(small, Size)
+        grown = one.pane("nodes").region
+        by = grown.height - nodes.height
+        assert by > 5
+        assert one.pane("log").region == Region(log.x, log.y + by, log.width, log.height - by)
+
+
+def heading(shown: str, words: str) -> int:
+    """The line of the help that is this heading."""
+    (line,) = (at for at, line in enumerate(shown.splitlines()) if line.strip(" │▁▂▃▄▅▆▇█") == words)
+    return line
 
 
 async def test_help_begins_with_the_keys_of_the_pane_that_has_the_focus() -> None:
     async with desk(CannedSource(scene("training", nodes=4)), size=(120, 160)) as one:
         await one.press("4", "?")
         shown = one.text()
-        assert shown.index("In Log") < shown.index("The run") < shown.index("Everywhere")
-        assert "In Nodes" in shown
+        assert heading(shown, "Log") < heading(shown, "Run") < heading(shown, "Everywhere")
+        assert heading(shown, "Nodes")
         await one.press("escape", "1", "?")
         shown = one.text()
-        assert shown.index("In Nodes") < shown.index("The run")
+        assert heading(shown, "Nodes") < heading(shown, "Run")
 
 
 async def test_the_palette_has_the_actions_of_panes_without_the_focus() -> None:
@@ -118,7 +127,7 @@ async def test_the_palette_has_the_actions_of_panes_without_the_focus() -> None:
         await one.pilot.pause(0.2)
         await one.press(*"newest lines")
         await one.pilot.pause(0.3)
-        assert "Show the newest lines as they come" in one.text()
+        assert "Follow the newest lines" in one.text()
 
 
 async def test_the_title_says_how_far() -> None:
@@ -143,7 +152,7 @@ async def test_who_only_looks_on_has_no_shell() -> None:
         await one.press("!")
         assert one.toasts == []
         await one.press("?")
-        assert "A shell on the node" not in one.text()
+        assert "Shell on the node" not in one.text()
 
 
 async def test_the_help_of_a_log_has_no_keys_of_a_run() -> None:
@@ -151,4 +160,4 @@ async def test_the_help_of_a_log_has_no_keys_of_a_run() -> None:
         await one.press("?")
         shown = one.text()
         assert "Save a checkpoint now" not in shown
-        assert "To the last record" in shown
+        assert "Last record" in shown

@@ -81,7 +81,7 @@ def size_name(size: tuple[int, int]) -> str:
 async def test_run(moment: str, size: tuple[int, int], picture: SnapshotAssertion) -> None:
     async with console(source(moment), size) as one:
         assert drawn(await still(one.app, one.pilot)) == picture(name="screen")
-        if one.pane("closing").display:
+        if one.pane("summary").display:
             one.run_screen.action_back()
         for place, name in enumerate(PANES, start=1):
             one.run_screen.action_pane(place)
@@ -118,7 +118,7 @@ async def test_log(size: tuple[int, int], picture: SnapshotAssertion) -> None:
     """A log that stands at an epoch; and the run's end, told by the closing panel."""
     player = CannedPlayer(scene("failed", nodes=8))
     async with console(player, size) as one:
-        closing = one.pane("closing")
+        closing = one.pane("summary")
         assert drawn(one.app, closing.region) == picture(name="closing")
         player.seek(player.start + 60)
         one.app.tick(force=True)

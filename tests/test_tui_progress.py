@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,7 +35,7 @@ __all__ = ["rare_collections"]
 def race_log() -> CannedPlayer:
     """The log of the 8 machines of 2018, at its 21st epoch's end."""
     player = CannedPlayer(items(LOG_8))
-    ends = [record.received for record in items(LOG_8) if isinstance(record.event, re.EpochEnded)]
+    ends = [record.received_t for record in items(LOG_8) if isinstance(record.event, re.EpochEnded)]
     player.seek(ends[20])
     return player
 
@@ -68,7 +71,7 @@ async def test_the_race_and_the_time_left_are_sentences_in_the_pane() -> None:
     async with desk(race_log()) as one:
         await one.press("2", "z")
         shown = one.text("progress")
-        race = "race   2:50 behind, $17.50 less at 85.9 % · fast.ai and DIU, 2018 has 89.6 % now"
+        race = "race   2:50 behind, $17.50 less at 85.9 % · fast.ai and DIU, 2018 at 89.6 % now"
         assert race in shown
         assert "left   top-5 93.0 % in 05:12–13:42  by the ghost's pace" in shown
         assert "··· fast.ai and DIU, 2" in shown
@@ -84,7 +87,7 @@ async def test_without_a_record_nobody_is_raced_and_the_time_left_is_said_or_is_
         assert figures.span_words(left.low_s, left.high_s) in shown
     early = [record for record in scene("training") if not isinstance(record.event, (re.EpochEnded, re.StepEnded))]
     async with desk(CannedSource(early)) as one:
-        assert "in —, not known yet" in one.text("progress")
+        assert "in —" in one.text("progress")
         assert "93 % in —" in one.text("header")
 
 
@@ -109,13 +112,13 @@ def test_ranges_in_words() -> None:
     for width in range(12, 120):
         assert ink.width_of(figures.race_line(race, width)) <= max(width, 20)
     beyond = figures.race_line(replace(race, ahead_s=None), 100)
-    assert "past the record's best" in "".join(text for text, _ in beyond)
+    assert "past the ghost's best" in "".join(text for text, _ in beyond)
 
 
 async def test_the_closing_panel_tells_how_the_race_ended() -> None:
     player = CannedPlayer(items(LOG_8))
     async with desk(player, size=(160, 40)) as one:
-        assert "race 0:48 behind, $55.00 less than fast.ai and DIU, 2018" in one.text("closing")
+        assert "race 0:48 behind, $55.00 less than fast.ai and DIU, 2018" in one.text("summary")
 
 
 # --- curves ----------------------------------------------------------------------------------------------------------
@@ -124,7 +127,7 @@ async def test_the_closing_panel_tells_how_the_race_ended() -> None:
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_charts_have_the_room_that_they_are_given_whatever_is_looked_at(moment: str) -> None:
     run = CannedSource(scene(moment, nodes=2)).run
-    shown = Moment(run=run, now=run.last_received or 0.0)
+    shown = Moment(run=run, now=run.last_received_t or 0.0)
     for width, height in ((15, 3), (38, 9), (76, 20), (118, 34), (198, 54)):
         for look in (Look(), Look(view="loss", log=True), Look(axis="time", cross=12.0), Look(span=(3.0, 3.0001))):
             for alone in (False, True):
@@ -152,8 +155,8 @@ def test_labels_are_round_numbers() -> None:
         assert label in drawn[-1]
     drawn = ["".join(text for text, _ in line) for line in chart.draw(replace(one, log=True), 60, 14)]
     assert [line[:7].strip("┤│ ") for line in drawn[1:-1] if "┤" in line] == ["10", "1", "0.1", "0.01"]
-    assert chart.place_words("step", 1240.4) == "step 1,240"
-    assert chart.place_words("epoch", 3.417) == "epoch 3.42"
+    assert chart.x_words("step", 1240.4) == "step 1,240"
+    assert chart.x_words("epoch", 3.417) == "epoch 3.42"
     assert chart.value_words("share", 0.6321) == "63.2 %"
     assert chart.value_words("rate", 28_450.4) == "28,450"
     assert chart.value_words("", None) == "—"
@@ -201,7 +204,7 @@ def past_run(home: Path, name: str, *, epochs: int = 17, damaged: bool = False) 
             if event.epoch >= epochs:
                 continue
             event = replace(event, elapsed_s=event.elapsed_s * 0.8)
-        lines.append(record_line(Record(record.received, record.t, event, record.node, record.offset)))
+        lines.append(record_line(Record(record.received_t, record.t, event, record.node, record.offset)))
     (folder / "run.jsonl").write_text("" if damaged else "\n".join(lines) + "\n")
     return folder / "run.jsonl"
 
@@ -227,7 +230,7 @@ async def test_past_runs_are_chosen_from_a_list_and_laid_over(tmp_path: Path, mo
         assert "local-20260901-a" in shown
         assert "local-20260902-b" in shown
         # Where there is no record, the first of them is raced.
-        assert "race   past the record's best" in shown
+        assert "race   past the ghost's best" in shown
         await one.press("G", "left")
         shown = one.text("progress")
         assert "race   0:1" in shown
@@ -248,7 +251,7 @@ async def test_the_race_with_a_past_run_is_by_its_own_clock(tmp_path: Path) -> N
         assert race.ahead_s == pytest.approx(-0.2 * race.own_s, rel=0.01)
         assert race.ahead_epoch_s == pytest.approx(race.ahead_s)
         await one.press("2", "z")
-        assert "; at the same epoch 0:1" in one.text("progress")
+        assert "; by epoch 0:1" in one.text("progress")
         await compared(one)
         assert one.app._screen.moment.race is None
 
@@ -266,6 +269,27 @@ async def test_a_log_that_cannot_be_read_is_a_sentence_and_the_others_are_there(
         for words in ("empty", "letter.txt", "took no step"):
             assert words in said
         assert one.run_screen.compared.loading == ""
+
+
+async def test_the_title_says_that_a_log_is_still_read(tmp_path: Path) -> None:
+    path, gate = past_run(tmp_path, "past"), threading.Event()
+    async with desk() as one:
+        # The only thread that reads logs is busy until the gate opens.
+        with ThreadPoolExecutor(1) as threads:
+            asyncio.get_running_loop().set_default_executor(threads)
+            threads.submit(gate.wait)
+            try:
+                reading = asyncio.create_task(one.run_screen.compare_with((str(path), str(tmp_path / "nowhere"))))
+                await one.pilot.pause()
+                await one.show()
+                assert str(one.pane("progress").border_subtitle) == "reading 1 of 2 …"
+                assert "reading 1 of 2 …" in one.text()
+            finally:
+                gate.set()
+            await reading
+        await one.show()
+        assert not one.pane("progress").border_subtitle
+        assert [past.name for past in one.run_screen.compared.pasts] == ["past"]
 
 
 async def test_two_real_logs_of_2018_over_each_other() -> None:
@@ -297,7 +321,7 @@ def test_the_share_of_the_devices_peak_is_a_curve() -> None:
             event = replace(event, peak_flops=125e12)
         if isinstance(event, re.PhaseStarted):
             event = replace(event, flops_per_image=24e9)
-        records.append(Record(record.received, record.t, event, record.node, record.offset))
+        records.append(Record(record.received_t, record.t, event, record.node, record.offset))
     run = CannedSource(records).run
     # 750 images a second and device, 24 billion operations each, of 125 trillion.
     assert run.points[-1].peak_share == pytest.approx(750 * 24e9 / 125e12, rel=0.03)

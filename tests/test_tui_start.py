@@ -86,7 +86,7 @@ async def test_it_fits(size: tuple[int, int]) -> None:
     async with start(size) as (app, _):
         lines = [line.text for line in app.screen._compositor.render_strips()]
         assert len(lines) == size[1]
-        assert "Enter starts" in lines[-1]
+        assert "Enter start" in lines[-1]
         assert "local-0" in "\n".join(lines)
 
 
@@ -99,7 +99,7 @@ async def test_what_cannot_be_opened_says_why() -> None:
 def test_without_a_terminal_it_says_what_to_do() -> None:
     said = subprocess.run([sys.executable, "-m", "console"], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert said.returncode == 2
-    assert "say which profile: " in said.stderr
+    assert "which profile? " in said.stderr
 
 
 def test_in_a_terminal_a_run_is_opened_and_left() -> None:

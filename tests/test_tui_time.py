@@ -49,7 +49,7 @@ async def test_the_past_of_a_live_run_says_that_it_is_past(tmp_path: Path) -> No
         assert "● LIVE" in one.text("timeline")
         present = one.text("nodes")
         await one.press("[")
-        assert "behind live · End returns" in one.text("timeline")
+        assert "behind live · End: back to live" in one.text("timeline")
         assert one.run_screen.has_class("past")
         await one.press("g", *"0:40", "enter")
         assert "at 00:40" in one.text("timeline")
@@ -70,7 +70,7 @@ async def test_controls_act_on_the_run_as_it_is_now_and_say_so(tmp_path: Path) -
     async with live_desk(tmp_path) as (one, rewind):
         await one.press("g", *"0:20", "enter", "c")
         assert one.source.sent == ["checkpoint"]
-        assert any("as it is now" in toast for toast in one.toasts)
+        assert any("applies to the live run" in toast for toast in one.toasts)
         await one.press("x")
         assert isinstance(one.app.screen, ChoiceDialog)
         step = one.source.run.step

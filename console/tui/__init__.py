@@ -1,1 +1,5 @@
-"""The screen: `console.tui.app.ConsoleApp` over a `console.playback.source.Source`, and nothing else of the console."""
+"""The screen: Textual apps over a `console.playback.source.Source`, which is a live run or a log.
+
+Imported lazily by `console.commands` and `console.__main__`, and by nothing below. It never reaches hosts, EC2 or files
+of a run: it draws states through views and sends commands to the source.
+"""

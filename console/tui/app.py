@@ -28,7 +28,7 @@ from console.tui.widgets.alerts import AlertsPane
 from console.tui.widgets.log import LogPane
 
 Factory = Callable[[], Source | Awaitable[Source]]
-"""Makes the source, at once or in its own time; called after the first paint, inside the event loop."""
+"""Makes the source, directly or as a coroutine; called after the first paint, inside the event loop."""
 
 
 class ConsoleApp(Quitting, Terminal):
@@ -47,7 +47,7 @@ class ConsoleApp(Quitting, Terminal):
         compared: Sequence[str] = (),
     ) -> None:
         """`config`: the operator's; without one nothing is remembered either. `shell`: the way to a node.
-        `compared`: logs of past runs to lay over this one.
+        `compared`: logs of past runs to compare with.
 
         Raises:
             ConfigError: the configuration names a theme, a key or an id that does not exist.
@@ -67,11 +67,11 @@ class ConsoleApp(Quitting, Terminal):
         self._screen.arrange_as(self.remembered, self.config.layout)
 
     def get_default_screen(self) -> Screen[None]:
-        """The run's screen is the first one and lies under all others."""
+        """The run's screen, below all others."""
         return self._screen
 
     def on_mount(self) -> None:
-        """Paints, and only then gets the source: what it imports must not hold up the first picture."""
+        """Paints first, then gets the source: its imports must not delay the first paint."""
         if hasattr(self._given, "work"):
             self._have(cast(Source, self._given))
         self.tick(force=True)
@@ -98,7 +98,7 @@ class ConsoleApp(Quitting, Terminal):
             assert self._source is not None
             await self._source.work()
         except Exception as error:
-            # Whatever happens to the source, the screen with all that is known so far must stay.
+            # Whatever happens to the source, the screen stays with what is known so far.
             self.failure = error
         self.tick(force=True)
 
@@ -111,10 +111,10 @@ class ConsoleApp(Quitting, Terminal):
         self._screen.refresh_bindings()
 
     def tick(self, *, force: bool = False) -> None:
-        """Repaints if the run is another or the clock's second has changed."""
+        """Repaints if the run or the clock's second has changed."""
         moment = self._look()
         if not self.is_running or (not force and same(moment, self._moment)):
-            # Not running: the timer's last beat, or the source's end, after the panes are gone.
+            # Not running: a last timer event, or the source's end, after the panes are gone.
             return
         self.toasts.show(self, self._moment, moment)
         self._moment = moment
@@ -137,15 +137,15 @@ class ConsoleApp(Quitting, Terminal):
         return moment_of(self._source, read_only=self._read_only, trouble=trouble, compared=compared)
 
     def on_screen_resume(self) -> None:
-        """A screen that was covered has missed moments."""
+        """Updates a screen that was covered."""
         self.tick(force=True)
 
     def on_log_pane_paged(self, event: LogPane.Paged) -> None:
-        """Somebody wants to read the whole log."""
+        """Opens the whole log in the pager."""
         self.run_worker(page(self, self._source, event), group="pager", exclusive=True, exit_on_error=False)
 
     def on_alerts_pane_muted(self, event: AlertsPane.Muted) -> None:
-        """The bell off or on."""
+        """Toggles the bell."""
         self.toasts.muted = not self.toasts.muted
         self.notify(f"Alert bell {'off' if self.toasts.muted else 'on'}.", timeout=3)
 
@@ -155,11 +155,11 @@ class ConsoleApp(Quitting, Terminal):
         """Lists the keys of the open screen as they are mapped, those of the focused pane first."""
         opens = [NodeScreen] if self.screen is self._screen else []
         log = isinstance(self._source, Player) and self._source.present is None
-        # There they only say that nothing can be done to a log.
+        # A log takes no commands.
         self.push_screen(HelpScreen(self.screen, self.keymap, opens=opens, without=("run",) if log else ()))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Of Textual's own commands those that make sense here; quitting and keys are ours."""
+        """Textual's theme command alone; the others have their own keys here."""
         for command in super().get_system_commands(screen):
             if command.title == "Theme":
                 yield command

@@ -1,6 +1,6 @@
-"""The keys that a screen has now, gathered from its widgets: what the help, the palette and the key bar show.
+"""The key bindings of a screen, gathered from its widgets for help, palette and key bar.
 
-No list is kept by hand: a pane that declares a binding with an id is in all of them.
+There is no list to maintain: a binding with an id that any class declares is in all of them.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ import console.tui
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A key and the widget, screen or app whose action it runs."""
+    """A binding and the widget, screen or app whose action it runs."""
 
     binding: Binding
-    """With the keys that it is mapped to."""
+    """With the key that the keymap gives it."""
     node: DOMNode
     focused: bool
-    """The node is the widget with the focus."""
+    """The node has the focus."""
 
 
 def declared(owner: type) -> Iterator[Binding]:
@@ -40,7 +40,7 @@ def declared(owner: type) -> Iterator[Binding]:
 
 @cache
 def every() -> tuple[Binding, ...]:
-    """All bindings with an id that any class of the screens declares, each once; imports all of them."""
+    """All bindings with an id that any class in `console.tui` declares, each once; imports every module there."""
     found: dict[str, Binding] = {}
     for module in pkgutil.walk_packages(console.tui.__path__, "console.tui."):
         for owner in list(vars(importlib.import_module(module.name)).values()):
@@ -51,7 +51,7 @@ def every() -> tuple[Binding, ...]:
 
 
 def mapped(binding: Binding, keymap: Mapping[str, str]) -> Binding:
-    """The binding with its own key, or with the one that the keymap gives it; the first where there are several."""
+    """The binding with the keymap's key or else its own; the first where there are several."""
     keys = keymap.get(binding.id or "")
     if keys is None:
         return binding.with_key(binding.key.split(",")[0].strip(), binding.key_display)
@@ -59,7 +59,7 @@ def mapped(binding: Binding, keymap: Mapping[str, str]) -> Binding:
 
 
 def bound(screen: Screen[object], keymap: Mapping[str, str]) -> Iterator[Bound]:
-    """Each key that does something on this screen once: the focused widget's first, the app's last."""
+    """Each enabled binding of this screen once: the focused widget's first, the app's last."""
     focused = screen.focused
     seen: set[str] = set()
     for node in _nodes(screen):

@@ -1,12 +1,11 @@
-"""Python's garbage collector, kept from holding up the event loop.
+"""Garbage collection at times of our own choosing, so that it does not block the event loop.
 
-By itself it looks at every object that was not set aside, and a console of 128 nodes with their history has a million:
-80 to 160 ms of the loop each time, whenever it likes, such as in the middle of a key's work (``bench/screen.py``). What
-a run's state is made of is immutable and in no cycle, so counting references frees it, and there is nothing for the
-collector to find in it.
+A full collection visits every object that is not frozen. A console of 128 nodes with their history has a million of
+them: 80 to 160 ms each time, possibly in the middle of a key press (``bench/screen.py``). A run's state is immutable
+and has no cycles, so reference counting frees it, and the collector finds nothing in it.
 
-So it works here, and nowhere else: between two turns of the loop, while there is still little to look at; and what it
-left is set aside when it has become much.
+So automatic collection is off. `GcPacer` collects between two turns of the loop, while there are few new objects, and
+freezes the survivors (`gc.freeze`) once a collection takes long.
 """
 
 from __future__ import annotations
@@ -18,26 +17,24 @@ from collections.abc import Callable
 from typing import Final
 
 MANY: Final = 10_000
-"""New objects, less those that went, that make it worth while to look: some 7 ms of work."""
+"""New objects, less those freed, from which a collection is due: about 7 ms of work."""
 OFTEN_S: Final = 0.05
-"""How often that is asked: a key may make 50,000 objects."""
+"""How often that is checked: a key press may make 50,000 objects."""
 SELDOM_S: Final = 2.0
 AIM_S: Final = 0.006
-"""
-Where old objects go while new ones come, as in a replay, their number says nothing. So it is looked between `OFTEN_S`
-and `SELDOM_S` after the last time, so soon that looking takes about so much processor time.
-"""
+"""Processor time that a collection should take. Where old objects are freed while new ones are made, as in a replay,
+their number says nothing; so the interval, from `OFTEN_S` to `SELDOM_S`, is adjusted to this time."""
 LONG_S: Final = 0.006
-"""Looking took more processor time: everything that there is is set aside."""
+"""A collection that takes more processor time freezes all objects."""
 TOO_LONG_S: Final = 0.015
-"""… also while a screen is open that will go."""
+"""The same while a dialog or a node's screen is open, whose objects will be freed soon."""
 
 
 class GcPacer:
-    """Collects, and sets objects aside once there are so many that it takes long.
+    """Collects, and freezes objects once there are so many that a collection takes long.
 
-    Those that are set aside are never looked at again: one that dies in a cycle later stays. So it is done seldom,
-    right after a collection, and best while no screen is open that will go.
+    Frozen objects are never visited again: garbage cycles among them stay in memory. So it freezes seldom, right after
+    a collection, and preferably while no temporary screen is open.
     """
 
     def __init__(
@@ -49,7 +46,7 @@ class GcPacer:
         self._wait_s, self._looked = wait_s, 0.0
 
     async def run(self, passing: Callable[[], bool]) -> None:
-        """Starts, and tidies until cancelled. `passing`: is a screen open that will go?"""
+        """Starts, and works until cancelled. `passing`: is a temporary screen open?"""
         self.start()
         try:
             while True:
@@ -59,24 +56,24 @@ class GcPacer:
             self.stop()
 
     def start(self) -> None:
-        """Sets aside what is there by now; from here on the interpreter collects nothing by itself."""
+        """Freezes all present objects and turns automatic collection off."""
         gc.freeze()
         self._looked = time.monotonic()
         self._works = gc.isenabled()
         gc.disable()
 
     def stop(self) -> None:
-        """The interpreter's own ways again."""
+        """Turns automatic collection on again, if it was on."""
         if self._works:
             gc.enable()
             self._works = False
 
     def made(self) -> None:
-        """Much was made at once that will stay: a source with the run's past."""
+        """Many long-lived objects were made: a source with the run's past."""
         self._made = True
 
     def tidy(self, *, passing: bool = False) -> None:
-        """Collects and sets aside what is due. `passing`: a screen is open that will go."""
+        """Collects and freezes what is due. `passing`: a temporary screen is open."""
         if not self._works:
             return
         if self._made and not passing:

@@ -1,4 +1,4 @@
-"""The operator's own keys: checked against the bindings that there are, before any of them is used."""
+"""The operator's own keys, checked against the existing bindings before any is used."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from console.tui.bindings import every
 from console.tui.keys import context
 
 _BASE = ("run", "play", "pane", "app")
-"""Contexts that hold at once, whatever has the focus; others hold together with them, or on a screen of their own."""
+"""Contexts that are active together, whatever has the focus. A pane's context is active together with them."""
 _APART = ("dialog", "prompt", "help", "node", "start")
-"""Contexts of screens that lie over the run's."""
+"""Contexts of screens above the run's screen, and of the start screen."""
 _MODIFIERS = ("ctrl", "alt", "shift", "super", "meta", "hyper")
 _NAMES = {key.value for key in Keys}
 
 
 def table() -> Iterator[tuple[str, str, str]]:
-    """Each binding's id, its key or keys, and what it does, sorted by id."""
-    for binding in sorted(every(), key=lambda one: str(one.id)):
+    """Each binding's id, its key or keys, and its description, sorted by id."""
+    for binding in sorted(every(), key=lambda binding: str(binding.id)):
         yield str(binding.id), binding.key, binding.tooltip or binding.description
 
 
@@ -31,7 +31,7 @@ def check(config: Config) -> dict[str, str]:
     """The keymap of the configuration, with every key by its full name.
 
     Raises:
-        ConfigError: an id that no binding has, a key that no keyboard has, or one that would mean two things at once.
+        ConfigError: an unknown id, an unknown key, or a key that two bindings would share.
     """
     known = {str(binding.id): binding for binding in every()}
     keymap: dict[str, str] = {}
@@ -40,7 +40,7 @@ def check(config: Config) -> dict[str, str]:
             near = difflib.get_close_matches(name, known, 1)
             hint = f" (did you mean {near[0]}?)" if near else ""
             raise ConfigError(
-                f"{config.path}: keys.{name}: no key has this id{hint}; accepted: what fastconsole keys lists"
+                f"{config.path}: keys.{name}: unknown id{hint}; accepted: those that fastconsole keys lists"
             )
         keymap[name] = ",".join(_full(config, name, key) for key in keys.split(","))
     for name, keys in keymap.items():
@@ -48,11 +48,11 @@ def check(config: Config) -> dict[str, str]:
             if other == name or not _at_once(known[name], binding):
                 continue
             both = set(keys.split(",")) & set(_split(keymap.get(other, binding.key)))
-            # What shares a key by itself does so on purpose: only one of the two is there at a time.
+            # Bindings that share a key by default do so on purpose: only one of the two is enabled at a time.
             if both and not both <= set(_split(known[name].key)) & set(_split(binding.key)):
                 raise ConfigError(
-                    f"{config.path}: keys.{name}: {sorted(both)[0]} is the key of {other} too "
-                    f"({binding.tooltip or binding.description}); accepted: a key that is free, or give {other} another"
+                    f"{config.path}: keys.{name}: {sorted(both)[0]} is also the key of {other} "
+                    f"({binding.tooltip or binding.description}); accepted: a free key, or another key for {other}"
                 )
     return keymap
 
@@ -63,7 +63,7 @@ def _full(config: Config, name: str, key: str) -> str:
     if len(last) == 1 and not last.isalnum():
         full = unicodedata.name(last, last).lower().replace("-", "_").replace(" ", "_")
         full = KEY_NAME_REPLACEMENTS.get(full, full)
-    fine = (len(last) == 1 and last.isprintable()) or last in _NAMES or _names_a_sign(last)
+    fine = (len(last) == 1 and last.isprintable()) or last in _NAMES or _names_character(last)
     if not fine or not all(modifier in _MODIFIERS for modifier in modifiers):
         raise ConfigError(
             f"{config.path}: keys.{name} is {key!r}; accepted: a key such as p, P, ?, f5, ctrl+k or shift+left, "
@@ -72,7 +72,7 @@ def _full(config: Config, name: str, key: str) -> str:
     return "+".join([*modifiers, full])
 
 
-def _names_a_sign(name: str) -> bool:
+def _names_character(name: str) -> bool:
     try:
         unicodedata.lookup({v: k for k, v in KEY_NAME_REPLACEMENTS.items()}.get(name, name).replace("_", " "))
     except KeyError:
@@ -80,8 +80,8 @@ def _names_a_sign(name: str) -> bool:
     return True
 
 
-def _at_once(one: Binding, other: Binding) -> bool:
-    first, second = context(one), context(other)
+def _at_once(binding: Binding, other: Binding) -> bool:
+    first, second = context(binding), context(other)
     if first == second:
         return True
     contexts = {first, second}
@@ -95,10 +95,10 @@ def _split(keys: str) -> Iterable[str]:
 
 
 def whole_keymap(keymap: Mapping[str, str]) -> dict[str, str]:
-    """The keymap with the other bindings of every key that it takes away from one.
+    """The keymap with the default keys of bindings that share a key with a remapped one.
 
-    Textual removes a remapped binding's old keys together with all else that is bound to them: where pause moves from
-    space, a log's play would lose it too.
+    Textual removes a remapped binding's old keys from every binding: where pause moves away from space, a log's play
+    would lose space too.
     """
     own = {str(binding.id): binding for binding in every()}
     whole = dict(keymap)

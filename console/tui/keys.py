@@ -1,4 +1,4 @@
-"""Every key of the console's main screen. Each has an id, so that it can be remapped, and a tooltip for the help."""
+"""Every key of the console's main screen, each with an id (for remapping) and a tooltip (for help and palette)."""
 
 from __future__ import annotations
 
@@ -8,37 +8,39 @@ from textual.binding import Binding
 
 RUN: Final = [
     Binding(
-        "s", "control('start')", "start", id="run.start", tooltip="Start the run, or go on from its last checkpoint"
+        "s", "control('start')", "start", id="run.start", tooltip="Start the run, or resume from its last checkpoint"
     ),
-    Binding(
-        "space", "pause", "pause/resume", id="run.pause", tooltip="Pause the gang at a step boundary, or resume it"
-    ),
+    Binding("space", "pause", "pause/resume", id="run.pause", tooltip="Pause at a step boundary, or resume"),
     Binding("c", "control('checkpoint')", "checkpoint", id="run.checkpoint", tooltip="Save a checkpoint now"),
-    Binding("x", "stop", "stop", id="run.stop", tooltip="Stop gracefully: checkpoint, fetch, give the hosts back"),
+    Binding("x", "stop", "stop", id="run.stop", tooltip="Stop gracefully: checkpoint, fetch, release the hosts"),
     Binding(
-        "r", "control('restart')", "restart", id="run.restart", tooltip="Restart what failed from the last checkpoint"
+        "r",
+        "control('restart')",
+        "restart",
+        id="run.restart",
+        tooltip="Restart failed workers from the last checkpoint",
     ),
-    Binding("b", "budget", "budget", id="run.budget", tooltip="Set another budget; the hosts' leases follow it"),
+    Binding("b", "budget", "budget", id="run.budget", tooltip="Change the budget; the hosts' leases follow"),
     Binding(
         "T,shift+t",
         "terminate",
         "terminate",
         key_display="T",
         id="run.terminate",
-        tooltip="Terminate all hosts at once, with nothing saved",
+        tooltip="Terminate all hosts at once, without a checkpoint",
     ),
 ]
-"""What is done to a live run."""
+"""Controls of a live run."""
 
 PLAY: Final = [
-    Binding("space,p", "play", "play/hold", id="play.toggle", tooltip="Let the clock run on from here, or hold it"),
+    Binding("space,p", "play", "play/pause", id="play.toggle", tooltip="Play or pause"),
     Binding(
         "left_square_bracket",
         "step(-1)",
         "back",
         key_display="[",
         id="play.back",
-        tooltip="One step, epoch or alert back in time; a live run goes on meanwhile",
+        tooltip="Back one step, epoch or alert (a live run keeps running)",
     ),
     Binding(
         "right_square_bracket",
@@ -46,16 +48,16 @@ PLAY: Final = [
         "forward",
         key_display="]",
         id="play.forward",
-        tooltip="One step, epoch or alert forward",
+        tooltip="Forward one step, epoch or alert",
     ),
     Binding(
         "left_curly_bracket",
         "marker(-1)",
-        "marker before",
+        "previous marker",
         show=False,
         key_display="{",
         id="play.marker_before",
-        tooltip="Back to the marker before: a phase, an epoch, an alert, a key, a restart",
+        tooltip="Previous marker: phase, epoch, alert, key or restart",
     ),
     Binding(
         "right_curly_bracket",
@@ -64,7 +66,7 @@ PLAY: Final = [
         show=False,
         key_display="}",
         id="play.next_marker",
-        tooltip="On to the next marker",
+        tooltip="Next marker",
     ),
     Binding("plus,equals_sign", "speed(2.0)", "faster", key_display="+", id="play.faster", tooltip="Twice as fast"),
     Binding("minus", "speed(0.5)", "slower", key_display="-", id="play.slower", tooltip="Half as fast"),
@@ -73,9 +75,9 @@ PLAY: Final = [
         "go_to",
         "go to",
         id="play.go_to",
-        tooltip="Go to a time (3:20), back from the end (-1:30), a share (50%) or an epoch (e12)",
+        tooltip="Go to a time (3:20), before the end (-1:30), a percentage (50%) or an epoch (e12)",
     ),
-    Binding("home", "seek_start", "first", show=False, priority=True, id="play.start", tooltip="To the first record"),
+    Binding("home", "seek_start", "first", show=False, priority=True, id="play.start", tooltip="First record"),
     Binding(
         "end",
         "seek_end",
@@ -83,22 +85,20 @@ PLAY: Final = [
         show=False,
         priority=True,
         id="play.end",
-        tooltip="To the last record; of a live run, back to the present",
+        tooltip="Last record; in a live run, back to live",
     ),
-    Binding(
-        "L,shift+l", "loop", "loop", key_display="L", id="play.loop", tooltip="Begin again when the log is at its end"
-    ),
+    Binding("L,shift+l", "loop", "loop", key_display="L", id="play.loop", tooltip="Toggle loop"),
 ]
-"""What is done to the clock: a log's, or that of a live run's past."""
+"""Controls of playback: of a log, or of a live run's past."""
 
 PANES: Final = [
     *(
-        Binding(str(place), f"pane({place})", name, show=False, id=f"pane.{name.lower()}", tooltip=f"Go to {name}")
-        for place, name in enumerate(("Nodes", "Progress", "Cost", "Log"), start=1)
+        Binding(str(number), f"pane({number})", name, show=False, id=f"pane.{name.lower()}", tooltip=f"Go to {name}")
+        for number, name in enumerate(("Nodes", "Progress", "Cost", "Log"), start=1)
     ),
-    Binding("5,A,shift+a", "pane(5)", "Alerts", show=False, id="pane.alerts", tooltip="Go to Alerts; A does so too"),
-    Binding("tab", "next_pane(1)", "next pane", show=False, id="pane.next", tooltip="The next pane"),
-    Binding("shift+tab", "next_pane(-1)", "pane before", show=False, id="pane.previous", tooltip="The pane before"),
+    Binding("5,A,shift+a", "pane(5)", "Alerts", show=False, id="pane.alerts", tooltip="Go to Alerts (also A)"),
+    Binding("tab", "next_pane(1)", "next pane", show=False, id="pane.next", tooltip="Next pane"),
+    Binding("shift+tab", "next_pane(-1)", "previous pane", show=False, id="pane.previous", tooltip="Previous pane"),
     Binding(
         "H,shift+h",
         "hide",
@@ -106,7 +106,7 @@ PANES: Final = [
         show=False,
         key_display="H",
         id="pane.hide",
-        tooltip="Hide the pane; its number shows it again",
+        tooltip="Hide the pane (its number shows it again)",
     ),
     Binding(
         "less_than_sign",
@@ -115,7 +115,7 @@ PANES: Final = [
         show=False,
         key_display="<",
         id="pane.narrower",
-        tooltip="A narrower column for the pane",
+        tooltip="Narrower column",
     ),
     Binding(
         "greater_than_sign",
@@ -124,21 +124,19 @@ PANES: Final = [
         show=False,
         key_display=">",
         id="pane.wider",
-        tooltip="A wider column for the pane",
+        tooltip="Wider column",
     ),
-    Binding("ctrl+up", "heighten(-1)", "lower", show=False, id="pane.lower", tooltip="Less height for the pane"),
-    Binding("ctrl+down", "heighten(1)", "higher", show=False, id="pane.higher", tooltip="More height for the pane"),
-    Binding(
-        "0", "as_at_first", "as at first", show=False, id="pane.reset", tooltip="All panes shown, in their first sizes"
-    ),
-    Binding("z", "zoom", "maximise", id="pane.zoom", tooltip="Give the pane the whole screen, or its place again"),
-    Binding("escape", "back", "back", show=False, id="pane.back", tooltip="Put away what is open"),
+    Binding("ctrl+up", "heighten(-1)", "lower", show=False, id="pane.lower", tooltip="Less height"),
+    Binding("ctrl+down", "heighten(1)", "higher", show=False, id="pane.higher", tooltip="More height"),
+    Binding("0", "reset_layout", "reset", show=False, id="pane.reset", tooltip="Reset the layout"),
+    Binding("z", "zoom", "maximise", id="pane.zoom", tooltip="Maximise the pane, or restore it"),
+    Binding("escape", "back", "back", show=False, id="pane.back", tooltip="Close"),
 ]
-"""How one moves about."""
+"""Focus, size and layout of the panes."""
 
 APP: Final = [
     Binding(
-        "ctrl+p", "command_palette", "actions", show=False, priority=True, id="app.palette", tooltip="Every action"
+        "ctrl+p", "command_palette", "actions", show=False, priority=True, id="app.palette", tooltip="Command palette"
     ),
     Binding(
         "exclamation_mark",
@@ -147,22 +145,20 @@ APP: Final = [
         show=False,
         key_display="!",
         id="app.shell",
-        tooltip="A shell on the node under the cursor; exit returns",
+        tooltip="Shell on the node under the cursor",
     ),
-    Binding("y", "copy", "copy", show=False, id="app.copy", tooltip="Copy what the focused pane says to the clipboard"),
-    Binding(
-        "ctrl+s", "screenshot", "picture", show=False, id="app.picture", tooltip="Save a picture of the screen (SVG)"
-    ),
+    Binding("y", "copy", "copy", show=False, id="app.copy", tooltip="Copy the focused pane"),
+    Binding("ctrl+s", "screenshot", "screenshot", show=False, id="app.picture", tooltip="Save a screenshot (SVG)"),
     Binding(
         "ctrl+t",
         "change_theme",
         "theme",
         show=False,
         id="app.theme",
-        tooltip="Choose the colours: dark, light, high contrast, colour-blind",
+        tooltip="Choose a theme: dark, light, high contrast, colour-blind",
     ),
-    Binding("question_mark", "help", "help", key_display="?", id="app.help", tooltip="All keys"),
-    Binding("q", "leave", "quit", id="app.leave", tooltip="Leave; asks first while a run is going on"),
+    Binding("question_mark", "help", "help", key_display="?", id="app.help", tooltip="Keys"),
+    Binding("q", "leave", "quit", id="app.leave", tooltip="Quit (asks first during a run)"),
     Binding(
         "ctrl+c",
         "interrupt",
@@ -170,24 +166,24 @@ APP: Final = [
         show=False,
         priority=True,
         id="app.interrupt",
-        tooltip="Like q; a second time stops the run",
+        tooltip="Quit; pressed twice, stop the run",
     ),
 ]
-"""What works everywhere."""
+"""Keys that work everywhere."""
 
 CONTEXTS: Final = {
-    "run": "The run",
-    "play": "Time",
+    "run": "Run",
+    "play": "Playback",
     "pane": "Panes",
-    "nodes": "In Nodes",
-    "node": "In a node",
-    "progress": "In Progress",
-    "log": "In Log",
-    "alerts": "In Alerts",
-    "start": "The start screen",
+    "nodes": "Nodes",
+    "node": "Node",
+    "progress": "Progress",
+    "log": "Log",
+    "alerts": "Alerts",
+    "start": "Start screen",
     "app": "Everywhere",
 }
-"""What the first part of a key's id means."""
+"""Headings of the help, by the first part of a key's id."""
 
 
 def context(binding: Binding) -> str:

@@ -1,7 +1,7 @@
-"""A program that has the terminal for a while: a pager, a shell. The run behind the screen goes on meanwhile.
+"""Lends the terminal to another program, a pager or a shell, while the run continues.
 
-It is a job of its own, as in a shell: Ctrl-C in the pager is the pager's, and does not stop the run. The event loop
-keeps turning, since records come and leases have to be moved; only nothing is painted.
+The program is a job of its own, as in a shell: Ctrl-C reaches it and does not stop the run. The event loop keeps
+running, since records arrive and leases have to be renewed; only painting stops.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 from textual.app import App, SuspendNotSupported
 
-NO_TERMINAL: Final = "There is no terminal here to give away."
+NO_TERMINAL: Final = "No terminal here to lend."
 _LOOK_S: Final = 0.3
 
 
@@ -38,11 +38,11 @@ async def lend(app: App[int], words: Sequence[str], env: Mapping[str, str] | Non
 async def _run(words: Sequence[str], env: Mapping[str, str] | None) -> int:
     process = await asyncio.create_subprocess_exec(*words, env={**os.environ, **(env or {})}, process_group=0)
     terminal = os.open("/dev/tty", os.O_RDWR | os.O_CLOEXEC)
-    # Who is not in the foreground must ask for it with this signal ignored.
+    # A background process group may take the foreground only with this signal ignored.
     before = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
     try:
         while process.returncode is None:
-            # At first, and again where it stopped itself (Ctrl-Z): there is no shell here that would wake it.
+            # First, and again after Ctrl-Z: there is no shell here that would continue the program.
             _bring_forward(terminal, process.pid)
             try:
                 async with asyncio.timeout(_LOOK_S):

@@ -1,4 +1,4 @@
-"""What the console does with its terminal beside drawing: title, bell, clipboard, pictures, and a shell on a node."""
+"""Uses of the terminal beside drawing: title, bell, clipboard, screenshots, and a shell on a node."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Shell = Callable[[int], Sequence[str]]
 """The command that opens a shell on a node. Raises ValueError with a sentence where there is none."""
 
 SSH_FAILED = 255
-"""ssh's own exit code; any other is of what was run last in the shell."""
+"""ssh's own exit code; any other is that of the remote shell's last command."""
 _VISIT = f"""\
 echo "$0: exit returns to fastconsole"; "$@"; code=$?
 if [ $code = {SSH_FAILED} ]; then printf 'ssh failed; Enter returns to fastconsole '; read -r _; fi; exit $code
@@ -39,16 +39,16 @@ class Terminal(AppBase[int]):
     # --- title and bell ----------------------------------------------------------------------------------------------
 
     def set_title(self, moment: Moment) -> None:
-        """Puts how far the run is into the terminal's title, where one sees it from another window."""
+        """Shows the run's progress in the terminal's title."""
         title = title_of(moment)
         if title != self._titled:
-            # The terminal keeps its own title on a stack (XTWINOPS 22 and 23), from which `on_unmount` takes it back.
+            # The terminal pushes its own title on a stack (XTWINOPS 22), from which `on_unmount` pops it (23).
             first = "" if self._titled else "\x1b[22;2t"
             self._titled = title
             self._write(f"{first}\x1b]2;{title}\x07")
 
     def on_unmount(self) -> None:
-        """Gives the terminal its title back."""
+        """Restores the terminal's title."""
         if self._titled:
             self._write("\x1b[23;2t")
 
@@ -58,26 +58,26 @@ class Terminal(AppBase[int]):
             self._driver.flush()
 
     def bell(self) -> None:
-        """Rings, unless the operator wants quiet."""
+        """Rings, unless the configuration turns the bell off."""
         if self.config.bell:
             super().bell()
 
-    # --- taking with one ---------------------------------------------------------------------------------------------
+    # --- copies ---------------------------------------------------------------------------------------------
 
     def action_copy(self) -> None:
-        """Copies what the focused pane says to the clipboard."""
+        """Copies the focused pane's text to the clipboard."""
         pane = self.focused
         if not isinstance(pane, Pane):
-            self._tell("There is no pane to copy.")
+            self._tell("No pane to copy.")
             return
         lines = pane.lines()
         self.copy_to_clipboard("\n".join(lines) + "\n")
-        self._tell(f"{len(lines)} lines of {pane.id} are on the clipboard, if the terminal takes OSC 52.")
+        self._tell(f"Copied {len(lines)} lines of {pane.id}, if the terminal supports OSC 52.")
 
     def action_screenshot(self, filename: str | None = None, path: str | None = None) -> None:
-        """Saves a picture of the screen and says where."""
+        """Saves a screenshot and shows its path."""
         if self.is_web:
-            # To the one who looks, not to the machine that serves.
+            # To the browser, not to the machine that serves.
             self.deliver_screenshot(filename, path)
             return
         name = filename or time.strftime("fastconsole-%Y%m%d-%H%M%S.svg")
@@ -88,17 +88,15 @@ class Terminal(AppBase[int]):
                 return
             except OSError as error:
                 failed = f"{folder}: {error.strerror or error}"
-        self._tell(f"The picture could not be saved: {failed}")
+        self._tell(f"Cannot save the screenshot: {failed}")
 
     # --- a shell on a node -------------------------------------------------------------------------------------------
 
     def action_shell(self) -> None:
-        """Hands the terminal to a shell on the node under the cursor, and takes it back afterwards."""
+        """Lends the terminal to a shell on the node under the cursor."""
         node = self._pointed()
         if self.shell is None or node is None:
-            self._tell(
-                "There is no node to open a shell on." if self.shell else "A shell is for the hosts of a live run."
-            )
+            self._tell("No node to open a shell on." if self.shell else "A shell needs a live run.")
             return
         try:
             command = list(self.shell(node))
@@ -108,7 +106,7 @@ class Terminal(AppBase[int]):
         self.run_worker(self._visit(node, command), group="shell", exclusive=True, exit_on_error=False)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A console that only looks on has no shell."""
+        """A read-only console has no shell."""
         return not (action == "shell" and self.shell is None)
 
     def _pointed(self) -> int | None:
@@ -123,15 +121,17 @@ class Terminal(AppBase[int]):
         except OSError as error:
             self._tell(f"No shell on node {node}: {error.strerror or error}")
             return
-        self._tell(f"No shell on node {node}: ssh failed." if code == SSH_FAILED else f"Back from node {node}.")
+        self._tell(
+            f"No shell on node {node}: ssh failed." if code == SSH_FAILED else f"Closed the shell on node {node}."
+        )
 
     def _tell(self, sentence: str) -> None:
         self.notify(Content(clean(sentence)).markup, timeout=6)
 
 
 def title_of(moment: Moment) -> str:
-    """``42 % training · local``: how far, how it is, what it is."""
+    """``42 % training · local``: progress, status, title."""
     at = progress.progress(moment.run)
     share = f"{at.fraction * 100:.0f} % " if at.fraction is not None and moment.run.live else ""
     status = marks.status_word(moment.run.status).lower() if moment.run.records else "fastconsole"
-    return "".join(one for one in f"{share}{status} · {clean(moment.title)}"[:100] if one.isprintable())
+    return "".join(letter for letter in f"{share}{status} · {clean(moment.title)}"[:100] if letter.isprintable())

@@ -1,4 +1,4 @@
-"""What calls a person to the screen: a toast and the terminal's bell, once for each alert that is raised."""
+"""A toast and the terminal's bell for each alert that is raised."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from console.tui.draw.moment import Moment
 from console.views.log import who
 
 _AT_ONCE: Final = 3
-"""Toasts of one moment; of more alerts the rest are counted in one."""
+"""Toasts at one moment; further alerts are counted in one more toast."""
 _SHOWN_S: Final = {CRITICAL: 12.0, INFO: 4.0}
 
 
 class Toasts:
-    """Remembers only whether the bell is muted."""
+    """Shows alerts as toasts; keeps only whether the bell is muted."""
 
     def __init__(self) -> None:
         self.muted = False
 
     def show(self, app: App[int], before: Moment, moment: Moment) -> None:
-        """Tells what was raised between two moments; not what was there at first, nor of a past that is looked at."""
+        """Shows the alerts raised between two moments; none at the first moment, none while the past is shown."""
         run = moment.run
         if moment.play is not None or before.run.created is None or before.play is not None:
             return
@@ -33,8 +33,8 @@ class Toasts:
         if not raised:
             return
         keys = recorded.alerts(run.created.profile_text if run.created else "")
-        told = [alert for alert in raised if alert.kind not in keys.mute]
-        for alert in told[:_AT_ONCE]:
+        shown = [alert for alert in raised if alert.kind not in keys.mute]
+        for alert in shown[:_AT_ONCE]:
             severity = "error" if alert.severity == CRITICAL else "information" if alert.severity == INFO else "warning"
             app.notify(
                 Content(sentence(alert)).markup,
@@ -42,14 +42,15 @@ class Toasts:
                 severity=severity,  # type: ignore[arg-type]
                 timeout=_SHOWN_S.get(alert.severity, 6.0),
             )
-        if len(told) > _AT_ONCE:
-            app.notify(f"{len(told) - _AT_ONCE} alerts more: 5 shows them.", severity="warning", timeout=6)
-        if keys.bell and not self.muted and any(alert.severity != INFO for alert in told):
+        more = len(shown) - _AT_ONCE
+        if more > 0:
+            app.notify(f"{more} more alert{'s' if more > 1 else ''} (press 5)", severity="warning", timeout=6)
+        if keys.bell and not self.muted and any(alert.severity != INFO for alert in shown):
             app.bell()
 
 
 def sentence(alert: Alert) -> str:
-    """The alert with whom it is about, unless it says so itself."""
+    """The alert's text, with its node or rank unless the text names it."""
     about = "" if alert.rank is not None and alert.node is None else who(alert)
     if alert.rank is not None and alert.node is not None:
         about = f"node {alert.node}"

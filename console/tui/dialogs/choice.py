@@ -1,4 +1,4 @@
-"""A question with a few answers, each on a button and on a key."""
+"""A question with a few answers, each with a button and a key."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from console.tui.dialogs.modal import Modal
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One way to answer."""
+    """An answer's button and key."""
 
     key: str
     label: str
@@ -31,15 +31,15 @@ class ChoiceDialog(Modal[str]):
     """Returns the chosen answer's value, None for Esc. The last answer has the focus and should be the harmless one."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "cancel", id="dialog.cancel", tooltip="Change nothing"),
-        Binding("left", "app.focus_previous", "left", show=False, id="dialog.left", tooltip="The answer before"),
-        Binding("right", "app.focus_next", "right", show=False, id="dialog.right", tooltip="The next answer"),
+        Binding("escape", "cancel", "cancel", id="dialog.cancel", tooltip="Cancel"),
+        Binding("left", "app.focus_previous", "left", show=False, id="dialog.left", tooltip="Previous answer"),
+        Binding("right", "app.focus_next", "right", show=False, id="dialog.right", tooltip="Next answer"),
     ]
 
     def __init__(
         self, title: str, sentences: Sequence[str], answers: Sequence[Answer], *, interrupted: str | None = None
     ) -> None:
-        """`interrupted`: what Ctrl-C answers; None where it asks whether to leave."""
+        """`interrupted`: the answer that Ctrl-C gives; None: Ctrl-C asks whether to quit."""
         super().__init__()
         self.interrupted = interrupted
         self._title, self._sentences, self._answers = title, sentences, answers
@@ -61,22 +61,22 @@ class ChoiceDialog(Modal[str]):
                     )
 
     def on_mount(self) -> None:
-        """Puts the focus on the harmless answer."""
+        """Focuses the harmless answer."""
         self.query(Button).last().focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
-        """An answer was chosen by mouse or Enter."""
+        """Takes an answer by mouse or Enter."""
         self._give((event.button.id or "").removeprefix("answer-"))
 
     def on_key(self, event: events.Key) -> None:
-        """An answer was chosen by its letter."""
+        """Takes an answer by its letter."""
         for answer in self._answers:
             if event.character == answer.key:
                 event.stop()
                 self._give(answer.value)
 
     def action_cancel(self) -> None:
-        """Leaves everything as it is."""
+        """Cancels."""
         self.dismiss(None)
 
     def _give(self, value: str) -> None:

@@ -1,4 +1,4 @@
-"""A line to type a filter on, at the foot of the screen: what it finds is seen above while it is typed."""
+"""An input line for a filter at the bottom of the screen; the list above is filtered while it is typed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from console.tui.dialogs.modal import Modal
 
 
 class FilterPrompt(Modal[str]):
-    """Returns what was typed; None for Esc, with which all is as it was before."""
+    """Returns what was typed; None for Esc, which restores the previous filter."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "cancel", id="prompt.filter_cancel", tooltip="Filter as before"),
+        Binding("escape", "cancel", "cancel", id="prompt.filter_cancel", tooltip="Cancel"),
     ]
 
     def __init__(
@@ -26,34 +26,34 @@ class FilterPrompt(Modal[str]):
     ) -> None:
         """`judge` applies what is typed so far, and returns what it finds, or what is wrong with it and False.
 
-        `sign` stands before it: one letter.
+        `sign`: one character in front of the input.
         """
         super().__init__()
         self._sign = sign
         self._typed, self._placeholder, self._judge = typed, placeholder, judge
 
     def compose(self) -> ComposeResult:
-        """One line, and what it finds."""
+        """The input line, and what it finds."""
         with Horizontal(classes="filter"):
             yield Label(self._sign, classes="slash")
             yield Input(self._typed, placeholder=self._placeholder, compact=True, select_on_focus=False)
             yield Label("", id="found")
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Says at each letter what is found."""
-        self._say(event.value)
+        """Applies each change."""
+        self._apply(event.value)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Keeps the filter, unless it is none."""
-        if self._say(event.value):
+        """Keeps the filter, unless it is invalid."""
+        if self._apply(event.value):
             self.dismiss(event.value.strip())
 
     def action_cancel(self) -> None:
-        """The filter that was there before."""
+        """Restores the previous filter."""
         self._judge(self._typed)
         self.dismiss(None)
 
-    def _say(self, typed: str) -> bool:
+    def _apply(self, typed: str) -> bool:
         sentence, good = self._judge(typed)
         found = self.query_one("#found", Label)
         found.update(Content(sentence))

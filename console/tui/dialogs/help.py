@@ -1,4 +1,4 @@
-"""All keys, by what they act on; those of the pane with the focus come first."""
+"""All keys, grouped by context; those of the focused pane come first."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MIN_ROOM: Final = 20
 
 
 class HelpScreen(ModalScreen[None]):
-    """Closed by any of the keys that people try."""
+    """A list of keys; closed by Esc, ?, q or Enter."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,q,enter", "dismiss", "close", id="help.close", tooltip="Close the help"),
@@ -38,18 +38,18 @@ class HelpScreen(ModalScreen[None]):
         opens: Iterable[type[Screen[None]]] = (),
         without: Collection[str] = (),
     ) -> None:
-        """`over`: the screen whose keys are told; `opens`: those that it leads to; `without`: contexts left out."""
+        """`over`: the screen whose keys are listed; `opens`: screens that it leads to; `without`: contexts left out."""
         super().__init__()
         groups = _groups(over, keymap, opens)
         self._groups = {group: bindings for group, bindings in groups.items() if group not in without}
 
     def compose(self) -> ComposeResult:
-        """A list a context."""
+        """A list for each context."""
         room = max(MIN_ROOM, min(WIDTH, self.app.size.width) - AROUND - INDENT)
         with VerticalScroll(classes="box", can_focus=True) as box:
             box.styles.width = WIDTH
             box.border_title = "Keys"
-            box.border_subtitle = "Esc closes"
+            box.border_subtitle = "Esc close"
             for group, bindings in self._groups.items():
                 lines = [Content.styled(keys.CONTEXTS.get(group, group), "bold $accent")]
                 for binding in bindings:
@@ -65,15 +65,15 @@ def _groups(
 ) -> dict[str, list[Binding]]:
     groups: dict[str, list[Binding]] = {}
     found = list(bound(over, keymap))
-    first = {keys.context(one.binding) for one in found if one.focused}
-    for one in found:
-        groups.setdefault(keys.context(one.binding), []).append(one.binding)
+    first = {keys.context(key.binding) for key in found if key.focused}
+    for key in found:
+        groups.setdefault(keys.context(key.binding), []).append(key.binding)
     own = {binding.id for binding in declared(type(over))}
     for screen in opens:
         for binding in declared(screen):
-            # What it shares with this screen has been told, or cannot be done now.
+            # What it shares with this screen is listed already, or disabled now.
             if binding.id in own:
                 continue
             groups.setdefault(keys.context(binding), []).append(mapped(binding, keymap))
-    # What the focus is on comes first, what is true everywhere last.
+    # The focused pane comes first, the app last.
     return dict(sorted(groups.items(), key=lambda group: (group[0] not in first, group[0] == "app")))

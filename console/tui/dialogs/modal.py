@@ -1,4 +1,4 @@
-"""A screen over another one, which shines through."""
+"""A modal screen with the screen below visible through it."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Result = TypeVar("Result")
 
 
 class Shade(BackgroundScreen):
-    """What lies below, in other colours: each style is shaded once a painting, not once for every piece of text.
+    """The screen below, shaded: each style is shaded once per paint, not once for every segment.
 
-    A dialog that opens makes two paintings in a row, which took 50 ms of the event loop at 200 x 60 otherwise
+    A dialog that opens causes two paints in a row, which took 50 ms of the event loop at 200 x 60 otherwise
     (``bench/screen.py``).
     """
 
@@ -32,15 +32,15 @@ class Shade(BackgroundScreen):
                 yield segment
                 continue
             if style not in shaded:
-                (one,) = super().process_segments([segment], color)
-                shaded[style] = one.style
+                (result,) = super().process_segments([segment], color)
+                shaded[style] = result.style
             yield Segment(text, shaded[style])
 
 
 class Modal(ModalScreen[Result]):
-    """Lets the screen below shine through."""
+    """Shows the screen below, shaded."""
 
     def render(self) -> RenderableType:
-        """What lies below; a plain colour where nothing does."""
+        """The shaded screen below; a plain colour where there is none."""
         below = super().render()
         return Shade(below.screen, below.color) if isinstance(below, BackgroundScreen) else below

@@ -1,4 +1,4 @@
-"""Which past runs to compare with: a list to choose from, and a line for the path of any other log."""
+"""The choice of past runs to compare with: a list, and a line for the path of any other log."""
 
 from __future__ import annotations
 
@@ -19,40 +19,40 @@ if TYPE_CHECKING:
 
 
 class PastRunsDialog(Modal[tuple[str, ...]]):
-    """Returns the paths of what was chosen; None for Esc."""
+    """Returns the chosen paths; None for Esc."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "cancel", id="prompt.runs_cancel", tooltip="Change nothing"),
+        Binding("escape", "cancel", "cancel", id="prompt.runs_cancel", tooltip="Cancel"),
         Binding(
-            "enter", "take", "compare", priority=True, id="prompt.runs_take", tooltip="Compare with what is chosen"
+            "enter", "take", "compare", priority=True, id="prompt.runs_take", tooltip="Compare with the chosen runs"
         ),
     ]
 
     def __init__(self, found: Sequence[Found], chosen: Sequence[str]) -> None:
-        """`found`: the past runs that are offered; `chosen`: paths of what is compared with now, of them or not."""
+        """`found`: the past runs to offer; `chosen`: paths of the runs that are compared now, in `found` or not."""
         super().__init__()
         self._found, self._chosen = found, chosen
 
     def compose(self) -> ComposeResult:
-        """A box with the runs, and a line to type a path on."""
+        """A box with the runs and a line for a path."""
         with Vertical(classes="box wide") as box:
             box.border_title = "Compare with"
-            offered = {one.path for one in self._found}
+            offered = {run.path for run in self._found}
             choices = [
                 *(Selection(Content(path), path, True) for path in self._chosen if path not in offered),
-                *(Selection(_words(one), one.path, one.path in self._chosen) for one in self._found),
+                *(Selection(_words(run), run.path, run.path in self._chosen) for run in self._found),
             ]
             if choices:
-                yield Label("Space chooses a run, Enter lays all that are chosen over the curves.", classes="sentence")
+                yield Label("Space selects a run, Enter compares with all selected.", classes="sentence")
                 yield SelectionList[str](*choices, id="runs", compact=True)
             else:
-                yield Label("No past run is on this laptop yet.", classes="sentence")
-            yield Label("Any other log, by its path:", classes="sentence")
+                yield Label("No past runs on this machine yet.", classes="sentence")
+            yield Label("Another log, by path:", classes="sentence")
             yield Input(placeholder="a run.jsonl, a fast.ai debug.log, a DAWNBench .tsv", compact=True, id="path")
-            yield Label("Enter to compare · Tab to the path · Esc to change nothing", id="wrong")
+            yield Label("Enter compare · Tab path · Esc cancel", id="wrong")
 
     def on_mount(self) -> None:
-        """The list has the focus where there is one."""
+        """Focuses the list where there is one."""
         self.query("SelectionList, Input").first().focus()
 
     def action_take(self) -> None:
@@ -62,10 +62,10 @@ class PastRunsDialog(Modal[tuple[str, ...]]):
         self.dismiss(tuple(dict.fromkeys([*chosen, *([typed] if typed else [])])))
 
     def action_cancel(self) -> None:
-        """Leaves everything as it is."""
+        """Cancels."""
         self.dismiss(None)
 
 
-def _words(one: Found) -> Content:
-    size = f"{one.size_bytes / 1e6:,.1f} MB"
-    return Content.assemble(f"{one.name}  ", (f"{one.when}, {size}", "dim"))
+def _words(run: Found) -> Content:
+    size = f"{run.size_bytes / 1e6:,.1f} MB"
+    return Content.assemble(f"{run.name}  ", (f"{run.when}, {size}", "dim"))

@@ -15,10 +15,10 @@ from console.tui.dialogs.modal import Modal
 
 
 class Prompt(Modal[str]):
-    """Returns what was typed once `wrong` finds nothing against it; None for Esc."""
+    """Returns what was typed once `wrong` accepts it; None for Esc."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "cancel", "cancel", id="prompt.cancel", tooltip="Change nothing")
+        Binding("escape", "cancel", "cancel", id="prompt.cancel", tooltip="Cancel")
     ]
 
     def __init__(
@@ -30,22 +30,22 @@ class Prompt(Modal[str]):
         wrong: Callable[[str], str],
         danger: bool = False,
     ) -> None:
-        """`wrong` returns a sentence that says what is wrong with an answer, or nothing."""
+        """`wrong` returns what is wrong with an answer as a sentence; empty where it is accepted."""
         super().__init__()
         self._title, self._sentences, self._placeholder, self._wrong = title, sentences, placeholder, wrong
         self._danger = danger
 
     def compose(self) -> ComposeResult:
-        """A box with the question and a line to type on."""
+        """A box with the question and an input line."""
         with Vertical(classes="box danger" if self._danger else "box") as box:
             box.border_title = Content(self._title).markup
             for sentence in self._sentences:
                 yield Label(Content(sentence), classes="sentence")
             yield Input(placeholder=self._placeholder, compact=True)
-            yield Label("Enter to do it · Esc to change nothing", id="wrong")
+            yield Label("Enter confirm · Esc cancel", id="wrong")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Takes the answer, or says what is wrong with it."""
+        """Takes the answer, or shows what is wrong with it."""
         typed = event.value.strip()
         sentence = self._wrong(typed)
         if sentence:
@@ -54,5 +54,5 @@ class Prompt(Modal[str]):
             self.dismiss(typed)
 
     def action_cancel(self) -> None:
-        """Leaves everything as it is."""
+        """Cancels."""
         self.dismiss(None)

@@ -20,11 +20,11 @@ class Curve:
     ys: Sequence[float]
     tone: str
     dotted: bool = False
-    """Every other dot, so that it is told from the others without colour too."""
+    """Every other dot, so that it differs from the others without colour."""
 
 
 class Canvas:
-    """Cells on which curves are drawn, the later over the earlier."""
+    """Cells for curves, the later drawn over the earlier."""
 
     def __init__(self, columns: int, rows: int, x_range: tuple[float, float], y_range: tuple[float, float]) -> None:
         self._columns, self._rows = columns, rows
@@ -40,22 +40,22 @@ class Canvas:
         return self._rows - 1 - max(0, min(self._rows * 4 - 1, round((y - self._y0) * self._y_scale))) // 4
 
     def column_of(self, x: float) -> int:
-        """The column of cells in which `x` lies; beyond the edges where it does."""
+        """The column of cells in which `x` lies; may lie beyond the edges."""
         return round((x - self._x0) * self._x_scale) // 2
 
     def cross(self, x: float) -> None:
-        """A line down at `x`, behind the curves."""
+        """A vertical line at `x`, behind the curves."""
         column = self.column_of(x)
         self._cross = column if 0 <= column < self._columns else None
 
     def level(self, y: float, tone: str) -> None:
-        """A dotted line across."""
+        """A dotted horizontal line."""
         at = round((y - self._y0) * self._y_scale)
         for x in range(0, self._columns * 2, 4):
             self._dot(x, at, tone)
 
     def draw(self, curve: Curve) -> None:
-        """The curve, its points joined by straight lines, as far as it lies on the canvas."""
+        """The curve, its points joined by straight lines, clipped to the canvas."""
         right, top = self._columns * 2 - 1, self._rows * 4 - 1
         before: tuple[float, float] | None = None
         for x, y in zip(curve.xs, curve.ys, strict=True):
@@ -68,7 +68,7 @@ class Canvas:
             before = here
 
     def _join(self, before: tuple[float, float], here: tuple[float, float], curve: Curve, right: int, top: int) -> None:
-        """A straight line; what lies beside the canvas is cut off, what lies over or under it runs along its edge."""
+        """A straight line: clipped at the sides; above and below the canvas it follows the edge."""
         (x0, y0), (x1, y1) = before, here
         if x0 < 0 and x1 > x0:
             x0, y0 = 0.0, y0 + (y1 - y0) * -x0 / (x1 - x0)

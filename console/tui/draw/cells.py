@@ -1,4 +1,4 @@
-"""How a metric's values look: as numbers on the ramp, as small columns, or as words; and the legend to it."""
+"""A metric's values as cells: numbers on the ramp, small columns, or words; and the legend."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ UNKNOWN: Final = "·"
 
 
 def number_width(metric: Metric, scale: Scale) -> int:
-    """Columns that the metric's greatest number takes with a blank on each side."""
+    """Columns of the metric's greatest number, with a blank on each side."""
     widest = 3 if metric.key == "throttle" else max(3, cells(said(metric, scale.high)))
     return widest + 1
 
 
 def cell(metric: Metric, scale: Scale, value: float | None, width: int, *, stale: bool = False) -> Ink:
-    """A value in `width` columns: from 4 on as a number, else as a column; what is `stale` has lost its colour."""
+    """A value in `width` columns: from 4 on as a number, else as a bar; a `stale` one without colour."""
     if value is None:
         return UNKNOWN.center(width), "faint"
     if metric.key == "throttle":
@@ -38,7 +38,7 @@ def cell(metric: Metric, scale: Scale, value: float | None, width: int, *, stale
 
 
 def legend(metric: Metric, scale: Scale) -> Line:
-    """What colours and columns mean."""
+    """The scale of colours and bars."""
     inks: list[Ink] = [(metric.title, "strong")]
     if metric.key == "throttle":
         for name, (word, _, tone) in zip(THROTTLES, THROTTLE, strict=True):

@@ -15,12 +15,12 @@ from console.tui.draw.ink import Ink, Line, cells, fit, right, width_of
 GUTTER: Final = 7
 """Columns of the labels at the left, their tick included."""
 _LABEL_COLUMNS: Final = 14
-"""Room that a label of the x axis wants."""
+"""Columns for a label of the x axis."""
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """What is drawn, before it is known how large."""
+    """What is drawn, independent of its size."""
 
     title: Line
     curves: tuple[Curve, ...]
@@ -33,10 +33,10 @@ class Chart:
     whole: tuple[float, float] | None = None
     """The bounds of y where they do not follow from the curves."""
     log: bool = False
-    """A scale of powers; needs values above 0."""
+    """A logarithmic scale; needs values above 0."""
     goal: float | None = None
     cross: float | None = None
-    """Where the crosshair stands on the axis."""
+    """The crosshair's x value."""
 
 
 def draw(chart: Chart, width: int, height: int, *, labelled: bool = True) -> list[Line]:
@@ -68,21 +68,21 @@ def draw(chart: Chart, width: int, height: int, *, labelled: bool = True) -> lis
     return lines
 
 
-def place_at(column: float, columns: int, span: tuple[float, float]) -> float:
-    """The place on the axis in the middle of a cell of the plot."""
+def x_at(column: float, columns: int, span: tuple[float, float]) -> float:
+    """The x value in the middle of a cell of the plot."""
     share = (column * 2 + 0.5) / max(1, columns * 2 - 1)
     return span[0] + (span[1] - span[0]) * max(0.0, min(1.0, share))
 
 
-def place_words(axis: str, x: float) -> str:
-    """A place on an axis: ``step 1,240``, ``epoch 3.42``, ``12:30``."""
+def x_words(axis: str, x: float) -> str:
+    """A value of the x axis in words: ``step 1,240``, ``epoch 3.42``, ``12:30``."""
     if axis == curves.TIME:
         return clock(x)
     return f"step {count(round(x))}" if axis == curves.STEP else f"epoch {x:.2f}"
 
 
 def value_words(unit: str, value: float | None) -> str:
-    """A value as it stands in a sentence."""
+    """A value in words."""
     if value is None:
         return "—"
     if unit == "share":
@@ -109,7 +109,7 @@ def _bounds(chart: Chart) -> tuple[float, float]:
         low, high = _neighbour(low, down=True), _neighbour(high, down=False)
         return low, high if high > low else low * 10
     if chart.unit == "rate" and low > 0:
-        # A rate is a height over nothing: its wobble is small where it is small.
+        # A rate is read against zero: from a cut-off axis small variations would look large.
         low = 0.0
     low, high = ticks.round_bounds(low, high)
     return (max(0.0, low), min(1.0, high)) if chart.unit == "share" else (low, high)
@@ -171,7 +171,7 @@ def _cut(line: Line, width: int) -> Line:
 
 
 def _under(chart: Chart, canvas: Canvas, width: int) -> Line:
-    """The axis: its labels under their places, its name at the right."""
+    """The x axis: its labels below their ticks, its name at the right."""
     columns = width - GUTTER
     low, high = chart.span
     if chart.axis == curves.TIME:

@@ -1,4 +1,4 @@
-"""The figures of the Progress pane: the launch's stages, then bars, accuracies, the race and the time that is left."""
+"""The figures of the Progress pane: the launch's stages, then bars, accuracies, the race and the time left."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from console.tui.draw.moment import Moment
 from console.views import nodes, progress
 
 _PHASE_BAR: Final = 11
-"""Columns that the phase's bar wants, its distance included."""
+"""Columns of the phase's bar, its gap included."""
 
 
 def launch(run: Run, moment: Moment, width: int) -> list[Line]:
     """A bar for each stage of the launch."""
     stages = nodes.stages(run)
     if not stages:
-        text = moment.starting or ("No training yet." if run.live else "The run ended before it trained.")
+        text = moment.starting or ("No training yet." if run.live else "The run ended before training began.")
         return [((clean(text), "dim"),)]
     name_width = max(len(clean(stage.name)) for stage in stages) + 1
     lines: list[Line] = []
@@ -37,7 +37,7 @@ def launch(run: Run, moment: Moment, width: int) -> list[Line]:
 
 
 def figures(moment: Moment, width: int) -> list[Line]:
-    """Phase, epoch and step; where the accuracy and the loss are; the race, and when the target will be reached."""
+    """Phase, epoch and step; accuracy and loss; the race, and the time left to the target."""
     run = moment.run
     lines = [*_bars(run, width), *_now(run, width)]
     race = moment.race
@@ -75,13 +75,13 @@ def _bars(run: Run, width: int) -> list[Line]:
 
 
 def phase_done(run: Run) -> float | None:
-    """The share of the present phase's epochs that is behind; None where the profile's phases are not known."""
+    """The share of the present phase's epochs that is done; None where the profile's phases are not known."""
     phase, step = run.phase, run.step
     known = legs(run.created.profile_text) if run.created else ()
     if phase is None or phase.phase >= len(known):
         return None
     leg = known[phase.phase]
-    done = run.epochs[-1].epoch + 1 if run.epochs else leg.start
+    done = run.epochs[-1].event.epoch + 1 if run.epochs else leg.start
     within = step.epoch_step / step.steps_per_epoch if step is not None and step.epoch == done else 0.0
     return max(0.0, min(1.0, (done + within - leg.start) / (leg.end - leg.start)))
 
@@ -105,8 +105,8 @@ def _now(run: Run, width: int) -> list[Line]:
         if metric == "top5" or best is not None:
             wanted = f" → {percent(goal.value)}" if goal is not None and goal.metric == metric else ""
             first += [(f"{name} ", "dim"), (percent(best), tone), (wanted, "goal"), ("   ", "plain")]
-    loss = run.step.loss if run.step else last.train_loss if last else None
-    rate = progress.img_per_s(run) if len(run.points) else last.img_per_s if last else None
+    loss = run.step.loss if run.step else last.event.train_loss if last else None
+    rate = progress.img_per_s(run) if len(run.points) else last.event.img_per_s if last else None
     second: list[Ink] = [("loss  ", "dim"), ("—" if loss is None else f"{loss:.3f}", "loss"), ("   ", "plain")]
     second += [("—" if rate is None else count(round(rate)), "strong"), (" img/s", "dim")]
     share = run.points[-1].peak_share if len(run.points) else None
@@ -115,7 +115,7 @@ def _now(run: Run, width: int) -> list[Line]:
     wait: Line = ()
     if run.step is not None and run.step.step_s > 0 and run.status == TRAINING:
         waits = run.step.data_s / run.step.step_s
-        wait = ((f"waits for data {waits * 100:.0f} %", "warn" if waits > 0.2 else "dim"),)
+        wait = ((f"data wait {waits * 100:.0f} %", "warn" if waits > 0.2 else "dim"),)
     return [tuple(first), spread(tuple(second), wait, width)]
 
 
@@ -123,9 +123,9 @@ def _now(run: Run, width: int) -> list[Line]:
 
 
 def lead(race: Race) -> Line:
-    """The lead in time: ``2:10 ahead``; how it differs where there is none."""
+    """The lead in time, ``2:10 ahead``; another phrase where the ghost never got this far."""
     if race.ahead_s is None:
-        return (("past the record's best", "good"),)
+        return (("past the ghost's best", "good"),)
     tone = "good" if race.ahead_s > 0.5 else "warn" if race.ahead_s < -0.5 else "plain"
     return ((lead_in_words(race.ahead_s), tone),)
 
@@ -139,8 +139,8 @@ def race_line(race: Race, width: int) -> Line:
     whose: Line = ((f" · {name}", "ghost"),)
     epoch: Line = ()
     if race.ahead_epoch_s is not None and not race.over:
-        epoch = ((f"; at the same epoch {lead_in_words(race.ahead_epoch_s)}", "dim"),)
-    theirs: Line = () if race.shown is None or race.over else ((f" has {percent(race.shown)} now", "dim"),)
+        epoch = ((f"; by epoch {lead_in_words(race.ahead_epoch_s)}", "dim"),)
+    theirs: Line = () if race.shown is None or race.over else ((f" at {percent(race.shown)} now", "dim"),)
     return first_that_fits(
         [
             (*inks, *money, *at, *whose, *theirs, *epoch),
@@ -156,7 +156,7 @@ def race_line(race: Race, width: int) -> Line:
 
 
 def left_line(moment: Moment, width: int) -> Line:
-    """When the target will be reached; nothing where the run is over, or has none."""
+    """The time left to the target; empty where the run is over or has no target."""
     run = moment.run
     goal = progress.target(run)
     if goal is None or goal.time_to_target_s is not None or run.status not in (TRAINING, PAUSED):
@@ -164,13 +164,13 @@ def left_line(moment: Moment, width: int) -> Line:
     left = moment.eta
     name = f"{metric_name(goal.metric)} {percent(goal.value)} "
     if left is None:
-        return (("left   ", "dim"), (name, "goal"), ("in —, not known yet", "dim"))
+        return (("left   ", "dim"), (name, "goal"), ("in —", "dim"))
     inks: Line = (("left   ", "dim"), (name, "goal"), ("in ", "dim"), (span_words(left.low_s, left.high_s), "strong"))
     return first_that_fits([(*inks, (f"  by {left.basis}", "dim")), inks, inks[:1] + inks[3:]], width)
 
 
 def span_words(low_s: float, high_s: float | None) -> str:
-    """A range of times: ``4:10–6:30``; ``from 4:10 on`` where nothing bounds it."""
+    """A range of times: ``4:10–6:30``; ``4:10 or more`` where nothing bounds it."""
     if high_s is None:
         return f"{clock(low_s)} or more"
     low, high = clock(low_s), clock(high_s)

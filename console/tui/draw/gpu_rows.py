@@ -1,7 +1,8 @@
-"""A node's GPUs: a line each, with all that it says; on a host without, its processors."""
+"""A node's GPUs, a line each with all their figures; on a host without GPUs, its CPU."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,13 +18,13 @@ class _Column:
     title: str
     width: int
     rank: int
-    """The higher, the sooner it goes where there is no room."""
+    """The highest is dropped first where there is no room."""
     cell: Callable[[HostSampled, int], Ink | None]
-    """None where the card does not say."""
+    """None where the GPU does not report it."""
 
 
 def lines(run: Run, node: Node, gpus: bool, width: int) -> list[Line]:
-    """The section, its title first; nothing before the first sample."""
+    """The section, its title first; empty before the first sample."""
     sample = node.sample
     if not gpus:
         history = node.util_history[-max(0, width - 20) :]
@@ -54,19 +55,18 @@ def lines(run: Run, node: Node, gpus: bool, width: int) -> list[Line]:
 
 
 def _models(names: Sequence[str], width: int) -> list[Line]:
-    """Which cards: once where they are alike."""
+    """The GPU models; equal ones are counted."""
     if not names:
         return []
-    kinds = {name: [place for place, other in enumerate(names) if other == name] for name in names}
-    said = [f"{len(places)} × {clean(name)}" for name, places in kinds.items()]
-    return [((fit(" · ".join(said), width).rstrip(), "plain"),)]
+    models = [f"{count} × {clean(name)}" for name, count in Counter(names).items()]
+    return [((fit(" · ".join(models), width).rstrip(), "plain"),)]
 
 
 def _past(node: Node, gpu: int, width: int) -> Ink:
-    said = [sample.gpu_util_pct[gpu] if gpu < len(sample.gpu_util_pct) else None for sample in node.recent[-width:]]
+    values = [sample.gpu_util_pct[gpu] if gpu < len(sample.gpu_util_pct) else None for sample in node.recent[-width:]]
     scale = metric("util").scale
-    last = said[-1] if said else None
-    shares = [None if value is None else value / 100 for value in said]
+    last = values[-1] if values else None
+    shares = [None if value is None else value / 100 for value in values]
     return trend(shares, width), "faint" if last is None else f"spark-{scale(_NO_RUN).step(last)}"
 
 
@@ -84,7 +84,7 @@ def _columns(run: Run) -> list[_Column]:
         _Column("temp", 7, 3, lambda sample, gpu: _on(run, "temp", _at(sample.gpu_temp_c, gpu), "°C")),
         _Column("SM clock", 10, 7, lambda sample, gpu: _plain(_at(sample.gpu_sm_clock_mhz, gpu), "MHz")),
         _Column("mem clock", 10, 11, lambda sample, gpu: _plain(_at(sample.gpu_mem_clock_mhz, gpu), "MHz")),
-        _Column("clocks held", 13, 4, _held),
+        _Column("throttling", 13, 4, _held),
         _Column("ECC", 6, 9, lambda sample, gpu: _bad_from_1(_at(sample.gpu_ecc_uncorrected, gpu))),
         _Column("rows", 10, 10, _rows),
     ]
@@ -135,9 +135,9 @@ def _bad_from_1(value: float | None) -> Ink | None:
 
 def _rows(sample: HostSampled, gpu: int) -> Ink | None:
     remapped = _at(sample.gpu_remapped_rows, gpu)
-    said = sample.gpu_row_remap[gpu] if gpu < len(sample.gpu_row_remap) else None
-    if remapped is None and said is None:
+    state = sample.gpu_row_remap[gpu] if gpu < len(sample.gpu_row_remap) else None
+    if remapped is None and state is None:
         return None
-    if said:
-        return clean(said)[:9], "bad"
+    if state:
+        return clean(state)[:9], "bad"
     return f"{remapped or 0:.0f}", "dim" if not remapped else "warn"

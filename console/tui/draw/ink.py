@@ -1,4 +1,4 @@
-"""Text with tones: what a pane draws, before any terminal or colour is known.
+"""Text with tones: what a pane draws, independent of terminal and colours.
 
 A `Line` is a tuple of (text, tone); a tone is a plain word that the stylesheet gives a colour (``tone--good``). Nothing
 here is ever parsed as markup, and what a host printed goes through `clean` first, so that no output of a run can move
@@ -36,7 +36,7 @@ _ESCAPES: Final = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|[ -/]*[0-~])"
     r"|\x9b[0-?]*[ -/]*[@-~]"
 )
-# Controls, and the marks that join, hide or turn round the text about them.
+# Controls, and the characters that join, hide or reverse the text around them.
 _UNSEEN: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e0fff]"
@@ -80,7 +80,7 @@ def width_of(line: Line) -> int:
 
 
 def spread(left: Line, right_hand: Line, width: int) -> Line:
-    """Both lines on one, the second at the right end where it fits behind the first, else left out."""
+    """Both lines on one, the second at the right end; left out where both do not fit."""
     gap = width - width_of(left) - width_of(right_hand)
     return (*left, (" " * gap, "plain"), *right_hand) if gap >= 1 else left
 
@@ -117,7 +117,7 @@ def wrap(text: str, width: int) -> list[str]:
 
 
 def bar(fraction: float | None, width: int, tone: str = "accent") -> Line:
-    """A bar that reads without colour too: heavy where done, light where not."""
+    """A bar that is readable without colour: heavy where done, light where not."""
     if width <= 0:
         return ()
     done = 0 if fraction is None else round(max(0.0, min(1.0, fraction)) * width)
@@ -138,13 +138,13 @@ def eighth(share: float) -> str:
 
 
 def trend(shares: Sequence[float | None], width: int) -> str:
-    """The last `width` shares as small columns, the newest at the right; dots where none was said."""
+    """The last `width` shares as small columns, the newest at the right; dots where unknown."""
     shown = shares[-width:] if width > 0 else ()
     return "".join("·" if share is None else eighth(share) for share in shown).rjust(max(0, width), "·")
 
 
 class Lines(Sequence[Line]):
-    """Lines that are made when they are looked at: of a thousand rows those that are in sight."""
+    """Lines that are made on access: of a thousand rows only those in sight."""
 
     def __init__(self, length: int, make: Callable[[int], Line]) -> None:
         self._length, self._make = length, make
@@ -154,21 +154,21 @@ class Lines(Sequence[Line]):
         return self._length
 
     @overload
-    def __getitem__(self, place: int) -> Line: ...
+    def __getitem__(self, index: int) -> Line: ...
     @overload
-    def __getitem__(self, place: slice) -> Sequence[Line]: ...
-    def __getitem__(self, place: int | slice) -> Line | Sequence[Line]:
-        if isinstance(place, slice):
-            return [self[one] for one in range(*place.indices(self._length))]
-        place = range(self._length)[place]
-        line = self._made.get(place)
+    def __getitem__(self, index: slice) -> Sequence[Line]: ...
+    def __getitem__(self, index: int | slice) -> Line | Sequence[Line]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(self._length))]
+        index = range(self._length)[index]
+        line = self._made.get(index)
         if line is None:
-            line = self._made[place] = self._make(place)
+            line = self._made[index] = self._make(index)
         return line
 
 
 def spark(values: Sequence[float | None], width: int) -> Line:
-    """The last `width` percentages as small columns, coloured by the ramp; nothing where none was said."""
+    """The last `width` percentages as small columns, coloured by the ramp; dots where unknown."""
     shown = values[-width:]
     inks: list[Ink] = [("·" * (width - len(shown)), "faint")] if len(shown) < width else []
     for value in shown:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, overload
 
+from console.format import long_clock
 from console.tui.draw.ink import Ink, Line, cells, clean, fit, right, width_of
 from console.views.log import Entry, Row
 
@@ -22,16 +23,16 @@ class LogRow:
     row: Row
     entry: Entry
     key: tuple[int, int]
-    """The row's number and which of its lines this is: places are in this order."""
+    """The row's number and which of its lines this is; `log_rows` gives them in this order."""
     member: bool = False
-    """One of an opened row's."""
+    """An entry of an opened row."""
     begin: int = 0
     """Where in the text this part begins; 0 for the first."""
     part: bool = False
-    """A long text is opened: it goes on below."""
+    """A part of a long text that is opened."""
 
 
-def places(rows: Sequence[Row], opened: set[int], room: int) -> list[LogRow]:
+def log_rows(rows: Sequence[Row], opened: set[int], room: int) -> list[LogRow]:
     """The lines of the pane; a row whose number is `opened` with all that is in it. `room`: columns of a text."""
     found: list[LogRow] = []
     for row in rows:
@@ -56,8 +57,8 @@ def _cut(text: str, width: int) -> int:
     if text.isascii():
         return width
     taken, count = 0, 0
-    for one in text:
-        taken += cells(one)
+    for letter in text:
+        taken += cells(letter)
         if taken > width:
             break
         count += 1
@@ -65,52 +66,51 @@ def _cut(text: str, width: int) -> int:
 
 
 class Rows(Sequence[Line]):
-    """The places, drawn when asked for."""
+    """The rows as lines, drawn when asked for."""
 
     def __init__(
-        self, places: Sequence[LogRow], width: int, started: float, tag: int, spans: Spans, several: bool
+        self, rows: Sequence[LogRow], width: int, started: float, tag: int, spans: Spans, several: bool
     ) -> None:
-        """`tag`: columns of who printed it; `several`: nodes have more than one rank."""
-        self._places, self._width, self._started, self._spans = places, width, started, spans
+        """`tag`: columns for the node and rank that printed it; `several`: nodes have more than one rank."""
+        self._rows, self._width, self._started, self._spans = rows, width, started, spans
         self._tag, self._several = tag, several
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._rows)
 
     @overload
-    def __getitem__(self, place: int) -> Line: ...
+    def __getitem__(self, index: int) -> Line: ...
     @overload
-    def __getitem__(self, place: slice) -> Sequence[Line]: ...
-    def __getitem__(self, place: int | slice) -> Line | Sequence[Line]:
-        if isinstance(place, slice):
-            return [self[one] for one in range(*place.indices(len(self)))]
-        one = self._places[place]
-        line = one.entry.line
+    def __getitem__(self, index: slice) -> Sequence[Line]: ...
+    def __getitem__(self, index: int | slice) -> Line | Sequence[Line]:
+        if isinstance(index, slice):
+            return [self[at] for at in range(*index.indices(len(self)))]
+        row = self._rows[index]
+        line = row.entry.line
         tone = "accent" if line.stream == "console" else "warn" if line.stream == "stderr" else "plain"
         room = room_for(self._width, self._tag)
         text = clean(line.text)
-        if one.begin:
+        if row.begin:
             blank: Line = ((" " * (self._width - room), "plain"),)
-            return (*blank, *self._text(text[one.begin :], room, tone, one.begin, text))
-        since = int(max(0.0, line.received - self._started))
-        clock = f"{since // 3600}:{since // 60 % 60:02}:{since % 60:02}"
-        who = self._who(one)
+            return (*blank, *self._text(text[row.begin :], room, tone, row.begin, text))
+        clock = long_clock(line.received_t - self._started)
+        who = self._who(row)
         head: Line = (
             (f" {clock:>7} ", "faint"),
             (right(who, self._tag) + " ", f"spark-{_colour(line.node)}" if who else "faint"),
         )
-        badge = "" if one.member else one.row.badge
+        badge = "" if row.member else row.row.badge
         badge = f" {badge}" if badge else ""
         if len(badge) > room // 2:
             badge = fit(badge, room // 2)
-        inks = self._text(text, max(1, room - len(badge)), tone, 0, text, whole=not one.part)
+        inks = self._text(text, max(1, room - len(badge)), tone, 0, text, whole=not row.part)
         return (*head, *inks, (badge, "accent")) if badge else (*head, *inks)
 
-    def _who(self, one: LogRow) -> str:
-        node, rank = one.entry.line.node, one.entry.rank
+    def _who(self, row: LogRow) -> str:
+        node, rank = row.entry.line.node, row.entry.rank
         if node is None:
             return ""
-        if len(one.row.entries) > 1 and not one.member:
+        if len(row.row.entries) > 1 and not row.member:
             return "≡"
         return f"{node}.{rank}" if self._several and rank is not None else str(node)
 
@@ -129,12 +129,12 @@ class Rows(Sequence[Line]):
 
 
 def room_for(width: int, tag: int) -> int:
-    """Columns that a text has."""
+    """Columns for a line's text."""
     return max(1, width - 9 - tag - 1)
 
 
 def tag_width(nodes: int, world_size: int, several: bool) -> int:
-    """Columns of who printed a line."""
+    """Columns for the node and rank that printed a line."""
     node = len(str(max(0, nodes - 1)))
     return node + 1 + len(str(max(0, world_size - 1))) if several else max(2, node)
 
@@ -152,4 +152,4 @@ def _colour(node: int | None) -> int:
     return 0 if node is None else 4 + node * 3 % 6
 
 
-__all__ = ["LogRow", "Rows", "failure_head", "places", "room_for", "tag_width", "width_of"]
+__all__ = ["LogRow", "Rows", "failure_head", "log_rows", "room_for", "tag_width", "width_of"]

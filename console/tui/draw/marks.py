@@ -1,4 +1,4 @@
-"""The mark and the tone that a status has, the same in every pane. Marks differ in shape too: colour is not needed."""
+"""Mark and tone of each status, the same in every pane. Marks differ in shape, so that colour is not needed."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ NODE: Final[dict[str, tuple[str, str]]] = {
 """Mark and tone of a node's status."""
 
 BROKEN: Final = (NODE_UNREACHABLE, NODE_FAILED, NODE_REFUSED, NODE_LOST, NODE_DROPPED)
-"""Statuses of a node that come with a reason."""
+"""A node's statuses that have a reason."""
 
 RUN: Final[dict[str, str]] = {
     LAUNCHING: "accent",
@@ -70,7 +70,7 @@ WORDS: Final[dict[str, str]] = {
     REACHED: "TARGET REACHED",
     MISSED: "TARGET MISSED",
 }
-"""Where the status alone would not say it to a newcomer."""
+"""Statuses whose own word would not be clear to a newcomer."""
 
 
 def status_word(status: str) -> str:
@@ -84,25 +84,25 @@ def node_mark(status: str) -> tuple[str, str]:
 
 
 QUIET_S: Final = 5.0
-"""A node that should speak and has not for so long is marked."""
+"""A node that should report and has not for so long is marked."""
 
 
 @dataclass(frozen=True, slots=True)
 class Troubles:
-    """What nodes have beside their status."""
+    """What is wrong with nodes, beside their status."""
 
     now: float = 0.0
     slow: dict[int, stragglers.Straggler] = field(default_factory=dict)
     quiet: frozenset[int] = frozenset()
     doomed: dict[int, float] = field(default_factory=dict)
-    """With the seconds that are left."""
+    """Nodes that EC2 will reclaim, with the seconds that are left."""
 
     def stale(self, node: Node) -> bool:
-        """True where the node's last figures are of a time that is over."""
+        """True where the node's last figures are out of date."""
         return node.node in self.quiet or node.status in BROKEN
 
     def mark(self, node: Node) -> tuple[str, str]:
-        """One character and its tone: the worst that is known of the node."""
+        """One character and its tone: the node's worst trouble, else its status."""
         if node.status not in BROKEN:
             if node.node in self.doomed:
                 return "!", "bad"
@@ -113,27 +113,27 @@ class Troubles:
         return node_mark(node.status)
 
     def note(self, node: Node) -> tuple[str, str]:
-        """The same in words; empty where there is nothing to say."""
+        """The same in words; empty where there is no trouble."""
         if node.node in self.doomed:
-            return f"! gone in {clock(self.doomed[node.node])}{replacement(node)}", "bad"
+            return f"! reclaim in {clock(self.doomed[node.node])}{replacement(node)}", "bad"
         if node.node in self.quiet:
             return f"! quiet {clock(nodes.stale_s(node, self.now))}", "warn"
         if node.node in self.slow and node.status == NODE_TRAINING:
-            one = self.slow[node.node]
-            who = f"rank {one.rank}, " if len(node.ranks) > 1 else ""
-            return f"◂ {who}{one.ratio:.1f}× slower: {one.reason}", "warn"
+            straggler = self.slow[node.node]
+            who = f"rank {straggler.rank}, " if len(node.ranks) > 1 else ""
+            return f"◂ {who}{straggler.ratio:.1f}× slower: {straggler.reason}", "warn"
         return "", "plain"
 
 
 def troubles(run: Run, now: float, *, clock_runs: bool = True) -> Troubles:
-    """The nodes' troubles at the moment. While a log stands still nobody speaks, and nobody is quiet."""
+    """The nodes' troubles at the moment. While playback is paused no node reports, so none counts as quiet."""
     slow: dict[int, stragglers.Straggler] = {}
-    for one in stragglers.of(run) if run.live else ():
-        slow.setdefault(one.node, one)
+    for straggler in stragglers.of(run) if run.live else ():
+        slow.setdefault(straggler.node, straggler)
     quiet = frozenset(nodes.quiet(run, now, QUIET_S)) if clock_runs else frozenset[int]()
     return Troubles(now, slow, quiet, nodes.interruptions(run, now))
 
 
 def replacement(node: Node) -> str:
-    """What is done about a host that is lost or soon will be."""
-    return {"ordered": ", another asked", "ready": ", another ready"}.get(node.replacement, "")
+    """The replacement of a host that is lost or soon will be."""
+    return {"ordered": ", replacing", "ready": ", replacement ready"}.get(node.replacement, "")

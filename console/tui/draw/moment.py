@@ -1,4 +1,4 @@
-"""What a screen draws at one tick: the run and the clock, taken from the source once, so that all panes agree."""
+"""What a screen draws at one tick: run and clock, read from the source once, so that all panes agree."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from console.playback.source import Player, Source
 from console.state.run import Node, Run
 
 NOTHING: Final = Comparison()
-"""Compared with nothing but the record."""
+"""A comparison with the record alone."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Playing:
-    """How a log plays."""
+    """The state of playback."""
 
     playing: bool
     speed: float
     start: float
     end: float
     behind_s: float | None = None
-    """How far a live run's past that is shown lies behind the present; None for a log."""
+    """How far the shown past of a live run lies behind the present; None for a log."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Track:
-    """What a timeline spans."""
+    """The span of a timeline."""
 
     start: float
     end: float
-    """Of a live run, the present."""
+    """For a live run, the present."""
     markers: Sequence[Marker]
     reading: int | None
     """Records read so far while the past is still being read; None once it is known."""
@@ -43,7 +43,7 @@ class Track:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moment:
-    """The run, its clock, and what may be done with it."""
+    """The run, its clock, and the commands that it accepts."""
 
     run: Run = field(default_factory=Run)
     now: float = 0.0
@@ -62,18 +62,18 @@ class Moment:
 
     @property
     def ghost(self) -> Ghost | None:
-        """What the run races."""
+        """The ghost that the run races."""
         return self.compared.ghost(self.run)
 
     @property
     def race(self) -> Race | None:
-        """How it stands."""
+        """The race against the ghost."""
         ghost = self.ghost
         return None if ghost is None else race(self.run, ghost, self.now)
 
     @property
     def eta(self) -> Eta | None:
-        """When it will reach its target."""
+        """The time left to the target."""
         return eta(self.run, self.now, self.ghost)
 
 
@@ -89,14 +89,14 @@ def moment_of(source: Source, *, read_only: bool, trouble: str = "", compared: C
     return Moment(source.run, source.now(), source.title, controls, play, track, read_only, "", trouble, compared)
 
 
-def same(one: Moment, other: Moment) -> bool:
-    """True where a screen drawn for one shows the other too."""
+def same(first: Moment, second: Moment) -> bool:
+    """True where both look the same on the screen."""
     return (
-        one.run is other.run
-        and one.compared is other.compared
-        and int(one.now) == int(other.now)
-        and (one.controls, one.starting, one.trouble) == (other.controls, other.starting, other.trouble)
-        and _played(one) == _played(other)
+        first.run is second.run
+        and first.compared is second.compared
+        and int(first.now) == int(second.now)
+        and (first.controls, first.starting, first.trouble) == (second.controls, second.starting, second.trouble)
+        and _played(first) == _played(second)
     )
 
 
@@ -107,7 +107,7 @@ def _played(moment: Moment) -> tuple[object, ...]:
 
 
 def on_gpus(run: Run) -> bool:
-    """True where the run's ranks are on GPUs, as the hosts say, or as the profile expects before they do."""
+    """True where the ranks are on GPUs: as the hosts report, before that as the profile expects."""
     for node in run.nodes:
         if node.sample is not None:
             return bool(node.sample.gpu_util_pct)
@@ -117,7 +117,7 @@ def on_gpus(run: Run) -> bool:
 
 
 def address(node: Node) -> str:
-    """The host's address as one would type it; a dash before it is known."""
+    """The host's address, with the port unless it is 22; a dash while unknown."""
     if node.address is None:
         return "—"
     return node.address if node.port in (None, 22) else f"{node.address}:{node.port}"

@@ -1,4 +1,4 @@
-"""The fleet as a dense map: several nodes a line, a cell a GPU, so that a thousand are seen at once."""
+"""The fleet as a dense map: several nodes a line, a cell for each GPU, so that a thousand are visible at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from console.tui.draw import marks
 from console.tui.draw.cells import cell, number_width
 from console.tui.draw.ink import Ink, Line, clean, right
 from console.tui.draw.moment import address
-from console.tui.draw.node_rows import cut, figure, joined, memory, places
+from console.tui.draw.node_rows import cell_count, cut, figure, joined, memory
 from console.views.metrics import Metric, Scale
 
 _GAP = 2
@@ -19,21 +19,24 @@ _GAP = 2
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Where every node is."""
+    """The layout of the map."""
 
     index: int
-    places: int
+    """Columns of a node's number."""
+    count: int
+    """Cells of a node."""
     cell: int
+    """Columns of a cell."""
     across: int
     """Nodes a line."""
 
     @property
     def block(self) -> int:
-        """Columns from a node's beginning to the next one's."""
-        return self.index + 2 + self.places * self.cell + _GAP
+        """Columns of a node, with the gap to the next."""
+        return self.index + 2 + self.count * self.cell + _GAP
 
-    def place(self, x: int, line: int) -> int | None:
-        """Which of the nodes is at column `x` of a line, from 0; None between them."""
+    def index_at(self, x: int, line: int) -> int | None:
+        """The index of the node at column `x` of a line; None between nodes."""
         across, rest = divmod(x - 1, self.block)
         inside = 0 <= across < self.across and rest < self.block - _GAP
         return line * self.across + across if inside else None
@@ -42,12 +45,12 @@ class Grid:
 def plan(run: Run, metric: Metric, scale: Scale, count: int, width: int, height: int) -> Grid:
     """The widest cells with which all nodes fit in `height` lines; the narrowest where none do."""
     index = len(str(max(0, len(run.nodes) - 1)))
-    most = places(run, metric)
+    most = cell_count(run, metric)
     grid = Grid(index, most, 1, 1)
     for size in (number_width(metric, scale), 3, 2, 1):
         block = index + 2 + most * size + _GAP
         grid = Grid(index, most, size, max(1, (width - 1 + _GAP) // block))
-        # One a line would be rows without their figures.
+        # One node a line would be rows without their figures.
         if block <= width and -(-count // grid.across) <= height and (grid.across > 1 or count == 1):
             break
     return grid
@@ -63,7 +66,7 @@ def line(
     grid: Grid,
     width: int,
 ) -> Line:
-    """The nodes of one line; the one that is the cursor's is marked."""
+    """The nodes of one line, with the cursor's marked."""
     inks: list[Ink] = [(" ", "plain")]
     for node in nodes:
         mark, tone = troubles.mark(node)
@@ -77,10 +80,10 @@ def line(
         count = len(values)
         broken = node.status in marks.BROKEN
         inks += (
-            ("─" * (grid.places * grid.cell), "faint")
-            if broken and place == 0
-            else cell(metric, scale, values[place] if place < count else None, grid.cell, stale=stale)
-            for place in range(1 if broken else grid.places)
+            ("─" * (grid.count * grid.cell), "faint")
+            if broken and at == 0
+            else cell(metric, scale, values[at] if at < count else None, grid.cell, stale=stale)
+            for at in range(1 if broken else grid.count)
         )
         inks.append((" " * _GAP, "plain"))
     return cut(joined(inks[:-1]), width)

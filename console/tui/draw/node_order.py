@@ -1,4 +1,4 @@
-"""Which nodes are shown, and in which order: sort keys, and what a filter can ask of a node."""
+"""Filter and order of the nodes: sort keys, and the fields that a filter knows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from console.views.metrics import METRICS, Metric
 from console.views.nodes import stale_s
 
 ORDERS: Final = ("node", "metric", "img", "lag", "data", "temp", "status")
-"""In the order in which a key goes through them; ``metric``: the one that is shown."""
+"""Sort keys, in the order in which a key press cycles through them; ``metric``: the shown one."""
 _STATUS: Final = (
     NODE_LOST,
     NODE_FAILED,
@@ -43,7 +43,7 @@ _STATUS: Final = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """A node at a moment, for a filter to ask of."""
+    """A node at a moment: what a filter is applied to."""
 
     run: Run
     node: Node
@@ -56,7 +56,7 @@ def _value(metric: Metric, seen: Seen) -> float | None:
 
 
 def _throttled(seen: Seen) -> bool:
-    """By heat or a fault: that a card under load is at its power cap is none."""
+    """True for throttling by heat or a fault; being at the power cap under load is normal."""
     return (metrics.metric("throttle").of_node(seen.run, seen.node) or 0) >= 2
 
 
@@ -65,7 +65,7 @@ def _billed(seen: Seen, field: str) -> str:
 
 
 def _host(seen: Seen) -> str:
-    """Its address with and without the port, and its own name."""
+    """The address with and without the port, and the host name."""
     node = seen.node
     name = node.agent.hostname if node.agent else ""
     return f"{node.address or ''} {node.address or ''}:{node.port or 22} {name}".strip()
@@ -102,7 +102,7 @@ FIELDS: Final[Fields[Seen]] = Fields(
 def shown(
     moment: Moment, troubles: marks.Troubles, test: Test[Seen], order: str, metric: Metric, *, backwards: bool
 ) -> Sequence[int]:
-    """Numbers of the nodes that pass, in order: what needs a look first, unless it is by node."""
+    """Numbers of the nodes that pass, in order: the worst first, unless it is by node."""
     run = moment.run
     nodes = [node for node in run.nodes if test(Seen(run, node, moment.now, troubles))]
     if order != "node":
@@ -114,13 +114,13 @@ def shown(
 
 def _key(run: Run, troubles: marks.Troubles, order: str, metric: Metric) -> Callable[[Node], tuple[float, float]]:
     if order == "status":
-        return lambda node: (_place(node, troubles), node.node)
+        return lambda node: (_severity(node, troubles), node.node)
     by = metric if order == "metric" else metrics.metric(order)
     scale = by.scale(run)
 
     def key(node: Node) -> tuple[float, float]:
         value = by.of_node(run, node)
-        # By the steps of the ramp, so that rows stay where they are while values only tremble. Unknown comes last.
+        # In half steps of the ramp, so that rows do not swap while values fluctuate. Unknown comes last.
         return (99.0 if value is None else -by.worst_first * _half_step(scale, value), node.node)
 
     return key
@@ -130,7 +130,7 @@ def _half_step(scale: metrics.Scale, value: float) -> float:
     return int((value - scale.low) * 20 / ((scale.high - scale.low) or 1.0))
 
 
-def _place(node: Node, troubles: marks.Troubles) -> float:
+def _severity(node: Node, troubles: marks.Troubles) -> float:
     if node.node in troubles.doomed:
         return -1
     if node.node in troubles.quiet:

@@ -1,4 +1,4 @@
-"""The fleet as a row a node: its cells, its last minute, and its figures."""
+"""The fleet with a row for each node: cells, last minute, figures."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from console.views.metrics import Metric, Scale, said
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Where everything of a row is."""
+    """The columns of a row, with their widths."""
 
     index: int
     address: int
     """0 where there is no room."""
-    places: int
-    """The most of any node: GPUs, or ranks; 1 where CPUs are shown."""
+    count: int
+    """Cells of a row: the most GPUs or ranks of any node; 1 where CPUs are shown."""
     cell: int
-    """Columns a place; 0 where the one place is shown as its last seconds."""
+    """Columns of a cell; 0 where the only cell is shown as its last seconds."""
     trend: int
     """Columns of the last minute; 0 where there is no room."""
     gpus: bool
@@ -35,11 +35,11 @@ class Columns:
 
     @property
     def map_width(self) -> int:
-        return self.places * self.cell
+        return self.count * self.cell
 
 
-def places(run: Run, metric: Metric) -> int:
-    """The most values that any node has."""
+def cell_count(run: Run, metric: Metric) -> int:
+    """The most values of any node."""
     most = max((len(metric.of(run, node)) for node in run.nodes), default=0)
     if most or not on_gpus(run):
         return max(1, most)
@@ -48,8 +48,8 @@ def places(run: Run, metric: Metric) -> int:
 
 
 def plan(run: Run, metric: Metric, scale: Scale, width: int) -> Columns:
-    """Gives up, in this order: numbers in the cells, addresses, memory, images, the step."""
-    gpus, most = on_gpus(run), places(run, metric)
+    """The columns that fit. Dropped in this order: numbers in the cells, addresses, memory, img/s, the step."""
+    gpus, most = on_gpus(run), cell_count(run, metric)
     index = max(2, len(str(len(run.nodes) - 1)))
     address_width = max((len(clean(address(node))) for node in run.nodes if node.address is not None), default=0)
     figure = max(6, cells(said(metric, scale.high)) + 2)
@@ -68,13 +68,13 @@ def plan(run: Run, metric: Metric, scale: Scale, width: int) -> Columns:
             taken = fixed + (shown + 2 if shown else 0) + most * size + last + sum(size for _, size in tail)
             if taken + 2 <= width:
                 room = width - taken - 3
-                # What is left shows where each node comes from, but a note on what is wrong has to fit there too.
+                # The rest shows the last minute, but a note on what is wrong has to fit there too.
                 spark = last or (min(room, 20) if room >= 8 else 0)
                 return Columns(index, shown, most, size, spark, gpus, tuple(tail))
     size, last = sizes[-1], trends[-1]
     room = width - fixed - most * size - last
     while tail and sum(size for _, size in tail) > room:
-        tail.pop(next((place for place, (name, _) in enumerate(tail) if name in ("mem", "img")), -1))
+        tail.pop(next((at for at, (name, _) in enumerate(tail) if name in ("mem", "img")), -1))
     return Columns(index, 0, most, size, last, gpus, tuple(tail))
 
 
@@ -103,12 +103,12 @@ def head(run: Run, columns: Columns) -> Line:
 
 
 def stages(run: Run, width: int) -> list[Line]:
-    """While launching: how far each stage is."""
+    """The launch's stages with their counts."""
     return [((" ", "plain"), *line) for line in flow(map(_stage, nodes.stages(run)), width - 2)][:3]
 
 
 def launching(run: Run) -> bool:
-    """True while rows say how far hosts are, since there is nothing else to show."""
+    """True while rows show the launch's stages instead of figures."""
     return run.status == LAUNCHING and not any(node.ranks for node in run.nodes)
 
 
@@ -140,10 +140,10 @@ def row(
         values = metric.of(run, node)
         count = len(values)
         inks += joined(
-            cell(metric, scale, values[place] if place < count else None, columns.cell, stale=stale)
-            if place < count or not count
+            cell(metric, scale, values[at] if at < count else None, columns.cell, stale=stale)
+            if at < count or not count
             else (" " * columns.cell, "plain")
-            for place in range(columns.places)
+            for at in range(columns.count)
         )
     else:
         inks += [_trend(node, metric, scale, columns.trend - 1, stale=stale), (" ", "plain")]
@@ -152,11 +152,11 @@ def row(
     room = width - width_of(tuple(inks))
     while note[0] and tail and room - sum(size for _, size in tail) < cells(note[0]) + 2:
         tail.pop()
-    for place, (name, size) in enumerate(tail):
+    for at, (name, size) in enumerate(tail):
         inks.append(
             (
                 right(figure(run, node, metric if name == metric.key else None, name), size),
-                "dim" if place or stale else "plain",
+                "dim" if at or stale else "plain",
             )
         )
     if note[0]:
@@ -169,20 +169,20 @@ def row(
 def _trend(node: Node, metric: Metric, scale: Scale, width: int, *, stale: bool) -> Ink:
     values = metric.past(node, width)
     last = values[-1] if values else None
-    shares = [None if value is None else scale.share(_a_place(node, metric, value)) for value in values]
-    tone = "faint" if last is None else "stale" if stale else f"spark-{scale.step(_a_place(node, metric, last))}"
+    shares = [None if value is None else scale.share(_per_cell(node, metric, value)) for value in values]
+    tone = "faint" if last is None else "stale" if stale else f"spark-{scale.step(_per_cell(node, metric, last))}"
     return trend(shares, width), tone
 
 
-def _a_place(node: Node, metric: Metric, value: float) -> float:
-    """A node's value on the scale of its places: sums are of several."""
+def _per_cell(node: Node, metric: Metric, value: float) -> float:
+    """A node's value on the scale of its cells: power and img/s are sums over them."""
     if metric.key == "power" and node.sample is not None:
         return value / max(1, len(node.sample.gpu_power_w))
     return value / max(1, len(node.ranks)) if metric.key == "img" else value
 
 
 def joined(inks: Iterable[Ink]) -> list[Ink]:
-    """The same with neighbours of one tone as one: every later stage costs by the piece."""
+    """The inks with neighbours of one tone joined: every later stage costs by the piece."""
     pieces: list[Ink] = []
     for text, tone in inks:
         if pieces and pieces[-1][1] == tone:
@@ -201,7 +201,7 @@ def _launching(node: Node, room: int) -> list[Ink]:
         count = f"{count_(total)} " if total > 1 else ""
         return [(name + " ", "good"), (f"✓ {count}{detail}", "dim")]
     if total is None or total < 2:
-        # Nothing to measure: words say more than an empty bar.
+        # No total: words say more than an empty bar.
         return [(name + " ", "accent"), (words or "…", "plain")]
     figures = f" {words}"
     length = max(0, min(20, room - cells(name) - 2 - cells(figures)))
@@ -209,7 +209,7 @@ def _launching(node: Node, room: int) -> list[Ink]:
 
 
 def figure(run: Run, node: Node, metric: Metric | None, name: str) -> str:
-    """A figure of the whole node, with its unit where there is room for one."""
+    """A figure of the whole node; percentages with their sign."""
     if metric is not None:
         value = metric.of_node(run, node)
         return said(metric, value) + ("%" if metric.unit == "%" and value is not None else "")

@@ -1,4 +1,4 @@
-"""Which charts the Progress pane shows of a moment, how they share its room, and what the crosshair reads. Pure."""
+"""Which charts the Progress pane shows, how they share its room, and the crosshair's readout. Pure."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from console.views import progress
 OVERVIEW: Final = ""
 ACCURACY: Final = "accuracy"
 VIEWS: Final = {LOSS: (LOSS, EVAL_LOSS), ACCURACY: (TOP1, TOP5), RATE: (RATE,), LR: (LR,), SHARE: (SHARE,)}
-"""What each view draws of the run itself, the later over the earlier; the last one's unit is the axis's."""
+"""The curves of the run in each view, the later drawn over the earlier; the last one's unit is the y axis's."""
 _OVER: Final = {LOSS: LOSS, ACCURACY: TOP5, RATE: RATE, LR: LR, SHARE: SHARE}
-"""What it draws of the others."""
+"""The curve of the compared runs in each view."""
 _TONES: Final = {
     LOSS: ("loss", ""),
     EVAL_LOSS: ("eval-loss", ""),
@@ -32,32 +32,32 @@ _TONES: Final = {
     SHARE: ("share", "share"),
 }
 PASTS: Final = 5
-"""Tones for past runs, ``past-0`` and on; a sixth begins again."""
+"""Tones for compared runs, ``past-0`` to ``past-4``; a sixth run has the first tone again."""
 _LOGGED: Final = (LOSS, LR)
 _BOTH: Final = 12
-"""Lines from which two charts stand one over the other."""
+"""Lines from which two charts are stacked."""
 _GRID: Final = (96, 16)
-"""Columns and lines from which a pane by itself shows all charts side by side."""
+"""Columns and lines from which a maximised pane shows all charts in a grid."""
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the operator chose to see."""
+    """The view that the operator chose."""
 
     view: str = OVERVIEW
     axis: str = ""
     """Of `curves.AXES`; empty: time where there is something to race, else steps."""
     span: tuple[float, float] | None = None
-    """What of the axis; None: all of it, as it grows."""
+    """The part of the axis that is shown; None: all of it, as it grows."""
     log: bool = False
-    """The loss and the learning rate on a scale of powers."""
+    """Loss and learning rate on a log scale."""
     cross: float | None = None
-    """Where the crosshair stands."""
+    """The crosshair's x value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """Where a chart's plot lies among the lines."""
+    """A chart's plot within the lines."""
 
     left: int
     top: int
@@ -90,18 +90,18 @@ def whole_span(moment: Moment, axis: str) -> tuple[float, float]:
 
 
 def own_extent(moment: Moment, axis: str) -> tuple[float, float] | None:
-    """The first and the last place of this run on the axis."""
+    """The first and the last x value of this run."""
     return curves.extent(curves.trace(moment.run), axis)
 
 
 def views_of(moment: Moment) -> list[str]:
-    """The views that have something to show, the overview first."""
+    """The views that have data, the overview first."""
     has = curves.trace(moment.run).metrics()
     return [OVERVIEW, *(view for view, metrics in VIEWS.items() if any(metric in has for metric in metrics))]
 
 
 def draw(moment: Moment, look: Look, width: int, height: int, *, alone: bool) -> tuple[list[Line], list[Area]]:
-    """`height` lines of charts, and where their plots lie."""
+    """`height` lines of charts, and the areas of their plots."""
     shown = views_of(moment)[1:]
     if not shown or height < 5 or width < 16:
         return [], []
@@ -122,7 +122,7 @@ def draw(moment: Moment, look: Look, width: int, height: int, *, alone: bool) ->
 
 
 def _legend(moment: Moment, width: int) -> list[Line]:
-    """The past runs in the tones of their curves."""
+    """Names of the compared runs in the tones of their curves."""
     pasts = moment.compared.pasts
     parts: list[Line] = [((f"━ {clean(past.name)[:48]}", f"past-{at % PASTS}"),) for at, past in enumerate(pasts)]
     return flow(parts, width, "  ")
@@ -131,11 +131,11 @@ def _legend(moment: Moment, width: int) -> list[Line]:
 def _stacked(charts: list[Chart], width: int, height: int) -> tuple[list[Line], list[Area]]:
     lines: list[Line] = []
     areas: list[Area] = []
-    for place, one in enumerate(charts):
-        last = place + 1 == len(charts)
+    for index, picked in enumerate(charts):
+        last = index + 1 == len(charts)
         own = height - len(lines) if last else (height - 1) // len(charts)
         areas.append(Area(GUTTER, len(lines) + 1, width - GUTTER, own - 1 - last))
-        lines += chart.draw(one, width, own, labelled=last)
+        lines += chart.draw(picked, width, own, labelled=last)
     return lines, areas
 
 
@@ -149,15 +149,15 @@ def _grid(moment: Moment, look: Look, shown: list[str], width: int, height: int)
         own = (height - len(lines)) // (down - row)
         some = shown[row * across : (row + 1) * across]
         drawn = []
-        for place, view in enumerate(some):
-            # The last one of a row that is not full takes the rest of it.
-            wide = width - place * (each + 1) if place + 1 == len(some) else each
+        for column, view in enumerate(some):
+            # The last chart of a row that is not full takes the rest of it.
+            wide = width - column * (each + 1) if column + 1 == len(some) else each
             drawn.append((chart.draw(chart_of(moment, look, view, wide), wide, own), wide))
-            areas.append(Area(place * (each + 1) + GUTTER, len(lines) + 1, wide - GUTTER, own - 2))
+            areas.append(Area(column * (each + 1) + GUTTER, len(lines) + 1, wide - GUTTER, own - 2))
         for y in range(own):
             line: list[Ink] = []
-            for place, (part, wide) in enumerate(drawn):
-                line += [*part[y], (" " * (wide - width_of(part[y]) + (place + 1 < len(drawn))), "plain")]
+            for column, (part, wide) in enumerate(drawn):
+                line += [*part[y], (" " * (wide - width_of(part[y]) + (column + 1 < len(drawn))), "plain")]
             lines.append(tuple(line))
     return lines, areas
 
@@ -171,8 +171,8 @@ def chart_of(moment: Moment, look: Look, view: str, width: int) -> Chart:
     title: list[Ink] = []
     drawn: list[Curve] = []
     mean = 1
-    for place, past in enumerate(moment.compared.pasts):
-        tone = f"past-{place % PASTS}"
+    for index, past in enumerate(moment.compared.pasts):
+        tone = f"past-{index % PASTS}"
         thin = curves.thinned(past.trace, _OVER[view], axis, span, dots)
         if len(thin.xs):
             drawn.append(Curve(thin.xs, thin.ys, tone))
@@ -210,11 +210,11 @@ def chart_of(moment: Moment, look: Look, view: str, width: int) -> Chart:
 
 
 def _readout(moment: Moment, look: Look, width: int) -> list[Line]:
-    """The values of every curve where the crosshair stands."""
+    """The value of every curve at the crosshair."""
     axis, x = axis_of(moment, look), look.cross
     assert x is not None
     own = curves.trace(moment.run)
-    parts: list[Line] = [((chart.place_words(axis, x), "strong"),)]
+    parts: list[Line] = [((chart.x_words(axis, x), "strong"),)]
     for metric in own.metrics():
         tone, unit = _TONES[metric]
         value = curves.value_at(own, metric, axis, x)
@@ -224,9 +224,9 @@ def _readout(moment: Moment, look: Look, width: int) -> list[Line]:
         shown = ghost.shown("top5", x)
         parts.append(((f"{clean(ghost.name)} ", "dim"), (percent(shown), "ghost")))
     over = _OVER.get(look.view, TOP5)
-    for place, past in enumerate(moment.compared.pasts):
+    for index, past in enumerate(moment.compared.pasts):
         value = curves.value_at(past.trace, over, axis, x)
-        tone = f"past-{place % PASTS}"
+        tone = f"past-{index % PASTS}"
         parts.append(((f"{clean(past.name)[:28]} ", tone), (chart.value_words(_TONES[over][1], value), "plain")))
     return flow(parts, width)
 

@@ -1,4 +1,4 @@
-"""A node's ranks: where each is, and what its step went to; and the processes that are busiest."""
+"""A node's ranks with the parts of their step time, and its busiest processes."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ PARTS: Final = (
     ("optimizer", "▓", "top1"),
     ("other", "·", "faint"),
 )
-"""Parts of a step with their signs, which differ without colour too, and their tones."""
+"""Parts of a step with their signs, which differ in shape, and their tones."""
 
 
 def lines(run: Run, node: Node, width: int) -> list[Line]:
-    """The section, its titles first; nothing before there are ranks."""
+    """The section, its titles first; empty before there are ranks."""
     if not node.ranks:
         return []
     memory = any(rank.mem_used_mib is not None for rank in node.ranks)
-    columns = [("rank", 6), ("device", 9), ("pid", 8), ("step", 9), ("behind", 8), ("img/s", 8), ("a step", 10)]
+    columns = [("rank", 6), ("device", 9), ("pid", 8), ("step", 9), ("behind", 8), ("img/s", 8), ("step time", 10)]
     columns += [("memory", 9)] if memory else []
     while len(columns) > 4 and sum(size for _, size in columns) > width:
-        columns.pop(next((place for place, (name, _) in enumerate(columns) if name in ("behind", "memory")), -1))
+        columns.pop(next((at for at, (name, _) in enumerate(columns) if name in ("behind", "memory")), -1))
     room = width - sum(size for _, size in columns) - 2
     split = min(40, room) if room >= 10 else 0
     title: list[Ink] = [
@@ -35,16 +35,16 @@ def lines(run: Run, node: Node, width: int) -> list[Line]:
     ]
     if split:
         title += [("  ", "plain"), *legend(room)]
-    slow = {one.rank: one for one in stragglers.of(run)} if run.live else {}
+    slow = {straggler.rank: straggler for straggler in stragglers.of(run)} if run.live else {}
     table: list[Line] = [(), tuple(title)]
     for rank in node.ranks:
         inks = [_figure(run, rank, name, size) for name, size in columns]
         if split:
             inks += [("  ", "plain"), *bar(rank, split)]
         left = room - split - 2
-        one = slow.get(rank.rank)
-        if one is not None:
-            text = f"  ◂ {one.reason}: +{one.excess_s * 1000:,.0f} ms a step"
+        straggler = slow.get(rank.rank)
+        if straggler is not None:
+            text = f"  ◂ {straggler.reason}: +{straggler.excess_s * 1000:,.0f} ms/step"
             inks.append((fit(text, left).rstrip() if left > 8 else "", "warn"))
         table.append(tuple(inks))
     if not split:
@@ -54,7 +54,7 @@ def lines(run: Run, node: Node, width: int) -> list[Line]:
 
 
 def legend(width: int) -> Line:
-    """What the signs mean, as far as there is room."""
+    """The signs' meanings, as many as fit."""
     inks: list[Ink] = []
     for name, sign, tone in PARTS:
         text = f"{sign} {name}  "
@@ -90,7 +90,7 @@ def _ms(seconds: float | None) -> str:
 
 
 def bar(rank: Rank, width: int) -> Line:
-    """A step of the rank as a bar: each part as long as its share."""
+    """The rank's step as a bar of its parts."""
     step_s = rank.step_s
     if step_s is None or step_s <= 0 or width <= 0:
         return (("—", "faint"),)
@@ -108,13 +108,13 @@ def bar(rank: Rank, width: int) -> Line:
 
 
 def processes(node: Node, width: int) -> list[Line]:
-    """The busiest processes, each with the rank that it is; nothing before the host said any."""
-    said = node.processes
-    if said is None or not said.pids:
+    """The busiest processes, each with its rank; empty before the host reported any."""
+    busiest = node.processes
+    if busiest is None or not busiest.pids:
         return []
     ranks = {rank.pid: f"rank {rank.rank}" for rank in node.ranks}
     table: list[Line] = [(), ((fit("process", 18) + right("pid", 8) + right("CPU", 8) + right("memory", 10), "dim"),)]
-    for pid, name, cpu_pct, mem_mib in zip(said.pids, said.names, said.cpu_pct, said.mem_mib, strict=False):
+    for pid, name, cpu_pct, mem_mib in zip(busiest.pids, busiest.names, busiest.cpu_pct, busiest.mem_mib, strict=False):
         cpu = "—" if cpu_pct is None else f"{cpu_pct:.0f} %"
         memory = "—" if mem_mib is None else f"{mem_mib / 1024:.1f} G"
         rank = f"  {ranks[pid]}" if pid in ranks else ""

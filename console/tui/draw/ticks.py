@@ -1,11 +1,9 @@
-"""TODO docstring: console/tui/draw/ticks.py."""
+"""Round numbers for the axes of a chart: steps of 1, 2, 5; of a clock; of powers of ten. Pure."""
 
 from __future__ import annotations
 
 import math
 from typing import Final
-
-# --- round numbers ---------------------------------------------------------------------------------------------------
 
 
 def ticks(low: float, high: float, wanted: int, *, whole: bool = False) -> list[float]:
@@ -22,13 +20,13 @@ _CLOCK: Final = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 
 
 
 def clock_ticks(low: float, high: float, wanted: int) -> list[float]:
-    """The same of seconds: whole minutes, quarters, hours."""
+    """The same for seconds: whole minutes, quarters of an hour, hours."""
     fits = [step for step in _CLOCK if (high - low) / step <= max(1, wanted)]
     return _multiples(low, high, float(fits[0])) if fits else ticks(low, high, wanted)
 
 
 def log_ticks(low: float, high: float, wanted: int) -> list[float]:
-    """Round numbers within positive bounds on a scale of powers: 1, 2 and 5 times ten's powers, or the powers alone."""
+    """Round numbers within positive bounds for a log scale: 1, 2 and 5 times powers of ten, or the powers alone."""
     if not high > low > 0:
         return []
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
@@ -42,7 +40,7 @@ def log_ticks(low: float, high: float, wanted: int) -> list[float]:
 
 def _multiples(low: float, high: float, step: float) -> list[float]:
     first = math.ceil(low / step - 1e-9)
-    return [round(place * step, 12) for place in range(first, math.floor(high / step + 1e-9) + 1)]
+    return [round(multiple * step, 12) for multiple in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
 def round_bounds(low: float, high: float) -> tuple[float, float]:

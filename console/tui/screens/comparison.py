@@ -1,4 +1,4 @@
-"""What the run is compared with: asked for, read beside the screen, and raced."""
+"""Comparing the run with past runs: choosing them, reading their logs in threads, racing one as the ghost."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from console.tui.widgets.progress import ProgressPane
 
 
 class ComparisonScreen(SourceScreen):
-    """The part of a screen that lays past runs over the present one."""
+    """The part of a screen that compares the run with past ones."""
 
     def on_progress_pane_comparing(self, event: ProgressPane.Comparing) -> None:
-        """Asks with which runs."""
+        """Asks for the runs."""
         self.run_worker(self._ask(), group="compare", exclusive=True, exit_on_error=False)
 
     async def _ask(self) -> None:
@@ -23,7 +23,7 @@ class ComparisonScreen(SourceScreen):
         found = await asyncio.to_thread(past_runs.found)
         own = self.moment.run.run_id
         chosen = [past.path for past in self.compared.pasts]
-        screen = PastRunsDialog([one for one in found if one.name != own], chosen)
+        screen = PastRunsDialog([run for run in found if run.name != own], chosen)
         self.app.push_screen(screen, self._have_chosen)
 
     def _have_chosen(self, paths: tuple[str, ...] | None) -> None:
@@ -31,15 +31,15 @@ class ComparisonScreen(SourceScreen):
             self.run_worker(self.compare_with(paths), group="compare", exclusive=True, exit_on_error=False)
 
     async def compare_with(self, paths: tuple[str, ...]) -> None:
-        """Reads the logs, each in a thread, and shows each as soon as it is there; one that cannot be read is said."""
+        """Reads the logs, each in a thread, and shows each once it is read; reports one that cannot be read."""
         from console.compare import past_runs
 
         known = {past.path: past for past in self.compared.pasts}
         pasts: list[Past] = []
-        for place, path in enumerate(paths):
+        for number, path in enumerate(paths, start=1):
             past = known.get(path)
             if past is None:
-                loading = f"reading {place + 1} of {len(paths)} …"
+                loading = f"reading {number} of {len(paths)} …"
                 self.compared = self.compared.with_pasts(tuple(pasts), loading)
                 self.moved()
                 try:
@@ -52,8 +52,8 @@ class ComparisonScreen(SourceScreen):
         self.moved()
 
     def on_progress_pane_racing(self, event: ProgressPane.Racing) -> None:
-        """Races the next ghost."""
+        """Races against the next ghost."""
         self.compared = self.compared.next_ghost(self.moment.run)
         ghost = self.compared.ghost(self.moment.run)
-        self.say("The run races nobody." if ghost is None else f"The run races {ghost.name}.")
+        self.say("Ghost off." if ghost is None else f"Ghost: {ghost.name}.")
         self.moved()

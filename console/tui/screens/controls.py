@@ -1,4 +1,4 @@
-"""What is done to a live run by key: commands, and the questions before those that cost or destroy."""
+"""Controls of a live run: commands, and the questions before those that cost or destroy."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Controls(SourceScreen):
         self.send(command)
 
     def action_pause(self) -> None:
-        """Pauses a run that trains, resumes one that is paused."""
+        """Pauses a training run, resumes a paused one."""
         controls = self.source.controls if self.source is not None else frozenset[str]()
-        paused = self.present().run.paused_since is not None or "pause" not in controls
+        paused = self.present().run.paused_since_t is not None or "pause" not in controls
         self.send("resume" if paused and "resume" in controls else "pause")
 
     def action_stop(self) -> None:
@@ -30,16 +30,16 @@ class Controls(SourceScreen):
         self._asked("stop", lambda: questions.stop(self.present()))
 
     def action_terminate(self) -> None:
-        """Asks for the word, then terminates."""
+        """Asks for the typed word, then terminates."""
         self._asked("terminate", lambda: questions.terminate(self.present()))
 
     def action_budget(self) -> None:
-        """Asks how much, then sets it."""
+        """Asks for the new budget, then sets it."""
         if not self._allowed("budget"):
             return
         present = self.present()
         if least_usd(present.run, present.now) is None:
-            self.say("No price is known for these hosts, so no budget can be held.")
+            self.say("These hosts have no known price, so no budget can be enforced.")
             return
         self.app.push_screen(questions.budget(self.present), self._have_budget)
 
@@ -54,22 +54,22 @@ class Controls(SourceScreen):
 
     def _allowed(self, command: str) -> bool:
         if self.read_only or self.source is None:
-            self.say("There is no run yet." if self.source is None else "This console only looks on.")
+            self.say("No run yet." if self.source is None else "This console is read-only.")
             return False
         if command in self.source.controls:
             return True
         run = self.present().run
         if isinstance(self.source, Player) and self.source.present is None:
-            self.say(f"This is a log: there is nothing to {command}.")
+            self.say(f"A log cannot take commands ({command}).")
         else:
             self.say(refusal(command, run.status) or "This run takes no commands from here.")
         return False
 
     def send(self, command: str, **arguments: float) -> None:
-        """Hands a command to the source; what came of it shows in the run."""
+        """Sends a command to the source; its effect shows in the run."""
         if self._allowed(command):
             if self.moment.play is not None:
-                self.say(f"{command}: sent to the run as it is now, not as it is shown.")
+                self.say(f"{command}: applies to the live run, not to the moment shown.")
             self.run_worker(self._command(command, **arguments), group="commands", exit_on_error=False)
 
     async def _command(self, command: str, **arguments: float) -> None:

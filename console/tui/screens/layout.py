@@ -1,4 +1,4 @@
-"""Where the panes are: all at once where there is room, one at a time where not; which are hidden, how large."""
+"""The layout of the panes: all at once or one at a time, which are hidden, and how large each is."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Layout(SourceScreen):
         self._plan = Plan()
 
     def arrange_as(self, remembered: Remembered, kind: str) -> None:
-        """Takes up what was remembered, before the screen is there; `kind` as in `console.config.LAYOUTS`."""
+        """Restores what was remembered, before the screen is mounted; `kind` as in `console.config.LAYOUTS`."""
         ids = [name.lower() for name in NAMES]
         self._kind = kind
         self._plan = Plan(dict(remembered.columns), dict(remembered.heights))
@@ -50,7 +50,7 @@ class Layout(SourceScreen):
         self._arrange(compact=self._kind == "one" or (self._kind == "auto" and small), tiny=height < 16)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
-        """The pane with the focus is the current one, however it came by it."""
+        """Makes the focused pane the current one."""
         order = self.tiles()
         if event.widget in order and order.index(event.widget) != self._current:
             self._current = order.index(event.widget)
@@ -70,18 +70,18 @@ class Layout(SourceScreen):
             self.call_after_refresh(self._settle)
         # At once: each change styles every widget anew.
         self.update_classes({**classes, "single": single})
-        for place, tile in enumerate(self.tiles()):
-            tile.update_classes({"current": place == self._current, "away": tile.id in self._hidden})
+        for index, tile in enumerate(self.tiles()):
+            tile.update_classes({"current": index == self._current, "away": tile.id in self._hidden})
         self.query_one(Tabs).current = self._current
 
     def _settle(self) -> None:
-        """Draws the panes anew once they are styled for their new places: how much they say depends on it."""
+        """Redraws the panes once they are styled for their new places: how much they show depends on it."""
         for tile in self.tiles():
             tile.redraw()
         self.refresh(layout=True)
 
-    def _keep(self) -> None:
-        """What was changed is remembered for the next time."""
+    def _remember(self) -> None:
+        """Stores the layout for the next start."""
         plan = self._plan = self.query_one(PaneColumns).plan
         cast("AppBase[int]", self.app).remember(
             columns=plan.widths,
@@ -90,41 +90,41 @@ class Layout(SourceScreen):
             zoomed=NAMES[self._current].lower() if self._zoomed else None,
         )
 
-    def action_pane(self, place: int) -> None:
-        """Shows a pane, a hidden one too, and gives it the focus."""
-        self._current = place - 1
+    def action_pane(self, number: int) -> None:
+        """Shows a pane by its number, a hidden one too, and focuses it."""
+        self._current = number - 1
         name = NAMES[self._current].lower()
         if name in self._hidden:
             self._hidden.discard(name)
-            self._keep()
+            self._remember()
         self._arrange()
-        tile = self.tiles()[place - 1]
+        tile = self.tiles()[self._current]
         tile.focus()
         self.call_after_refresh(tile.redraw)
 
     def action_next_pane(self, by: int) -> None:
-        """The next pane that is not hidden, or the one before."""
-        place = self._current
+        """Focuses the next pane that is not hidden, or the previous one."""
+        index = self._current
         for _ in NAMES:
-            place = (place + by) % len(NAMES)
-            if NAMES[place].lower() not in self._hidden:
+            index = (index + by) % len(NAMES)
+            if NAMES[index].lower() not in self._hidden:
                 break
-        self.action_pane(place + 1)
+        self.action_pane(index + 1)
 
     def action_zoom(self) -> None:
-        """Gives the current pane all the room, or takes it back."""
+        """Maximises the current pane, or restores it."""
         self._zoomed = not self._zoomed
         self._arrange()
-        self._keep()
+        self._remember()
 
     def action_hide(self) -> None:
-        """Takes the current pane away, and its focus to the next."""
+        """Hides the current pane and focuses the next."""
         if len(self._hidden) == len(NAMES) - 1:
-            self.say("This is the last pane that is shown.")
+            self.say("The last pane cannot be hidden.")
             return
         self._hidden.add(NAMES[self._current].lower())
         self._zoomed = False
-        self._keep()
+        self._remember()
         self.action_next_pane(1)
 
     def action_widen(self, by: int) -> None:
@@ -137,26 +137,24 @@ class Layout(SourceScreen):
 
     def _resize(self, done: bool) -> None:
         if done:
-            self._keep()
+            self._remember()
         else:
-            self.say("There is no border to move beside this pane.")
+            self.say("No border to move beside this pane.")
 
-    def action_as_at_first(self) -> None:
-        """All panes shown, in their first sizes."""
+    def action_reset_layout(self) -> None:
+        """Shows all panes in their default sizes."""
         self._hidden.clear()
         self._zoomed = False
         self._plan = Plan()
         self._arrange()
         self.query_one(PaneColumns).rearrange()
-        self._keep()
+        self._remember()
 
     def on_pane_columns_moved(self, event: PaneColumns.Moved) -> None:
         """A border was dragged."""
-        self._keep()
+        self._remember()
 
-    def put_away(self) -> bool:
-        """Ends the zoom; False where there is none."""
-        zoomed = self._zoomed
-        if zoomed:
+    def end_zoom(self) -> None:
+        """Restores a maximised pane."""
+        if self._zoomed:
             self.action_zoom()
-        return zoomed

@@ -1,4 +1,4 @@
-"""One node: everything that is known of it, what happened to it, and its part of the log."""
+"""One node: its facts, its events, and its part of the log."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from console.tui.widgets.timeline import Timeline
 
 
 class NodeScreen(Playback):
-    """Esc goes back; left and right go to the neighbours; the clock's keys are those of the run's screen."""
+    """Esc goes back, left and right switch nodes, the playback keys are those of the run's screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,backspace", "app.pop_screen", "back", id="node.back", tooltip="Back to all nodes"),
-        Binding("left,h", "neighbour(-1)", "node before", id="node.previous", priority=True, tooltip="The node before"),
-        Binding("right,l", "neighbour(1)", "next node", id="node.next", priority=True, tooltip="The next node"),
+        Binding("left,h", "neighbour(-1)", "previous node", id="node.previous", priority=True, tooltip="Previous node"),
+        Binding("right,l", "neighbour(1)", "next node", id="node.next", priority=True, tooltip="Next node"),
         *keys.PLAY,
     ]
 
     def __init__(self, node: int, over: SourceScreen) -> None:
-        """`over`: the screen that it is opened from, whose source it shows."""
+        """`over`: the screen below, whose source it shows."""
         super().__init__(read_only=over.read_only)
         self._node = node
         self.source, self.moment, self.compared = over.source, over.moment, over.compared
@@ -52,7 +52,7 @@ class NodeScreen(Playback):
         yield KeyBar("keybar")
 
     def on_mount(self) -> None:
-        """Shows the moment in which it was opened, without waiting for the next."""
+        """Shows the moment at which it was opened."""
         self.show(self.moment)
 
     def show(self, moment: Moment) -> None:
@@ -63,11 +63,11 @@ class NodeScreen(Playback):
         self.show_clock(moment)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """At the present of a live run few of the clock's keys do anything."""
+        """At the present of a live run few playback keys apply."""
         return self.may_play(action) if action in playback.ACTIONS else True
 
     def action_neighbour(self, by: int) -> None:
-        """Opens another node in place of this one."""
+        """Shows the next or the previous node instead."""
         count = len(self.moment.run.nodes)
         if count:
             self.app.switch_screen(NodeScreen((self._node + by) % count, self))

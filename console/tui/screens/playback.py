@@ -1,4 +1,4 @@
-"""What is done to the clock by key and mouse: run it, hold it, step, seek; that of a log or of a live run's past."""
+"""Playback by key and mouse, of a log or of a live run's past: play, pause, step, seek."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Move = Callable[[Player], None]
 
 
 class Playback(SourceScreen):
-    """The part of a screen that moves the clock."""
+    """The part of a screen that controls playback."""
 
     def __init__(self, *, read_only: bool) -> None:
         super().__init__(read_only=read_only)
         self._wanted: list[Move] = []
-        """The moves that are to be made next, where one takes its time."""
+        """Moves that wait for the present one, where moving is slow."""
         self._moving = False
 
     @property
@@ -33,7 +33,7 @@ class Playback(SourceScreen):
         return self.source if isinstance(self.source, Player) else None
 
     def may_play(self, action: str) -> bool:
-        """True where the action on the clock makes sense: at the present of a live run the clock runs by itself."""
+        """True where the action applies: at the present of a live run the clock runs by itself."""
         player = self._player
         if player is None:
             return False
@@ -43,23 +43,23 @@ class Playback(SourceScreen):
             return False
         return action in ("step", "marker", "go_to") or player.behind_s is not None
 
-    def _loop_round(self, moment: Moment) -> None:
-        """Begins again where the clock has come to the end and that is wanted."""
+    def _loop(self, moment: Moment) -> None:
+        """Starts over at the end while looping."""
         player = self._player
         if player is not None and player.loop and player.reading is None and moment.now >= player.end:
             player.seek(player.start)
             player.playing = True
 
     def show_clock(self, moment: Moment) -> None:
-        """Shows where the clock is and marks the past as such; begins again where the log is at its end."""
+        """Shows the timeline, marks the past as such, and starts over at the end while looping."""
         self.query_one(Timeline).display = moment.track is not None
         self.set_class(moment.play is not None and moment.play.behind_s is not None, "past")
-        self._loop_round(moment)
+        self._loop(moment)
 
     def move(self, move: Move, *, on: bool = False) -> None:
-        """Moves the clock and shows it; in a thread where that takes its time.
+        """Moves the clock and shows the new moment; in a thread where that is slow.
 
-        `on`: it moves on from where the clock will be; else whatever still waited to be done before it is left out.
+        `on`: the move is relative, so it follows the moves that wait; else it replaces them.
         """
         player = self._player
         if player is None:
@@ -84,7 +84,7 @@ class Playback(SourceScreen):
             self._moving = False
 
     def action_play(self) -> None:
-        """Lets the clock run, from the start if it is at the end, or holds it."""
+        """Plays, from the start if the clock is at the end, or pauses."""
         player = self._player
         if player is not None:
             if not player.playing and player.now() >= player.end and player.reading is None:
@@ -93,20 +93,20 @@ class Playback(SourceScreen):
             self.moved()
 
     def action_step(self, by: int) -> None:
-        """Moves by one change of the picture."""
+        """Moves by one step, epoch or alert."""
         self.move(lambda player: player.step(by), on=True)
 
     def action_marker(self, by: int) -> None:
-        """To the next marker, or the one before."""
+        """To the next or the previous marker."""
         player = self._player
         if player is None:
             return
         now, markers = player.now(), player.markers
-        # A clock that has just left a marker is still at it: who goes back twice wants the one before.
+        # A playing clock has just left its marker: pressed twice, the key goes to the marker before it.
         near = 0.0 if by > 0 or not player.playing else 1.0
-        aims = [one for one in markers if (one.t > now if by > 0 else one.t < now - near)]
+        aims = [marker for marker in markers if (marker.t > now if by > 0 else marker.t < now - near)]
         if not aims:
-            self.say("There is no marker after this." if by > 0 else "There is no marker before this.")
+            self.say("No later marker." if by > 0 else "No earlier marker.")
             if by > 0:
                 self.action_seek_end()
             return
@@ -130,23 +130,23 @@ class Playback(SourceScreen):
         self.move(lambda player: player.seek(player.end))
 
     def action_loop(self) -> None:
-        """Begins again at the end, or no more."""
+        """Toggles looping."""
         player = self._player
         if player is not None:
             player.loop = not player.loop
-            self.say("The log begins again at its end." if player.loop else "The log stops at its end.")
+            self.say("Loop on." if player.loop else "Loop off.")
 
     def action_go_to(self) -> None:
-        """Asks where to."""
+        """Asks for a moment."""
         self.app.push_screen(questions.go_to(self.moment), self._go)
 
     def _go(self, typed: str | None) -> None:
-        player, place = self._player, questions.parse_place(typed or "")
-        if player is None or place is None:
+        player, position = self._player, questions.parse_position(typed or "")
+        if player is None or position is None:
             return
-        unit, value = place
+        unit, value = position
         if unit == "e":
-            ends = player.whole.epochs_received
+            ends = [epoch.received_t for epoch in player.whole.epochs]
             if value > len(ends):
                 self.say(f"{'The log' if player.present is None else 'The run'} has {len(ends)} epochs.")
             self.seek(player.start if value < 1 or not ends else ends[min(int(value), len(ends)) - 1])
@@ -160,7 +160,7 @@ class Playback(SourceScreen):
         self.seek(event.t)
 
     def seek(self, t: float, *, hold: bool = False) -> None:
-        """Moves the clock to `t`; `hold`: and stops it there."""
+        """Moves the clock to `t`; `hold`: and pauses."""
 
         def move(player: Player) -> None:
             if hold:

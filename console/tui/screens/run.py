@@ -41,15 +41,15 @@ class RunScreen(Layout, Controls, Playback, ComparisonScreen):
     def __init__(self, *, read_only: bool) -> None:
         super().__init__(read_only=read_only)
         self._composed = False
-        self._put_away = False
-        """The closing panel was put away."""
+        self._summary_closed = False
+        """The summary panel was closed."""
 
     def compose(self) -> ComposeResult:
         """Header, panes in two columns, keys."""
         yield Header("header")
         yield AlertStrip("strip")
         yield Timeline("timeline")
-        yield SummaryPanel("closing")
+        yield SummaryPanel("summary")
         yield Tabs("tabs")
         yield PaneColumns(
             NodesPane("nodes", classes="tile"),
@@ -61,7 +61,7 @@ class RunScreen(Layout, Controls, Playback, ComparisonScreen):
         yield KeyBar("keybar")
 
     def on_mount(self) -> None:
-        """Draws what it was shown before it had anything to draw with."""
+        """Draws the moment that it was given before it was composed."""
         self._composed = True
         self.show(self.moment)
 
@@ -72,11 +72,11 @@ class RunScreen(Layout, Controls, Playback, ComparisonScreen):
             return
         run = moment.run
         if run.live:
-            self._put_away = False
-        closing = not run.live and not self._put_away
-        self.query_one("#closing").display = closing
-        # The closing panel tells the first failure itself.
-        self.query_one("#strip").display = strip_alert(moment) is not None and not closing
+            self._summary_closed = False
+        summary = not run.live and not self._summary_closed
+        self.query_one("#summary").display = summary
+        # The summary panel shows the first failure itself.
+        self.query_one("#strip").display = strip_alert(moment) is not None and not summary
         if (before.play is None) != (moment.play is None) or before.controls != moment.controls:
             self.refresh_bindings()
         for pane in self.query(Pane):
@@ -84,7 +84,7 @@ class RunScreen(Layout, Controls, Playback, ComparisonScreen):
         self.show_clock(moment)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A log has no run keys beyond an explanation, a live run few of a log's, a read-only console no run keys."""
+        """Run keys apply to a live run (a log explains why not), playback keys to a log or to a live run's past."""
         if action in controls.ACTIONS:
             log = isinstance(self.source, Player) and self.source.present is None
             return not self.read_only and not (action == "pause" and log)
@@ -93,22 +93,22 @@ class RunScreen(Layout, Controls, Playback, ComparisonScreen):
         return True
 
     def action_back(self) -> None:
-        """Puts away the closing panel, then the zoom."""
-        closing = self.query_one("#closing")
-        if closing.display:
-            self._put_away = True
-            closing.display = False
+        """Closes the summary panel, then ends the zoom."""
+        summary = self.query_one("#summary")
+        if summary.display:
+            self._summary_closed = True
+            summary.display = False
         else:
-            self.put_away()
+            self.end_zoom()
 
     def on_alerts_pane_chosen(self, event: AlertsPane.Chosen) -> None:
-        """Drills into the alert's node, or shows the run at its time."""
+        """Opens the alert's node, or seeks to its time."""
         alert = event.alert
         if event.moment or alert.node is None:
-            self.seek(alert.received, hold=True)
+            self.seek(alert.received_t, hold=True)
         else:
             self.app.push_screen(NodeScreen(alert.node, self))
 
     def on_nodes_pane_opened(self, event: NodesPane.Opened) -> None:
-        """Drills into a node."""
+        """Opens a node."""
         self.app.push_screen(NodeScreen(event.node, self))

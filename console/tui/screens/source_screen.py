@@ -1,4 +1,4 @@
-"""A screen over a `Source`: what its parts (layout, controls, playback) share."""
+"""What the parts of a screen (layout, controls, playback, comparison) share: the source and the shown moment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from console.tui.widgets.pane import Toned
 
 
 class SourceScreen(Toned):
-    """Holds the source and the moment that is shown."""
+    """A screen over a `Source`."""
 
     def __init__(self, *, read_only: bool) -> None:
         super().__init__()
@@ -26,18 +26,18 @@ class SourceScreen(Toned):
         raise NotImplementedError
 
     def moved(self) -> None:
-        """Shows where the source stands now, without waiting for the next tick."""
+        """Shows the source's present moment without waiting for the next tick."""
         if self.source is not None:
             with self.app.batch_update():
                 self.show(moment_of(self.source, read_only=self.read_only, compared=self.compared))
 
     def present(self) -> Moment:
-        """The run as it is now, whatever moment of it is shown: what is commanded is commanded of this one."""
+        """The run as it is now, whatever moment is shown: commands apply to this one."""
         source = self.source
         if isinstance(source, Player) and source.present is not None:
             return moment_of(source.present, read_only=self.read_only)
         return self.moment
 
     def say(self, sentence: str) -> None:
-        """A sentence that goes away by itself."""
+        """Shows a sentence as a toast."""
         self.notify(Content(sentence).markup, severity="warning", timeout=4)

@@ -1,1 +1,4 @@
-"""One file a widget. Each draws itself from the moment; none holds data of the run."""
+"""The panes: each draws a `Moment` as lines and keeps cursor, filter and scroll position, never data of the run.
+
+Imported by screens and by the app's parts. What a pane asks of its screen is a message.
+"""

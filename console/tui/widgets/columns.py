@@ -1,4 +1,4 @@
-"""The panes in columns: who stands where, how wide and how high, and a mouse that drags the borders between them."""
+"""The panes in columns: their order, widths and heights, and borders that the mouse drags."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from console.tui.widgets.pane import Pane
 TWO: Final = (("nodes", "log"), ("progress", "cost", "alerts"))
 THREE: Final = (("nodes", "alerts"), ("progress", "cost"), ("log",))
 WIDTHS: Final = {"two": (0.62, 0.38), "three": (0.38, 0.34, 0.28)}
-"""Shares of the columns before anybody has moved a border."""
+"""Default shares of the columns."""
 WIDE: Final = 180
-"""Columns of the terminal from which there are three columns of panes."""
+"""Terminal width from which there are three columns of panes."""
 AS_NEEDED: Final = {"nodes": (6, 0.7), "cost": (5, 1.0), "alerts": (3, 0.3)}
-"""Panes as high as what they say: the fewest lines, and the most as a share of their column. Others fill up."""
+"""Panes as high as their content: at least so many lines, at most such a share of their column. Others fill up."""
 LEAST_LINES: Final = 3
 LEAST_SHARE: Final = 0.15
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How the panes are to stand."""
+    """The wanted widths and heights."""
 
     widths: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-    """For ``two`` and ``three`` columns their shares of the width."""
+    """Shares of the width, for ``two`` and for ``three`` columns."""
     heights: Mapping[str, float] = field(default_factory=dict)
-    """For panes that were given one, their share of the column's height."""
+    """Shares of the column's height, for panes whose height was set."""
 
     def shares(self, columns: int) -> tuple[float, ...]:
-        """The columns' shares of the width, which are 1 together."""
+        """The columns' shares of the width; their sum is 1."""
         name = "three" if columns == 3 else "two"
         shares = self.widths.get(name, ())
         if len(shares) != len(WIDTHS[name]) or sum(shares) <= 0:
@@ -46,7 +46,7 @@ class Plan:
 
 
 class PaneColumns(Container):
-    """Holds the panes; all that are displayed stand in columns, a single one has all the room."""
+    """Arranges the displayed panes in columns; a single pane has all the room."""
 
     class Moved(Message):
         """A border was dragged."""
@@ -56,13 +56,13 @@ class PaneColumns(Container):
         self.plan = Plan()
         self._columns = _ColumnsLayout()
         self.columns: list[list[Widget]] = []
-        """As they were arranged last."""
+        """The latest arrangement."""
         self.regions: dict[Widget, Region] = {}
         self._dragged: tuple[str, int] | tuple[str, Widget] | None = None
 
     @property
     def layout(self) -> Layout:
-        """Ours: the stylesheet knows only Textual's own."""
+        """Our own layout: a stylesheet can name Textual's alone."""
         return self._columns
 
     def arrange_panes(self, children: Sequence[Widget], size: Size) -> dict[Widget, Region]:
@@ -104,26 +104,26 @@ class PaneColumns(Container):
         if None not in wanted:
             wanted[-1] = None
         open_ = wanted.count(None)
-        # What is left must not be less than a pane can show anything in: the highest gives way.
-        while (left := height - sum(one or 0 for one in wanted)) < LEAST_LINES * 2 * open_:
-            highest = max(range(len(wanted)), key=lambda place: wanted[place] or 0)
+        # The rest must be high enough for a pane to show anything: the highest pane gives way.
+        while (left := height - sum(lines or 0 for lines in wanted)) < LEAST_LINES * 2 * open_:
+            highest = max(range(len(wanted)), key=lambda index: wanted[index] or 0)
             if (wanted[highest] or 0) <= LEAST_LINES:
                 break
             wanted[highest] = (wanted[highest] or 0) - 1
-        heights = [max(0, left // open_) if one is None else one for one in wanted]
-        heights[max(place for place, one in enumerate(wanted) if one is None)] += max(0, height - sum(heights))
+        heights = [max(0, left // open_) if lines is None else lines for lines in wanted]
+        heights[max(index for index, lines in enumerate(wanted) if lines is None)] += max(0, height - sum(heights))
         return heights
 
     def room(self, child: Widget) -> int:
-        """How high the child may become, in lines, if it says more than it does now."""
+        """How high the child may become, in lines, if its content grows."""
         name = child.id or ""
         if name in self.plan.heights or name not in AS_NEEDED:
             return self.regions[child].height if child in self.regions else 0
         return int(AS_NEEDED[name][1] * self.size.height)
 
     def rearrange(self) -> None:
-        """The plan is another: everything is placed anew."""
-        # A child's refresh makes its parent forget how it was arranged; the parent's own does not.
+        """Arranges the panes after the plan has changed."""
+        # Only a child's refresh invalidates its parent's cached arrangement; the parent's own does not.
         for child in self.children:
             child.refresh(layout=True)
 
@@ -131,11 +131,11 @@ class PaneColumns(Container):
 
     def widen(self, child: Widget, by: float) -> bool:
         """Gives the child's column more of the width, or less; False where there is only one column."""
-        place = next((place for place, column in enumerate(self.columns) if child in column), None)
-        if place is None or len(self.columns) < 2:
+        index = next((index for index, column in enumerate(self.columns) if child in column), None)
+        if index is None or len(self.columns) < 2:
             return False
-        last = place == len(self.columns) - 1
-        self._move_border(place - 1 if last else place, -by if last else by)
+        last = index == len(self.columns) - 1
+        self._move_border(index - 1 if last else index, -by if last else by)
         return True
 
     def heighten(self, child: Widget, by: float) -> bool:
@@ -154,7 +154,7 @@ class PaneColumns(Container):
 
     def _move_border(self, border: int, by: float) -> None:
         scheme = THREE if self.size.width >= WIDE else TWO
-        shown = [place for place, names in enumerate(scheme) if any(child.id in names for child in self.regions)]
+        shown = [index for index, names in enumerate(scheme) if any(child.id in names for child in self.regions)]
         shares = list(self.plan.shares(len(scheme)))
         left, right = shown[border], shown[border + 1]
         both = shares[left] + shares[right]
@@ -165,12 +165,12 @@ class PaneColumns(Container):
         self.rearrange()
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Takes hold of the border that is under the mouse."""
+        """Starts dragging the border under the mouse."""
         x, y = event.screen_x - self.region.x, event.screen_y - self.region.y
-        for place, column in enumerate(self.columns):
+        for index, column in enumerate(self.columns):
             region = self.regions[column[0]]
-            if place < len(self.columns) - 1 and x in (region.right - 1, region.right):
-                self._dragged = "column", place
+            if index < len(self.columns) - 1 and x in (region.right - 1, region.right):
+                self._dragged = "column", index
             for child in column[:-1]:
                 region = self.regions[child]
                 if region.x < x < region.right - 1 and y in (region.bottom - 1, region.bottom):
@@ -179,7 +179,7 @@ class PaneColumns(Container):
             self.capture_mouse()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Drags the border along."""
+        """Drags the border."""
         x, y = event.screen_x - self.region.x, event.screen_y - self.region.y
         match self._dragged:
             case "column", int(border):
@@ -189,7 +189,7 @@ class PaneColumns(Container):
                 self._set_height(child, (y + 1 - self.regions[child].y) / max(1, self.size.height))
 
     def on_mouse_up(self, event: events.MouseUp) -> None:
-        """Lets go of it."""
+        """Ends the drag."""
         if self._dragged is not None:
             self._dragged = None
             self.release_mouse()
@@ -197,7 +197,7 @@ class PaneColumns(Container):
 
 
 class _ColumnsLayout(Layout):
-    """Places a `PaneColumns`'s children where it says."""
+    """Places the children of a `PaneColumns`."""
 
     name = "columns"
 

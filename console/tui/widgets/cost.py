@@ -1,4 +1,4 @@
-"""What the run costs: so far, an hour, in the end, and against the budget; where it went, and how long it lasts."""
+"""The run's cost: so far, per hour, projected, against the budget, and where it went."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from console.tui.widgets.pane import Pane
 from console.views import progress
 
 TALL: Final = 36
-"""Lines of the screen from which the pane, beside the others, also says where the money went."""
+"""Lines of the screen from which the pane, beside the others, also shows where the money went."""
 _SOON_S: Final = 600.0
-"""The budget's end is near enough to be coloured."""
+"""The budget ends soon enough to be coloured."""
 _ROWS: Final = 6
-"""Epochs, and nodes, shown where the pane has the screen to itself."""
+"""Epochs, and nodes, shown where the pane is maximised."""
 _PLOT: Final = (7, 14)
-"""Lines of the burn-down: fewer than the first show nothing, more than the second no more."""
+"""Lines of the burn-down chart, at least and at most."""
 _FLAT: Final = 0.8
-"""A burn-down that stays above this share of the budget is a level line, and says nothing."""
+"""A burn-down that stays above this share of the budget is a flat line, and is left out."""
 _NARROW: Final = 41
-"""Columns under which the figures' names are short."""
+"""Columns below which the figures' names are short."""
 _WIDE: Final = 90
 """Columns from which tables stand side by side."""
 
@@ -44,18 +44,18 @@ class CostPane(Pane):
     """Two figures always: billed, and what the same time costs on demand."""
 
     def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
-        """A line a figure, the budget as a bar under them; where there is room, where the money went."""
+        """A line a figure, then the budget as a bar; where there is room, where the money went."""
         self.border_title = "3 Cost"
         run, now = moment.run, moment.now
         cost = cost_(run, now)
         inner = width - 2
         if cost.billed_usd is None and cost.on_demand_usd is None:
-            text = "No price is known for these hosts." if run.created else "Nothing rented yet."
+            text = "These hosts have no known price." if run.created else "Nothing rented yet."
             return (), [((f" {line}", "dim"),) for line in wrap(text, inner)]
         ends = cost_forecast.projection(run, now, moment.eta)
         alone = self.screen.has_class("single")
         lines = _figures(run, cost, ends, inner)
-        lines += _ahead(moment, inner) if alone else []
+        lines += _time_left(moment, inner) if alone else []
         lines += _budget(run, now, cost, ends, inner)
         if alone or self.app.size.height >= TALL:
             lines += _where(run, now, inner)
@@ -68,15 +68,15 @@ class CostPane(Pane):
 
 
 def _figures(run: Run, cost: Cost, ends: Projection, width: int) -> list[Line]:
-    """Billed and on demand, side by side: so far, an hour, an epoch, at the target, in the end."""
+    """Billed and on demand, side by side: so far, per hour, per epoch, at the target, at the end."""
     live, narrow = run.live, width < _NARROW
     lines = [
         _row("", "billed", "on demand", width, "dim"),
         _row("so far", money(cost.billed_usd), money(cost.on_demand_usd), width, "strong"),
-        _row("an hour", _hourly(cost.usd_per_h), _hourly(cost.usd_per_h_on_demand), width),
+        _row("per hour", _hourly(cost.usd_per_h), _hourly(cost.usd_per_h_on_demand), width),
     ]
     if ends.per_epoch[0] is not None:
-        lines.append(_row("an epoch", money(ends.per_epoch[0]), money(ends.per_epoch[1]), width))
+        lines.append(_row("per epoch", money(ends.per_epoch[0]), money(ends.per_epoch[1]), width))
     goal = progress.target(run)
     if goal is not None:
         name = "at target" if narrow else f"at {percent(goal.value, 0)} {metric_name(goal.metric)}"
@@ -86,18 +86,19 @@ def _figures(run: Run, cost: Cost, ends: Projection, width: int) -> list[Line]:
             lines.append(_row(name, _range(ends.target), _range(ends.target_on_demand), width))
     if live:
         lines.append(
-            _row("at its end" if narrow else "schedule's end", _range(ends.end), _range(ends.end_on_demand), width)
+            _row("at end" if narrow else "at schedule end", _range(ends.end), _range(ends.end_on_demand), width)
         )
     return lines
 
 
-def _ahead(moment: Moment, width: int) -> list[Line]:
-    """When the target's dollars are due: what the range of dollars is the range of."""
+def _time_left(moment: Moment, width: int) -> list[Line]:
+    """The time left to the target, from which its range of dollars follows."""
     left = moment.eta
     if left is None:
         return []
-    words = f"the target in {span_words(left.low_s, left.high_s)}, by {left.basis}"
-    return [((words if len(words) <= width else f"the target in {span_words(left.low_s, left.high_s)}", "dim"),)]
+    short = f"target in {span_words(left.low_s, left.high_s)}"
+    words = f"{short}, by {left.basis}"
+    return [((words if len(words) <= width else short, "dim"),)]
 
 
 def _range(dollars: Dollars | None) -> str:
@@ -106,7 +107,7 @@ def _range(dollars: Dollars | None) -> str:
     low, high = dollars
     if high is None:
         return f"≥ {money_(low)}"
-    # The cents of a range of dollars are none.
+    # A range of dollars needs no cents.
     short = (f"${low:,.0f}", f"${high:,.0f}") if high >= 10 else (money_(low), money_(high))
     return short[0] if short[0] == short[1] else f"{short[0]}–{short[1].removeprefix('$')}"
 
@@ -128,29 +129,29 @@ def _budget(run: Run, now: float, cost: Cost, ends: Projection, width: int) -> l
         stops: Line = (("stops at ", "dim"), (time_of_day(now + stops_s, now), "plain"))
         lines.append(spread(tuple(lasts), stops, width))
         if ends.budget_first:
-            lines.append((("the budget stops it before the target", "bad"),))
+            lines.append((("budget ends before the target", "bad"),))
     return lines
 
 
 def _where(run: Run, now: float, width: int) -> list[Line]:
-    """The last epoch, and what was paid while no step ran."""
+    """The last epoch's cost, and the cost of time without training steps."""
     lines: list[Line] = []
     epochs = breakdown.per_epoch(run)
     if epochs and epochs[-1].billed_usd is not None:
-        lines.append(_said(f"epoch {run.epochs[-1].epoch} alone", money(epochs[-1].billed_usd), width))
+        lines.append(_named(f"epoch {run.epochs[-1].event.epoch}", money(epochs[-1].billed_usd), width))
     idle = breakdown.idle(run, now)
     if idle:
-        parts: list[Line] = [(("no step ran:", "dim"),)]
+        parts: list[Line] = [(("idle cost:", "dim"),)]
         parts += [((f"{cause} ", "dim"), (money(usd), "plain")) for cause, usd in idle.items()]
         lines += flow(parts, width, "  ")
     return lines
 
 
-# --- where the pane has the screen to itself -------------------------------------------------------------------------
+# --- where the pane is maximised -------------------------------------------------------------------------
 
 
 def _alone(run: Run, now: float, width: int, room: int) -> list[Line]:
-    """The burn-down, and the epochs and the nodes one by one."""
+    """The burn-down chart, and tables of epochs and nodes."""
     plot = _burn_down(run, now, width, min(_PLOT[1], room - 1))
     left = room - (len(plot) + 1 if plot else 0)
     tables = [table for table in (_epochs(run, left), _nodes(run, now, left)) if table]
@@ -172,27 +173,27 @@ def _epochs(run: Run, room: int) -> list[Line]:
         return []
     lines: list[Line] = [_cells("epoch", "billed", "on demand", "faint")]
     return lines + [
-        _cells(str(epoch.epoch), money(spent.billed_usd), money(spent.on_demand_usd)) for epoch, spent in epochs
+        _cells(str(epoch.event.epoch), money(spent.billed_usd), money(spent.on_demand_usd)) for epoch, spent in epochs
     ]
 
 
 def _nodes(run: Run, now: float, room: int) -> list[Line]:
-    """Neighbours that cost the same share a line: a fleet that was rented at once is one fact."""
+    """Nodes in a row that cost the same share a line."""
     spent = breakdown.per_node(run, now)
     if not spent or room < 3:
         return []
     rows: list[tuple[str, str, str]] = []
     first = 0
-    for place, one in enumerate(spent):
-        figures = money(one.billed_usd), money(one.on_demand_usd)
-        follows = spent[place + 1] if place + 1 < len(spent) else None
+    for node, cost in enumerate(spent):
+        figures = money(cost.billed_usd), money(cost.on_demand_usd)
+        follows = spent[node + 1] if node + 1 < len(spent) else None
         if follows is not None and figures == (money(follows.billed_usd), money(follows.on_demand_usd)):
             continue
-        rows.append((str(first) if first == place else f"{first}–{place}", *figures))
-        first = place + 1
+        rows.append((str(first) if first == node else f"{first}–{node}", *figures))
+        first = node + 1
     most = min(room - 2, 2 * _ROWS)
     shown = rows if len(rows) <= most else rows[: most - 1]
-    lines = [_cells("node", "billed each", "on demand", "faint"), *(_cells(*row) for row in shown)]
+    lines = [_cells("node", "billed/node", "on demand", "faint"), *(_cells(*row) for row in shown)]
     return lines if shown is rows else [*lines, ((f"  and {len(rows) - len(shown)} more", "dim"),)]
 
 
@@ -213,7 +214,7 @@ def _beside(tables: list[list[Line]], width: int) -> list[Line]:
 
 
 def _burn_down(run: Run, now: float, width: int, height: int) -> list[Line]:
-    """What is left of the budget, and where the run would be stopped for it."""
+    """The rest of the budget over time, and when the run would be stopped for it."""
     down = cost_forecast.burn_down(run, now)
     if down is None or height < _PLOT[0] or width < 30:
         return []
@@ -226,10 +227,10 @@ def _burn_down(run: Run, now: float, width: int, height: int) -> list[Line]:
         drawn.insert(0, Curve([from_t - start, end_t - start], [from_usd, least], "dim", dotted=True))
     if least > _FLAT * down.usd:
         return []
-    title: list[Ink] = [("left of the budget", "accent")]
+    title: list[Ink] = [("budget left", "accent")]
     if down.stops_t is not None:
         title.append((f"  │ stops at {time_of_day(down.stops_t, now)}", "dim"))
-    one = Chart(
+    burn_down = Chart(
         tuple(title),
         tuple(drawn),
         TIME,
@@ -238,7 +239,7 @@ def _burn_down(run: Run, now: float, width: int, height: int) -> list[Line]:
         (0.0, down.usd),
         cross=None if down.stops_t is None else down.stops_t - start,
     )
-    return chart.draw(one, width, height)
+    return chart.draw(burn_down, width, height)
 
 
 def _hourly(usd: float | None) -> str:
@@ -246,7 +247,7 @@ def _hourly(usd: float | None) -> str:
 
 
 def _row(name: str, billed: str, on_demand: str, width: int, tone: str = "plain") -> Line:
-    """The figures one under another; where not both fit, what is billed."""
+    """Both figures in columns; the billed one alone where not both fit."""
     names = min(15, max(9, width - 26))
     each = (width - names) // 2
     if len(billed) >= each or len(on_demand) >= each:
@@ -254,6 +255,6 @@ def _row(name: str, billed: str, on_demand: str, width: int, tone: str = "plain"
     return ((fit(name, names), "dim"), (right(billed, each) + right(on_demand, width - names - each), tone))
 
 
-def _said(name: str, figure: str, width: int) -> Line:
+def _named(name: str, figure: str, width: int) -> Line:
     first: Ink = (name, "dim")
     return (first, (right(figure, max(0, width - width_of((first,)))), "plain"))

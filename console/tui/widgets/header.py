@@ -1,4 +1,4 @@
-"""The header: healthy or not, how far, how long, how much; the same two lines in every layout."""
+"""The header: status, health, progress, time and cost, in two lines in every layout."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from console.views import nodes, progress
 
 
 class Header(Pane, can_focus=False):
-    """What one look must answer."""
+    """The run at a glance."""
 
     def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
-        """Two lines: which run and how it is; how far it is."""
+        """Two lines: run, status, time and cost; progress."""
         return [_first(moment, width), _second(moment, width)], ()
 
 
@@ -57,7 +57,7 @@ def _first(moment: Moment, width: int) -> Line:
 
 
 def _left(moment: Moment) -> tuple[Line, Line]:
-    """When the target will be reached, or where there is none the schedule's end; in words and in short."""
+    """The time left to the target, or to the schedule's end where there is none; in words and in short."""
     run, goal = moment.run, progress.target(moment.run)
     if not run.live or run.status == LAUNCHING:
         return (), ()
@@ -84,7 +84,7 @@ def _chip(moment: Moment) -> Line:
 
 
 def _health(moment: Moment) -> Line:
-    """What is wrong, in two words, or that a command is on its way."""
+    """What is wrong, in a few words, and a command that is under way."""
     run = moment.run
     parts: list[Ink] = []
     for command in nodes.pending(run, moment.now)[-1:]:
@@ -99,7 +99,7 @@ def _health(moment: Moment) -> Line:
     if doomed:
         soonest_s = clock(min(doomed.values()))
         which = f"node {next(iter(doomed))}" if len(doomed) == 1 else f"{len(doomed)} nodes"
-        parts.append((f"  ! EC2 takes {which} back in {soonest_s}", "bad"))
+        parts.append((f"  ! EC2 reclaims {which} in {soonest_s}", "bad"))
     elif broken:
         parts.append((f"  ✗ {broken} of {run.nnodes} hosts down", "bad"))
     elif quiet:
@@ -127,7 +127,7 @@ def _spent(run: Run, now: float) -> Line:
 
 
 def money(usd: float | None) -> str:
-    """Four decimals while the sum is small enough that cents would stand still."""
+    """Below a dollar with four decimals, so that a running total visibly grows."""
     return f"${usd:.4f}" if usd is not None and 0 < usd < 1 else money_(usd)
 
 
@@ -141,8 +141,8 @@ def _second(moment: Moment, width: int) -> Line:
         return _launch(run, now, width)
     at = progress.progress(run)
     words: list[Ink] = []
-    if run.status == PAUSED and run.paused_since is not None:
-        words.append((f"paused {clock(now - run.paused_since)}  ", "warn"))
+    if run.status == PAUSED and run.paused_since_t is not None:
+        words.append((f"paused {clock(now - run.paused_since_t)}  ", "warn"))
     if at.epoch is not None:
         words.append((f"epoch {at.epoch}/{count(at.epochs)}", "strong"))
     if at.fraction is not None:
@@ -157,7 +157,7 @@ def _second(moment: Moment, width: int) -> Line:
 
 
 def _race(moment: Moment, width: int) -> Line:
-    """How the race stands."""
+    """The lead over the ghost."""
     race = moment.race
     if race is None or race.ahead_s is None or width < 76:
         return ()

@@ -1,4 +1,4 @@
-"""The last line: the keys that do something now."""
+"""The last line: the keys that apply now."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from console.tui.keys import context
 from console.tui.widgets.pane import Pane
 
 LAST = ("app.help", "app.leave")
-"""Shown however narrow the screen is, at the right end."""
+"""Always shown, at the right end."""
 
 
 class KeyBar(Pane, can_focus=False):
-    """Keys with their words, as many as fit; a click presses one."""
+    """Keys with their names, as many as fit; a click presses one."""
 
     def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
-        """The keys that are bound here and make sense at the moment."""
-        shown = [binding for binding in self._bindings_now() if _sensible(binding, moment)]
+        """The bindings that are enabled and apply to the moment."""
+        shown = [binding for binding in self._bindings_now() if _applies(binding, moment)]
         last = [binding for binding in shown if binding.id in LAST]
         room = width - sum(_width(self._label(binding), binding) for binding in last)
         inks: list[Ink] = []
@@ -39,12 +39,14 @@ class KeyBar(Pane, can_focus=False):
     def _bindings_now(self) -> list[Binding]:
         active = self.screen.active_bindings.values()
         seen: dict[str, Binding] = {}
-        for one in active:
-            if one.enabled and one.binding.show and one.binding.id:
-                seen.setdefault(one.binding.id, one.binding)
-        # The run's own, the clock's, the focused pane's; what is always there comes last.
+        for key in active:
+            if key.enabled and key.binding.show and key.binding.id:
+                seen.setdefault(key.binding.id, key.binding)
+        # Run, playback, focused pane; the keys that are always there come last.
         order = ("run", "play", "", "pane", "app")
-        return sorted(seen.values(), key=lambda one: order.index(found if (found := context(one)) in order else ""))
+        return sorted(
+            seen.values(), key=lambda binding: order.index(found if (found := context(binding)) in order else "")
+        )
 
     def _label(self, binding: Binding) -> str:
         return self.app.get_key_display(binding)
@@ -53,10 +55,10 @@ class KeyBar(Pane, can_focus=False):
         """Presses the key that was clicked."""
         end = 0
         line = self._head[0] if self._head else ()
-        for place in range(len(line)):
-            end += cells(line[place][0])
+        for index in range(len(line)):
+            end += cells(line[index][0])
             if event.x < end:
-                words = line[place][0] if line[place][1] == "accent" else line[place - 1][0]
+                words = line[index][0] if line[index][1] == "accent" else line[index - 1][0]
                 for binding in self._bindings_now():
                     if self._label(binding) == words.strip():
                         await self.screen.run_action(binding.action)
@@ -64,7 +66,7 @@ class KeyBar(Pane, can_focus=False):
                 return
 
 
-def _sensible(binding: Binding, moment: Moment) -> bool:
+def _applies(binding: Binding, moment: Moment) -> bool:
     name = binding.id or ""
     if name == "run.pause":
         return bool(moment.controls & {"pause", "resume"})

@@ -1,7 +1,8 @@
-"""A regular expression that a person typed, over text that a stranger printed: bounded in time.
+"""A regular expression from the operator over untrusted text of hosts, bounded in time.
 
-Python's `re` can take for ever over a line that was made for it, and over many that were not. It looks for signals
-while it matches, so that Ctrl-C can end it; here it is a timer's signal that does.
+Python's `re` can backtrack for ever, over a line that was made for it and over many that were not. It checks for
+signals while it matches, so that Ctrl-C can end it; here a timer's signal does. The timer counts the processor time of
+this process, so that a busy machine does not make a good pattern look slow.
 """
 
 from __future__ import annotations
@@ -16,34 +17,34 @@ from types import FrameType
 from typing import Final
 
 LIMIT_S: Final = 0.03
-"""For all lines of one look; a pattern that takes longer over a single line is given up."""
+"""Processor time for all lines of one redraw; a pattern that takes longer over a single line is given up."""
 _LONGEST: Final = 1000
 """Characters of a line that are searched; no screen shows more."""
 
 
 class Slow(Exception):
-    """The time was up."""
+    """The time limit passed."""
 
 
 class Pattern:
-    """Finds, and remembers what it found while the lines are the same objects."""
+    """A compiled pattern; given up once it is too slow."""
 
     def __init__(self, typed: str) -> None:
-        """Raises ValueError with a sentence where it is no regular expression. Lower case finds upper case too."""
+        """Raises ValueError with a sentence where it is not a regular expression. Lower case matches upper case too."""
         try:
             self._pattern = re.compile(typed, 0 if any(map(str.isupper, typed)) else re.IGNORECASE)
         except (re.error, OverflowError, RecursionError) as error:
-            place = getattr(error, "pos", None)
-            where = "" if place is None else f" at character {place + 1}"
+            position = getattr(error, "pos", None)
+            where = "" if position is None else f" at character {position + 1}"
             reason = getattr(error, "msg", "") or "too large"
-            raise ValueError(f"No regular expression: {reason}{where}.") from None
+            raise ValueError(f"Invalid regex: {reason}{where}.") from None
         self.typed = typed
         self._spans: dict[str, list[tuple[int, int]]] = {}
         self.wrong = ""
         """Why it was given up."""
 
     def spans(self, text: str) -> list[tuple[int, int]]:
-        """Where it is found in a line, in characters; nothing once it was given up. Takes `LIMIT_S` at most."""
+        """The matches in a line, in characters; none once it was given up. Takes `LIMIT_S` at most."""
         if self.wrong:
             return []
         try:
@@ -56,7 +57,7 @@ class Pattern:
             return []
 
     def found(self, texts: list[str], known: dict[str, bool]) -> bool:
-        """Fills `known` for the texts that are not in it, as far as the time goes; True once all are."""
+        """Fills `known` for the texts that are not in it, within the time limit; True once all are in it."""
         new = [text for text in texts if text not in known]
         search = self._pattern.search
         text = ""
@@ -73,27 +74,28 @@ class Pattern:
         return True
 
     def _give_up(self) -> None:
-        self.wrong = f"The pattern took more than {LIMIT_S * 1000:.0f} ms over one line and was given up."
+        self.wrong = f"The regex took more than {LIMIT_S * 1000:.0f} ms on one line and was given up."
         self._spans.clear()
 
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """Raises Slow in the block when the time is up. Without a limit outside of the main thread, where none can be."""
+    """Raises Slow in the block when the time is up. Only in the main thread: signals reach no other."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    armed, began = True, time.monotonic()
+    armed, began = True, time.process_time()
 
     def ring(number: int, frame: FrameType | None) -> None:
         if armed:
             raise Slow
 
-    handler, (left_s, every_s) = signal.signal(signal.SIGALRM, ring), signal.setitimer(signal.ITIMER_REAL, seconds)
+    handler, (left_s, every_s) = signal.signal(signal.SIGPROF, ring), signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
         armed = False
-        # Whoever else had the timer set has it again.
-        signal.setitimer(signal.ITIMER_REAL, max(0.001, left_s - time.monotonic() + began) if left_s else 0, every_s)
-        signal.signal(signal.SIGALRM, handler)
+        # Restores a timer that somebody else had set.
+        left_s = max(0.001, left_s - time.process_time() + began) if left_s else 0
+        signal.setitimer(signal.ITIMER_PROF, left_s, every_s)
+        signal.signal(signal.SIGPROF, handler)

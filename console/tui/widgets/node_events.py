@@ -1,4 +1,4 @@
-"""What happened to one node: alerts, commands and its time on the bill, the newest first."""
+"""Events of one node: alerts, commands and billing, the newest first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from console.tui.widgets.pane import Pane
 
 
 class NodeEventsPane(Pane):
-    """One line an event."""
+    """A line for each event."""
 
     def __init__(self, node: int, *, classes: str) -> None:
         super().__init__("events", classes=classes)
@@ -23,8 +23,8 @@ class NodeEventsPane(Pane):
         events = events_of(moment.run, self._node)
         self.border_title = f"Events of node {self._node}"
         if not events:
-            return (), [((" Nothing happened yet.", "dim"),)]
-        started = moment.run.started or 0.0
+            return (), [((" No events yet.", "dim"),)]
+        started = moment.run.started_t or 0.0
         rows: list[Line] = []
         for received, kind, text, tone in events:
             inks: list[Ink] = [(f" {clock(received - started)} ", "faint"), (fit(clean(kind), 9) + " ", tone)]
@@ -33,18 +33,18 @@ class NodeEventsPane(Pane):
 
 
 def events_of(run: Run, number: int) -> list[tuple[float, str, str, str]]:
-    """(when it was received, kind, what, tone), the newest first."""
+    """(time received, kind, text, tone), the newest first."""
     if number >= len(run.nodes):
         return []
     node = run.nodes[number]
-    found = [(alert.received, alert.kind, alert.text, "warn") for alert in run.alerts if alert.node == number]
+    found = [(alert.received_t, alert.kind, alert.text, "warn") for alert in run.alerts if alert.node == number]
     for command in run.commands:
         if number in command.refused:
-            found.append((command.received, "command", f"{command.by}: {command.command} was refused here", "bad"))
+            found.append((command.received_t, "command", f"{command.by}: {command.command} refused", "bad"))
         elif number in command.done:
-            found.append((command.received, "command", f"{command.by}: {command.command}, done here", "accent"))
-    for one in node.billing:
-        found.append((one.started_t, "bill", f"{one.instance_id} is on the bill", "dim"))
-        if one.stopped_t is not None:
-            found.append((one.stopped_t, "bill", f"{one.instance_id} is off the bill: {one.reason or '—'}", "dim"))
+            found.append((command.received_t, "command", f"{command.by}: {command.command} done", "accent"))
+    for bill in node.billing:
+        found.append((bill.started_t, "billing", f"{bill.instance_id} started", "dim"))
+        if bill.stopped_t is not None:
+            found.append((bill.stopped_t, "billing", f"{bill.instance_id} stopped: {bill.reason or '—'}", "dim"))
     return sorted(found, key=lambda event: -event[0])

@@ -1,4 +1,4 @@
-"""Everything that is known of one node: facts, GPUs, ranks, environment."""
+"""One node in full: facts, GPUs, ranks, environment."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from console.views.nodes import stage_words, stale_s
 
 
 class FactsPane(Pane):
-    """A node's facts, processors and ranks; scrolls where they are more than fits."""
+    """A node's facts, processors and ranks; scrolls where they do not fit."""
 
     def __init__(self, node: int, *, classes: str) -> None:
         super().__init__("facts", classes=classes)
         self._node = node
 
     def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
-        """Facts in pairs, then a line a processor and a line a rank."""
+        """Facts in pairs, then a line for each GPU and for each rank."""
         nodes = moment.run.nodes
         self.border_title = f"Node {self._node} · {len(nodes)} nodes"
         if self._node >= len(nodes):
-            return (), [((" This run has no such node.", "dim"),)]
+            return (), [((" No such node in this run.", "dim"),)]
         node = nodes[self._node]
         lines = _trouble(node, moment, width - 2)
         lines += _facts(node, moment, width - 2)
@@ -48,7 +48,7 @@ def _trouble(node: Node, moment: Moment, width: int) -> list[Line]:
             for part in wrap(clean(node.reason), max(8, width))
         ]
     lines += [
-        ((f"Xid {fault.xid} on GPU {fault.gpu}, {clock(moment.now - fault.received)} ago", "bad"),)
+        ((f"Xid {fault.xid} on GPU {fault.gpu}, {clock(moment.now - fault.received_t)} ago", "bad"),)
         for fault in node.faults[-3:]
     ]
     return lines
@@ -63,10 +63,10 @@ def _facts(node: Node, moment: Moment, width: int) -> list[Line]:
     silent = stale_s(node, moment.now)
     deadline = node.lease_deadline_t
     facts = [
-        ("status", f"{mark} {node.status} for {clock(moment.now - node.since)}", tone),
+        ("status", f"{mark} {node.status} for {clock(moment.now - node.since_t)}", tone),
         ("address", address(node), "plain"),
         ("last record", "—" if silent is None else f"{clock(silent)} ago", "plain"),
-        ("lease", "—" if deadline is None else f"ends in {clock(deadline - moment.now)} unless moved", "plain"),
+        ("lease", "—" if deadline is None else f"expires in {clock(deadline - moment.now)} unless renewed", "plain"),
         ("stage", stage or "—", "plain"),
         ("host name", agent.hostname if agent else "—", "plain"),
         ("agent", f"pid {agent.pid}, Python {agent.python}" if agent else "—", "plain"),
@@ -112,25 +112,25 @@ def _instance(node: Node, moment: Moment) -> list[tuple[str, str, str]]:
     last = node.billing[-1]
     kind = ", ".join(part for part in (last.instance_type, last.zone, last.market) if part)
     seconds = sum((one.stopped_t or moment.now) - one.started_t for one in node.billing)
-    price = "" if last.usd_per_h is None else f" at {money(last.usd_per_h)} an hour"
-    facts = [("instance", last.instance_id, "plain"), ("on the bill", f"{clock(seconds)}{price}", "plain")]
+    price = "" if last.usd_per_h is None else f" at {money(last.usd_per_h)}/h"
+    facts = [("instance", last.instance_id, "plain"), ("billed", f"{clock(seconds)}{price}", "plain")]
     return [*facts, ("kind", kind, "plain")] if kind else facts
 
 
 def _disk(node: Node) -> str:
-    """As the last sample says, else as the agent found it."""
-    said = node.sample.disk_free_mib if node.sample is not None else None
-    said = said if said is not None or node.agent is None else node.agent.disk_free_mib
-    return "—" if said is None else f"{said / 1024:.0f} GiB"
+    """From the last sample, else from the agent's start."""
+    free_mib = node.sample.disk_free_mib if node.sample is not None else None
+    free_mib = free_mib if free_mib is not None or node.agent is None else node.agent.disk_free_mib
+    return "—" if free_mib is None else f"{free_mib / 1024:.0f} GiB"
 
 
 def _network(node: Node) -> list[tuple[str, str, str]]:
     sample = node.sample
     if sample is None or sample.net_rx_mib_s is None or sample.net_tx_mib_s is None:
         return []
-    again = "" if sample.tcp_again_pct is None else f", {sample.tcp_again_pct:.2g} % sent again"
+    again = "" if sample.tcp_again_pct is None else f", {sample.tcp_again_pct:.2g} % retransmitted"
     received, sent = (
-        f"{one:,.0f}" if one >= 10 else f"{one:.1f}" for one in (sample.net_rx_mib_s, sample.net_tx_mib_s)
+        f"{rate:,.0f}" if rate >= 10 else f"{rate:.1f}" for rate in (sample.net_rx_mib_s, sample.net_tx_mib_s)
     )
     return [("network", f"↓ {received} ↑ {sent} MiB/s{again}", "plain")]
 
@@ -144,12 +144,12 @@ def _memory(node: Node) -> str:
 
 
 def _share(cpus: int | None, util_pct: float | None) -> str:
-    said = count(cpus)
-    return said if util_pct is None else f"{said} at {util_pct:.0f} %"
+    cpu_count = count(cpus)
+    return cpu_count if util_pct is None else f"{cpu_count} at {util_pct:.0f} %"
 
 
 def _environment(moment: Moment, width: int) -> list[Line]:
-    """The profile's environment, as the journal has it: values that may be secrets are not in it."""
+    """The profile's environment as recorded in the journal, where values that may be secrets are redacted."""
     created = moment.run.created
     pairs = recorded.environment(created.profile_text) if created else ()
     if not pairs:

@@ -5,53 +5,50 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
-from textual import events
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.message import Message
 from textual.reactive import reactive
 
 from console.state.run import Run
-from console.tui.dialogs.filter import FilterPrompt
 from console.tui.draw import marks, node_map, node_order, node_rows
 from console.tui.draw.cells import legend
 from console.tui.draw.ink import Line, Lines, clean, spread
 from console.tui.draw.moment import Moment, on_gpus
 from console.tui.widgets.columns import PaneColumns
-from console.tui.widgets.pane import Pane
-from console.views import filter as filters
+from console.tui.widgets.list_pane import FilteredPane
 from console.views import metrics
 from console.views.metrics import Metric, Scale
 
-EXAMPLES = "util<50 & node>8 · status=lost · temp>=80 | throttled · slow · any words"
 _LEGEND_FROM = 9
-"""Lines from which one is spent on the legend."""
+"""Lines from which there is room for the legend."""
 
 
-class NodesPane(Pane):
+class NodesPane(FilteredPane[node_order.Seen]):
     """The cursor is a node's number; Enter or a second click on it opens the node."""
 
+    EXAMPLE = "util<50 & node>8 · status=lost · temp>=80 | throttled · slow · any words"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("up,k", "move(0, -1)", "Up", show=False, id="nodes.up", tooltip="The node above"),
-        Binding("down,j", "move(0, 1)", "Down", show=False, id="nodes.down", tooltip="The node below"),
-        Binding("left,h", "move(-1, 0)", "Left", show=False, id="nodes.left", tooltip="In the map: the node before"),
-        Binding("right,l", "move(1, 0)", "Right", show=False, id="nodes.right", tooltip="In the map: the next node"),
-        Binding("pageup", "move(0, -10)", "Ten up", show=False, id="nodes.page_up", tooltip="Ten lines up"),
-        Binding("pagedown", "move(0, 10)", "Ten down", show=False, id="nodes.page_down", tooltip="Ten lines down"),
-        Binding("enter", "open", "open node", id="nodes.open", tooltip="Everything about the node under the cursor"),
-        Binding("m", "metric(1)", "metric", id="nodes.metric", tooltip="The next metric: SM activity, memory, power …"),
-        Binding("M,shift+m", "metric(-1)", show=False, id="nodes.metric_before", tooltip="The metric before"),
-        Binding("o", "order", "order", id="nodes.order", tooltip="Sort by the next: node, metric, img/s, lag, data …"),
-        Binding("O,shift+o", "backwards", show=False, id="nodes.backwards", tooltip="Turn the order round"),
-        Binding("v", "view", "map/rows", id="nodes.view", tooltip="A row a node, or a dense map of all"),
-        Binding("slash", "filter", "filter", key_display="/", id="nodes.filter", tooltip=f"Filter: {EXAMPLES}"),
-        Binding("escape", "unfilter", show=False, id="nodes.unfilter", tooltip="Show all nodes again"),
+        Binding("up,k", "move(0, -1)", "Up", show=False, id="nodes.up", tooltip="Node up"),
+        Binding("down,j", "move(0, 1)", "Down", show=False, id="nodes.down", tooltip="Node down"),
+        Binding("left,h", "move(-1, 0)", "Left", show=False, id="nodes.left", tooltip="Map: node left"),
+        Binding("right,l", "move(1, 0)", "Right", show=False, id="nodes.right", tooltip="Map: node right"),
+        Binding("pageup", "move(0, -10)", "Ten up", show=False, id="nodes.page_up", tooltip="10 lines up"),
+        Binding("pagedown", "move(0, 10)", "Ten down", show=False, id="nodes.page_down", tooltip="10 lines down"),
+        Binding("enter", "open", "open node", id="nodes.open", tooltip="Node details"),
+        Binding("m", "metric(1)", "metric", id="nodes.metric", tooltip="Next metric: SM activity, memory, power …"),
+        Binding("M,shift+m", "metric(-1)", show=False, id="nodes.metric_before", tooltip="Previous metric"),
+        Binding("o", "order", "order", id="nodes.order", tooltip="Next sort key: node, metric, img/s, lag, data …"),
+        Binding("O,shift+o", "backwards", show=False, id="nodes.backwards", tooltip="Reverse order"),
+        Binding("v", "view", "map/rows", id="nodes.view", tooltip="Toggle rows and dense map"),
+        Binding("slash", "filter", "filter", key_display="/", id="nodes.filter", tooltip=f"Filter: {EXAMPLE}"),
+        Binding("escape", "unfilter", show=False, id="nodes.unfilter", tooltip="Clear filter"),
     ]
 
     cursor: reactive[int] = reactive(0, repaint=False, init=False)
 
     class Opened(Message):
-        """The operator wants to see this node."""
+        """The operator opened this node."""
 
         def __init__(self, node: int) -> None:
             super().__init__()
@@ -59,19 +56,17 @@ class NodesPane(Pane):
 
     def __init__(self, name: str, *, classes: str | None = None) -> None:
         """`name` is its id in the stylesheet."""
-        super().__init__(name, classes=classes)
+        super().__init__(name, node_order.FIELDS, classes=classes)
         self._metric = "util"
         self._order = "node"
         self._backwards = False
         self._view = ""
         """``rows`` or ``map``; empty: rows while they fit."""
-        self._filter = ""
-        self._test: filters.Test[node_order.Seen] = lambda _: True
         self._shown_nodes: Sequence[int] = ()
         self._grid: node_map.Grid | None = None
-        """Where nodes are, while a map is shown."""
+        """The map's layout, while it is shown."""
         self._left: int | None = None
-        """The node that the cursor had to leave because a filter hides it."""
+        """The node that the cursor left because a filter hides it."""
 
     # --- drawing ---------------------------------------------------------------------------------------------------
 
@@ -85,15 +80,15 @@ class NodesPane(Pane):
             return (), [((f" {clean(moment.starting or 'No hosts yet.')}", "dim"),)]
         metric = self._present(run)
         scale = metric.scale(run)
-        # While a log stands still nobody speaks, and nobody is quiet.
+        # While playback is paused no node reports, so none counts as quiet.
         troubles = marks.troubles(run, moment.now, clock_runs=moment.play is None or moment.play.playing)
-        order = node_order.shown(moment, troubles, self._test, self._order, metric, backwards=self._backwards)
+        order = node_order.shown(moment, troubles, self.test, self._order, metric, backwards=self._backwards)
         self._shown_nodes = order
         self.border_title = self._title(run, metric)
         room = self._room(height)
         head = [self._legend(run, troubles, metric, scale, width)] if room >= _LEGEND_FROM else []
         if not order:
-            return head, [((f" No node passes {clean(self._filter)} · Esc shows all", "warn"),)]
+            return head, [((f" No node matches {clean(self.typed)} · Esc clears the filter", "warn"),)]
         rows_fit = len(order) + len(head) + 1 <= room
         if node_rows.launching(run) or self._view == "rows" or (not self._view and rows_fit):
             return self._rows_of(run, troubles, metric, scale, width, head)
@@ -107,7 +102,7 @@ class NodesPane(Pane):
             head = node_rows.stages(run, width) if head else []
         rows = Lines(
             len(order),
-            lambda place: node_rows.row(run, run.nodes[order[place]], troubles, metric, scale, columns, width),
+            lambda index: node_rows.row(run, run.nodes[order[index]], troubles, metric, scale, columns, width),
         )
         return [*head, node_rows.head(run, columns)], rows
 
@@ -121,19 +116,21 @@ class NodesPane(Pane):
         grid = self._grid = node_map.plan(run, metric, scale, len(order), width, room - len(head))
         lines = -(-len(order) // grid.across)
 
-        def line(place: int) -> Line:
-            numbers = order[place * grid.across : (place + 1) * grid.across]
-            return node_map.line(run, [nodes[one] for one in numbers], cursor, troubles, metric, scale, grid, width)
+        def line(index: int) -> Line:
+            numbers = order[index * grid.across : (index + 1) * grid.across]
+            return node_map.line(
+                run, [nodes[number] for number in numbers], cursor, troubles, metric, scale, grid, width
+            )
 
         return head, Lines(lines, line)
 
     def _present(self, run: Run) -> Metric:
-        """The metric that was chosen, or utilisation where this fleet does not say it."""
+        """The chosen metric, or utilisation where this fleet does not report it."""
         metric = metrics.metric(self._metric)
         return metric if metric in metrics.known(run) else metrics.metric("util")
 
     def _room(self, height: int) -> int:
-        """Lines that the pane may take: where it is as high as its content, as many as its stylesheet allows."""
+        """Lines that the pane may take: as many as the layout allows where its height follows its content."""
         parent = self.parent
         if not self.styles.is_auto_height or not isinstance(parent, PaneColumns):
             return height
@@ -150,13 +147,13 @@ class NodesPane(Pane):
         return Content(" · ".join([title, *self._choices(run, metric)])).markup
 
     def _choices(self, run: Run, metric: Metric) -> list[str]:
-        """What was chosen to be seen, where it is not all, by node."""
+        """The order and the filter, where they are not the defaults."""
         choices: list[str] = []
         if self._order != "node" or self._backwards:
             by = metric.title if self._order == "metric" else self._order
             choices.append(f"by {by}{' ↑' if self._backwards else ''}")
-        if self._filter:
-            choices.append(f"{len(self._shown_nodes)} of {len(run.nodes)}: {clean(self._filter)}")
+        if self.typed:
+            choices.append(f"{len(self._shown_nodes)} of {len(run.nodes)}: {clean(self.typed)}")
         return choices
 
     def _legend(self, run: Run, troubles: marks.Troubles, metric: Metric, scale: Scale, width: int) -> Line:
@@ -165,19 +162,22 @@ class NodesPane(Pane):
         if choices:
             # Without a border there is no title to say it.
             right = ((f"{' · '.join(choices)} ", "accent"),)
-        elif troubles.slow and not self._filter:
-            slow = sorted(troubles.slow.values(), key=lambda one: -one.excess_s)
-            words = ", ".join(f"{one.node} ({one.reason})" for one in slow[:3])
-            right = ((f"◂ all wait for node {words}{' …' if len(slow) > 3 else ''} ", "warn"),)
+        elif troubles.slow and not self.typed:
+            slow = sorted(troubles.slow.values(), key=lambda straggler: -straggler.excess_s)
+            words = ", ".join(f"{straggler.node} ({straggler.reason})" for straggler in slow[:3])
+            right = ((f"◂ waiting for node {words}{' …' if len(slow) > 3 else ''} ", "warn"),)
         return spread(((" ", "plain"), *legend(metric, scale)), right, width)
 
-    def marked(self, place: int) -> bool:
-        """True for the cursor's row while the pane has the focus."""
-        order = self._shown_nodes
-        return self._grid is None and self.has_focus and place < len(order) and order[place] == self.cursor
+    def marked(self, index: int) -> bool:
+        """True for the cursor's row while the pane has the focus; the map marks it itself."""
+        return self._grid is None and self.has_focus and self.has_cursor(index)
+
+    def has_cursor(self, row: int) -> bool:
+        """True where the cursor is on this one of the shown nodes."""
+        return row < len(self._shown_nodes) and self._shown_nodes[row] == self.cursor
 
     def after_draw(self) -> None:
-        """Keeps the cursor on a node that is shown, and takes it back to where it was once that is shown again."""
+        """Keeps the cursor on a node that is shown, and returns it to its node once that is shown again."""
         if self._left is not None and self._left in self._shown_nodes:
             self.set_reactive(NodesPane.cursor, self._left)
             self._left = None
@@ -199,18 +199,13 @@ class NodesPane(Pane):
         self.cursor = order[max(0, min(len(order) - 1, at + step))]
 
     def watch_cursor(self) -> None:
-        """Scrolls no further than needed."""
+        """Scrolls the cursor into view."""
         self._left = None
         order = self._shown_nodes
         line = order.index(self.cursor) if self.cursor in order else 0
         if self._grid is not None:
             line //= self._grid.across
-        room = self.scrollable_content_region.height - len(self._head)
-        top = self.scroll_offset.y
-        if line < top:
-            self.scroll_to(y=line, animate=False)
-        elif room > 0 and line >= top + room:
-            self.scroll_to(y=line - room + 1, animate=False)
+        self.scroll_into_view(line, line)
         self.redraw()
 
     def action_open(self) -> None:
@@ -218,40 +213,26 @@ class NodesPane(Pane):
         if self._shown_nodes:
             self.post_message(self.Opened(self.cursor))
 
-    def on_click(self, event: events.Click) -> None:
-        """The first click chooses a node, the second opens it."""
-        offset = event.get_content_offset(self)
-        place = None if offset is None else self.on_line(offset.y)
-        if place is None or offset is None:
-            return
-        if self._grid is not None:
-            place = self._grid.place(offset.x, place)
-        if place is None or place >= len(self._shown_nodes):
-            return
-        node = self._shown_nodes[place]
-        if node == self.cursor and event.chain > 1:
-            self.action_open()
-        self.cursor = node
+    def row_at(self, x: int, line: int) -> int | None:
+        """The index among the shown nodes; in the map a line has several."""
+        index = line if self._grid is None else self._grid.index_at(x, line)
+        return index if index is not None and index < len(self._shown_nodes) else None
 
-    def on_focus(self) -> None:
-        """The cursor's row shows only with the focus."""
-        self.redraw()
-
-    def on_blur(self) -> None:
-        """See `on_focus`."""
-        self.redraw()
+    def choose(self, row: int) -> None:
+        """Moves the cursor to one of the shown nodes."""
+        self.cursor = self._shown_nodes[row]
 
     # --- what is shown ---------------------------------------------------------------------------------------------
 
     def action_metric(self, by: int) -> None:
-        """The next metric of those that this fleet says."""
+        """The next metric of those that this fleet reports."""
         run = self.moment.run
         keys = [metric.key for metric in metrics.known(run)]
         self._metric = keys[(keys.index(self._present(run).key) + by) % len(keys)]
         self.redraw()
 
     def action_order(self) -> None:
-        """Another order, of those for which this fleet says something."""
+        """The next sort key of those that this fleet reports."""
         run = self.moment.run
         known = {"node", "metric", "status", *(metric.key for metric in metrics.known(run))} - {self._present(run).key}
         orders = [order for order in node_order.ORDERS if order in known]
@@ -260,7 +241,7 @@ class NodesPane(Pane):
         self.redraw()
 
     def action_backwards(self) -> None:
-        """The same order from its other end."""
+        """Reverses the order."""
         self._backwards = not self._backwards
         self.redraw()
 
@@ -271,24 +252,14 @@ class NodesPane(Pane):
         self.redraw()
         self.watch_cursor()
 
-    def action_filter(self) -> None:
-        """Asks which nodes to show; they show while it is typed."""
-        self.app.push_screen(FilterPrompt(self._filter, EXAMPLES, self._judge))
+    def count_found(self) -> str:
+        """How many nodes pass the filter, of how many."""
+        return f"{len(self._shown_nodes)} of {len(self.moment.run.nodes)}"
 
     def action_unfilter(self) -> None:
-        """All nodes again."""
-        self._judge("")
+        """Shows all nodes."""
+        self.apply_filter("")
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Without a filter, Esc is the screen's."""
-        return bool(self._filter) if action == "unfilter" else True
-
-    def _judge(self, typed: str) -> tuple[str, bool]:
-        try:
-            test = filters.parse(typed, node_order.FIELDS)
-        except filters.Wrong as wrong:
-            return str(wrong), False
-        self._filter, self._test = typed.strip(), test
-        self.redraw()
-        self.screen.refresh_bindings()
-        return f"{len(self._shown_nodes)} of {len(self.moment.run.nodes)}", True
+        return bool(self.typed) if action == "unfilter" else True

@@ -1,4 +1,4 @@
-"""A pane: draws itself from the moment, line by line, and keeps nothing of the run but what it drew last."""
+"""A pane draws itself from the moment, line by line, and keeps nothing of the run but what it drew last."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from console.tui.draw.moment import Moment
 
 
 class _Title:
-    """A border's title that is set at each tick: only another one is handed on, since Textual then paints all anew."""
+    """A border's title that is set at each tick: passed on only when it changes: Textual repaints the pane then."""
 
     def __init__(self, name: str) -> None:
         self._textual: Any = Widget.__dict__[name]
@@ -36,17 +36,17 @@ class _Title:
 
 
 class Toned(Screen[None]):
-    """A screen whose panes' tones the stylesheet colours.
+    """A screen that resolves the tones' styles for its panes.
 
-    It works them out once for all of them: on each pane Textual did so with each focus and class that changed, which
-    took 50 ms of the event loop when a pane was maximised.
+    It does so once for all panes. As component classes of each pane, Textual resolved them at each change of focus or
+    class, which took 50 ms of the event loop when a pane was maximised.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {f"tone--{tone}" for tone in TONES}
 
 
 class Pane(ScrollView):
-    """Subclasses give `draw`. Only lines that changed are painted again. Stands on a `Toned` screen."""
+    """Subclasses implement `draw`. Only changed lines are repainted. Belongs on a `Toned` screen."""
 
     border_title = _Title("border_title")
     border_subtitle = _Title("border_subtitle")
@@ -60,15 +60,15 @@ class Pane(ScrollView):
         self._head: Sequence[Line] = ()
         self._rows: Sequence[Line] = ()
         self._shown: list[Line] = []
-        # Textual works a style out from all ancestors: 0.1 ms a line, most of a tick before it was kept here.
+        # Textual resolves a style through all ancestors: 0.1 ms a line, most of a tick before it was cached here.
         self._styles_of_tones: dict[tuple[str, bool], Style] = {}
 
     def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
-        """The lines that stay at the top and the lines that scroll under them, each at most `width` columns."""
+        """The fixed lines at the top and the lines that scroll below them, each at most `width` columns."""
         raise NotImplementedError
 
     def redraw(self) -> None:
-        """Draws the moment and marks what changed."""
+        """Draws the moment and repaints the changed lines."""
         if not self.is_attached or not self.display:
             return
         region = self.scrollable_content_region
@@ -93,22 +93,22 @@ class Pane(ScrollView):
 
     @property
     def length(self) -> int:
-        """How many lines the pane has to say."""
+        """The number of lines, fixed and scrolling."""
         return len(self._head) + len(self._rows)
 
     def lines(self) -> list[str]:
-        """All that the pane says, in sight or not, as plain text."""
+        """All lines, in sight or not, as plain text."""
         return ["".join(text for text, _ in line).rstrip() for line in (*self._head, *self._rows)]
 
     def after_draw(self) -> None:
-        """Called when the lines are known and before they are compared: the place to move the scroll."""
+        """Called when the lines are known and before they are compared: subclasses adjust the scroll offset here."""
 
     def on_line(self, y: int) -> int | None:
-        """The place among the scrolling lines of what is shown on line `y` of the pane."""
-        place = y - len(self._head) + self.scroll_offset.y
-        return place if y >= len(self._head) and place < len(self._rows) else None
+        """The index of the scrolling line that is shown on line `y` of the pane."""
+        index = y - len(self._head) + self.scroll_offset.y
+        return index if y >= len(self._head) and index < len(self._rows) else None
 
-    def marked(self, place: int) -> bool:
+    def marked(self, index: int) -> bool:
         """True for the scrolling line that the cursor is on."""
         return False
 
@@ -116,13 +116,13 @@ class Pane(ScrollView):
         """What each line of the pane shows."""
         head, rows, top = self._head, self._rows, self.scroll_offset.y
         shown: list[Line] = list(head[:height])
-        for place in range(top, min(len(rows), top + height - len(shown))):
-            line = rows[place]
-            shown.append((("", "cursor"), *line) if self.marked(place) else line)
+        for index in range(top, min(len(rows), top + height - len(shown))):
+            line = rows[index]
+            shown.append((("", "cursor"), *line) if self.marked(index) else line)
         return shown + [()] * (height - len(shown))
 
     def render_line(self, y: int) -> Strip:
-        """One line as the terminal gets it."""
+        """One line as Textual paints it."""
         region = self.scrollable_content_region
         if len(self._shown) != region.height:
             self._shown = self._lines(region.height)
@@ -131,7 +131,7 @@ class Pane(ScrollView):
         marked = bool(line) and line[0] == ("", "cursor")
         segments: list[Segment] = []
         styles = self._styles_of_tones
-        # Neighbours of one style are one segment: every later stage of a repaint costs by the segment.
+        # Neighbours of one style become one segment: every later stage of a repaint costs by the segment.
         joined, last, length = "", None, 0
         for text, tone in line:
             if not text:
@@ -155,7 +155,7 @@ class Pane(ScrollView):
                 joined, last = gap, plain
         if last is not None:
             segments.append(Segment(joined, last))
-        # The length is known here; a strip that does not know its own measures every segment once more.
+        # The length is known here; a strip without it would measure every segment again.
         return Strip(segments, max(length, width)).adjust_cell_length(width, plain)
 
     def _style(self, tone: str, marked: bool) -> Style:
@@ -169,26 +169,26 @@ class Pane(ScrollView):
         return style
 
     def watch_moment(self) -> None:
-        """Another moment: draw it."""
+        """Draws the new moment."""
         self.redraw()
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Keeps what is known to be shown true to what is shown."""
+        """Forgets the shown lines, which have moved."""
         super().watch_scroll_y(old_value, new_value)
         self._shown = []
 
     def on_resize(self, event: events.Resize) -> None:
-        """Another width has other lines."""
+        """Draws for the new size."""
         self._shown = []
         self.redraw()
 
     def on_show(self) -> None:
-        """A pane that was hidden has missed moments."""
+        """Updates a pane that was hidden."""
         self._shown = []
         self.redraw()
 
     def notify_style_update(self) -> None:
-        """Another theme: everything is painted again."""
+        """Repaints everything in the new theme."""
         super().notify_style_update()
         self._styles_of_tones.clear()
         self._shown = []

@@ -1,4 +1,4 @@
-"""How far the run is: bars and figures, the race and the time that is left, and the curves; before that, the launch."""
+"""How far the run is: bars, figures, race, time left and curves; before training, the launch's stages."""
 
 from __future__ import annotations
 
@@ -18,50 +18,48 @@ from console.tui.draw.plots import OVERVIEW, Area, Look
 from console.tui.widgets.pane import Pane
 
 _SMALLEST = 20
-"""Zoomed in furthest, the plot shows one part in two to the power of this."""
+"""At the highest zoom the plot shows one part in two to the power of this."""
 
 
 class ProgressPane(Pane):
-    """Bars, figures and curves; holds what of the curves is looked at, and nothing of them."""
+    """Bars, figures and curves; holds the view of the curves, not their data."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("v", "view(1)", "curve", id="progress.view", tooltip="The next curve: loss, accuracy, img/s, lr, …"),
+        Binding("v", "view(1)", "curve", id="progress.view", tooltip="Next curve: loss, accuracy, img/s, lr, …"),
         Binding(
             "V,shift+v",
             "view(-1)",
-            "curve before",
+            "previous curve",
             show=False,
             key_display="V",
             id="progress.view_back",
-            tooltip="The curve before",
+            tooltip="Previous curve",
         ),
-        Binding("a", "axis", "axis", id="progress.axis", tooltip="Over time, steps or epochs"),
-        Binding("y", "log", "log", show=False, id="progress.log", tooltip="The loss on a scale of powers, or not"),
-        Binding("left", "cross(-1)", "left", show=False, id="progress.left", tooltip="The crosshair one cell back"),
-        Binding("right", "cross(1)", "right", show=False, id="progress.right", tooltip="The crosshair one cell on"),
-        Binding("up", "magnify(0.5)", "zoom in", show=False, id="progress.in", tooltip="Zoom into the curves"),
-        Binding("down", "magnify(2.0)", "zoom out", show=False, id="progress.out", tooltip="Zoom out of the curves"),
-        Binding(
-            "shift+left", "pan(-0.25)", "pan", show=False, id="progress.pan_back", tooltip="The curves a quarter back"
-        ),
-        Binding("shift+right", "pan(0.25)", "pan", show=False, id="progress.pan_on", tooltip="The curves a quarter on"),
-        Binding("0", "whole", "whole", show=False, id="progress.whole", tooltip="The whole curves, without crosshair"),
-        Binding("o", "compare", "compare", id="progress.compare", tooltip="Lay past runs over the curves"),
+        Binding("a", "axis", "axis", id="progress.axis", tooltip="X axis: time, steps or epochs"),
+        Binding("y", "log", "log scale", show=False, id="progress.log", tooltip="Toggle log scale"),
+        Binding("left", "cross(-1)", "left", show=False, id="progress.left", tooltip="Crosshair left"),
+        Binding("right", "cross(1)", "right", show=False, id="progress.right", tooltip="Crosshair right"),
+        Binding("up", "magnify(0.5)", "zoom in", show=False, id="progress.in", tooltip="Zoom in"),
+        Binding("down", "magnify(2.0)", "zoom out", show=False, id="progress.out", tooltip="Zoom out"),
+        Binding("shift+left", "pan(-0.25)", "pan", show=False, id="progress.pan_back", tooltip="Pan left"),
+        Binding("shift+right", "pan(0.25)", "pan", show=False, id="progress.pan_on", tooltip="Pan right"),
+        Binding("0", "whole", "whole", show=False, id="progress.whole", tooltip="Reset zoom and crosshair"),
+        Binding("o", "compare", "compare", id="progress.compare", tooltip="Compare with past runs"),
         Binding(
             "G,shift+g",
             "ghost",
             "ghost",
             key_display="G",
             id="progress.ghost",
-            tooltip="Race the record, a past run that is laid over, or nothing",
+            tooltip="Next ghost: the record, a compared run, or none",
         ),
     ]
 
     class Comparing(Message):
-        """The operator wants to choose the runs to compare with."""
+        """The operator asked for the runs to compare with."""
 
     class Racing(Message):
-        """The operator wants another ghost."""
+        """The operator asked for the next ghost."""
 
     def __init__(self, name: str, *, classes: str | None = None) -> None:
         super().__init__(name, classes=classes)
@@ -69,7 +67,7 @@ class ProgressPane(Pane):
         self._areas: list[Area] = []
 
     def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
-        """The launch's stages until the first step, then figures over the curves."""
+        """The launch's stages until the first step, then figures above the curves."""
         run = moment.run
         self.border_title = "2 Progress"
         self.border_subtitle = clean(moment.compared.loading) or None
@@ -85,7 +83,7 @@ class ProgressPane(Pane):
             lines = [*lines, *drawn]
         return (), [((" ", "plain"), *line) for line in lines]
 
-    # --- what is looked at -----------------------------------------------------------------------------------------
+    # --- the view -----------------------------------------------------------------------------------------
 
     def _axis(self) -> str:
         return plots.axis_of(self.moment, self.look)
@@ -99,24 +97,24 @@ class ProgressPane(Pane):
             self.redraw()
 
     def action_view(self, by: int) -> None:
-        """Another curve."""
+        """Shows the next or the previous curve."""
         known = plots.views_of(self.moment)
         at = known.index(self.look.view) if self.look.view in known else 0
         self._see(replace(self.look, view=known[(at + by) % len(known)] if known else OVERVIEW))
 
     def action_axis(self) -> None:
-        """Another axis; zoom and crosshair are places on the old one, and go."""
+        """Changes the axis; zoom and crosshair belong to the old one, and are reset."""
         at = AXES.index(self._axis())
         order = [*AXES[at + 1 :], *AXES[: at + 1]]
-        axis = next(one for one in order if plots.axis_of(self.moment, Look(axis=one)) == one)
+        axis = next(name for name in order if plots.axis_of(self.moment, Look(axis=name)) == name)
         self._see(replace(self.look, axis=axis, span=None, cross=None))
 
     def action_log(self) -> None:
-        """A scale of powers for the loss, or a plain one."""
+        """Toggles the log scale of loss and learning rate."""
         self._see(replace(self.look, log=not self.look.log))
 
     def action_cross(self, by: int) -> None:
-        """Moves the crosshair by cells; it comes up at the end of what there is."""
+        """Moves the crosshair by cells; it appears at the newest point."""
         if not self._areas:
             return
         (low, high), columns = self._span(), self._areas[0].columns
@@ -132,7 +130,7 @@ class ProgressPane(Pane):
         return high if extent is None else min(high, max(low, extent[1]))
 
     def action_magnify(self, factor: float) -> None:
-        """Zooms about the crosshair, or about the newest point."""
+        """Zooms around the crosshair, or around the newest point."""
         self._magnify(factor, self.look.cross)
 
     def _magnify(self, factor: float, about: float | None) -> None:
@@ -147,7 +145,7 @@ class ProgressPane(Pane):
         self._see(replace(self.look, span=None if span == whole else span))
 
     def action_pan(self, by: float) -> None:
-        """Moves what is shown by a share of its width."""
+        """Pans by a share of the width."""
         if self.look.span is None:
             return
         (low, high), whole = self.look.span, plots.whole_span(self.moment, self._axis())
@@ -156,7 +154,7 @@ class ProgressPane(Pane):
         self._see(replace(self.look, span=(low + far, high + far), cross=None if cross is None else cross + far))
 
     def action_whole(self) -> None:
-        """All of the curves."""
+        """Resets zoom and crosshair."""
         self._see(replace(self.look, span=None, cross=None))
 
     def action_compare(self) -> None:
@@ -170,33 +168,33 @@ class ProgressPane(Pane):
     # --- the mouse -------------------------------------------------------------------------------------------------
 
     def _at(self, event: events.MouseEvent) -> float | None:
-        """The place on the axis under the mouse; None beside the plots."""
+        """The x value under the mouse; None beside the plots."""
         offset = event.get_content_offset(self)
         if offset is None:
             return None
         for area in self._areas:
             column, row = offset.x - area.left, offset.y + self.scroll_offset.y - area.top
             if 0 <= column < area.columns and 0 <= row < area.rows:
-                return chart.place_at(column, area.columns, self._span())
+                return chart.x_at(column, area.columns, self._span())
         return None
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """The crosshair follows the mouse over the plots."""
+        """Moves the crosshair with the mouse."""
         at = self._at(event)
         if at is not None:
             self._see(replace(self.look, cross=at))
 
     def on_leave(self, event: events.Leave) -> None:
-        """The mouse is elsewhere."""
+        """Removes the crosshair."""
         if not self.has_focus:
             self._see(replace(self.look, cross=None))
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
-        """Zooms in where the mouse is."""
+        """Zooms in around the mouse."""
         self._wheel(event, 0.8)
 
     def on_mouse_scroll_down(self, event: events.MouseScrollDown) -> None:
-        """Zooms out where the mouse is."""
+        """Zooms out around the mouse."""
         self._wheel(event, 1.25)
 
     def _wheel(self, event: events.MouseEvent, factor: float) -> None:

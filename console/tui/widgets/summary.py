@@ -1,4 +1,4 @@
-"""The closing panel: how the run ended, what it took, and what to do next."""
+"""The summary panel: how the run ended, its figures, and what to do next."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from console.views import progress
 
 
 class SummaryPanel(Pane, can_focus=False):
-    """A box over the panes once the run is over; Esc puts it away."""
+    """A box over the panes once the run is over; Esc closes it."""
 
     def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
-        """One sentence, the figures, the keys."""
+        """The outcome, the figures, the keys."""
         run = moment.run
         if run.live:
             return (), ()
@@ -47,7 +47,7 @@ def _sentence(run: Run) -> str:
     if run.status == REACHED and goal is not None:
         took = clock(goal.time_to_target_s)
         best, wanted = percent(progress.best(run, goal.metric)), percent(goal.value)
-        return f"{metric_name(goal.metric)} reached {best} (target {wanted}) in {took} of training."
+        return f"{metric_name(goal.metric)} reached {best} (target {wanted}) after {took} of training."
     reason = clean(run.reason)
     plain = f"The run {_ended(run.status)}"
     return f"{plain}: {reason}" if reason else f"{plain}."
@@ -78,7 +78,7 @@ def _figures(moment: Moment) -> list[Line]:
     note = f" {cost.note}" if cost.note and len(cost.note) < 24 else ""
     figures += [("billed", money(cost.billed_usd) + note), ("on demand", money(cost.on_demand_usd))]
     if goal is not None and goal.cost_usd is not None:
-        figures.append(("to the target", money(goal.cost_usd)))
+        figures.append(("to target", money(goal.cost_usd)))
     lines: list[Line] = []
     for name, figure in figures:
         inks: list[Ink] = [(f"{name} ", "dim"), (figure, "strong")]
@@ -92,11 +92,11 @@ def _figures(moment: Moment) -> list[Line]:
 
 
 def _keys(moment: Moment) -> list[Line]:
-    keys = [("4", "its log"), ("Enter", "a node"), ("q", "leave"), ("Esc", "put this away")]
+    keys = [("4", "log"), ("Enter", "node"), ("q", "quit"), ("Esc", "close")]
     if moment.run.alerts:
-        keys.insert(1, ("5", "its alerts"))
+        keys.insert(1, ("5", "alerts"))
     if "restart" in moment.controls:
-        keys.insert(0, ("r", "try again from the last checkpoint"))
+        keys.insert(0, ("r", "restart from the last checkpoint"))
     elif "start" in moment.controls:
-        keys.insert(0, ("s", "go on from the last checkpoint"))
+        keys.insert(0, ("s", "resume from the last checkpoint"))
     return [((key, "accent"), (f" {what}", "dim")) for key, what in keys]

@@ -1,4 +1,4 @@
-"""The names of the panes, where only one of them fits on the screen."""
+"""The panes' names, where one pane is shown at a time."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ class Tabs(Pane, can_focus=False):
     current: reactive[int] = reactive(0, repaint=False, init=False)
 
     def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
-        """All names, or their numbers and the current name where there is less room."""
+        """All names; where they do not fit, numbers and the current name."""
         alerts = open_count(moment.run) if moment.run.live else len(moment.run.alerts)
         names = [f"Alerts {alerts}" if name == "Alerts" and alerts else name for name in NAMES]
-        full = tuple(ink for place, name in enumerate(names) for ink in self._tab(place, name, alerts))
+        full = tuple(ink for index, name in enumerate(names) for ink in self._tab(index, name, alerts))
         short = tuple(
             ink
-            for place, name in enumerate(names)
-            for ink in self._tab(place, name if place == self.current else "", alerts)
+            for index, name in enumerate(names)
+            for ink in self._tab(index, name if index == self.current else "", alerts)
         )
         return [first_that_fits([full, short], width)], ()
 
-    def _tab(self, place: int, name: str, alerts: int) -> list[Ink]:
-        label = f" {place + 1} {name} " if name else f" {place + 1} "
-        tone = "chip-accent" if place == self.current else "warn" if place == 4 and alerts else "dim"
+    def _tab(self, index: int, name: str, alerts: int) -> list[Ink]:
+        label = f" {index + 1} {name} " if name else f" {index + 1} "
+        tone = "chip-accent" if index == self.current else "warn" if index == 4 and alerts else "dim"
         return [(label, tone), (" ", "plain")]
 
     def watch_current(self) -> None:
-        """Another pane is open."""
+        """Marks the current pane."""
         self.redraw()
 
     async def on_click(self, event: events.Click) -> None:
-        """Opens the pane whose name was clicked."""
+        """Shows the pane whose name was clicked."""
         end = 0
-        for place, (text, _) in enumerate(self._head[0] if self._head else ()):
+        for index, (text, _) in enumerate(self._head[0] if self._head else ()):
             end += cells(text)
             if event.x < end:
-                await self.run_action(f"screen.pane({place // 2 + 1})")
+                await self.run_action(f"screen.pane({index // 2 + 1})")
                 return

@@ -1,4 +1,4 @@
-"""Where the clock stands between the first and the last record, and the moments that one may want to go to."""
+"""The timeline: the clock between the first and the last record, with markers."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ MARKS: Final = {
     markers.ALERT: ("!", "!", "warn"),
     markers.SPOT: ("!", "!", "bad"),
 }
-"""For each kind of marker its sign on the way that is past and on the way that is left, and its tone. Where several are
-on one column, the kind that comes later here is shown."""
-RANK: Final = {kind: place for place, kind in enumerate(MARKS)}
+"""For each kind of marker its sign before and after the clock, and its tone. Where several share a column, the last of
+these kinds is shown."""
+RANK: Final = {kind: rank for rank, kind in enumerate(MARKS)}
 
 
 class Timeline(Pane, can_focus=False):
-    """One line; a click on it or a drag along it moves the clock, the mouse over a marker tells what it is."""
+    """One line; a click or a drag moves the clock, and a marker has a tooltip."""
 
     class Sought(Message):
-        """The operator pointed at this moment, epoch seconds."""
+        """The operator chose this time, in epoch seconds."""
 
         def __init__(self, t: float) -> None:
             super().__init__()
@@ -48,7 +48,7 @@ class Timeline(Pane, can_focus=False):
         self._dragging = False
 
     def draw(self, moment: Moment, width: int, height: int) -> tuple[Sequence[Line], Sequence[Line]]:
-        """Where the clock is, how it runs, and the track with its markers."""
+        """The clock, its speed, and the track with its markers."""
         track = moment.track
         if track is None:
             return [()], ()
@@ -60,7 +60,7 @@ class Timeline(Pane, can_focus=False):
         return [(*left, *_way(moment.now, track, self._room), *right_hand)], ()
 
     def on_mouse_down(self, event: events.MouseDown) -> None:
-        """Moves the clock to where the track was touched."""
+        """Moves the clock to the mouse."""
         if event.button == 1:
             self._dragging = True
             self.capture_mouse()
@@ -72,7 +72,7 @@ class Timeline(Pane, can_focus=False):
         self.release_mouse()
 
     def on_mouse_move(self, event: events.MouseMove) -> None:
-        """Drags the clock along, or tells what is under the mouse."""
+        """Drags the clock, or sets the tooltip."""
         if self._dragging:
             self._point(event.x)
             return
@@ -80,9 +80,9 @@ class Timeline(Pane, can_focus=False):
         if track is None or not 0 <= column < self._room:
             self.tooltip = None
             return
-        here = [one for one in track.markers if _column(one.t, track, self._room) == column]
-        said = [f"{clock_(one.t - track.start)}  {clean(one.text)}" for one in here[-8:]]
-        self.tooltip = Content("\n".join(said or [clock_(_time(column, track, self._room) - track.start)]))
+        here = [marker for marker in track.markers if _column(marker.t, track, self._room) == column]
+        lines = [f"{clock_(marker.t - track.start)}  {clean(marker.text)}" for marker in here[-8:]]
+        self.tooltip = Content("\n".join(lines or [clock_(_time(column, track, self._room) - track.start)]))
 
     def _point(self, x: int) -> None:
         track, column = self.moment.track, x - self._begin
@@ -105,9 +105,9 @@ def _ends(moment: Moment, track: Track, width: int) -> tuple[Line, Line]:
 
 
 def _behind(clock: str, runs: str, play: Playing, width: int) -> Line:
-    """No one may take the past for the present: a chip says it at any width."""
+    """A chip marks the past at any width."""
     behind = clock_(play.behind_s)
-    words = f" at {clock} · {behind} behind live · End returns "
+    words = f" at {clock} · {behind} behind live · End: back to live "
     if width < 76:
         words = f" {behind} behind live "
     return ((f" {runs} ", "accent"), (words, "chip-warn"), (" ", "plain"))
@@ -116,10 +116,10 @@ def _behind(clock: str, runs: str, play: Playing, width: int) -> Line:
 def _way(now: float, track: Track, room: int) -> Line:
     at = _column(now, track, room)
     signs: dict[int, Marker] = {}
-    for one in track.markers:
-        column = _column(one.t, track, room)
-        if column not in signs or RANK[one.kind] >= RANK[signs[column].kind]:
-            signs[column] = one
+    for marker in track.markers:
+        column = _column(marker.t, track, room)
+        if column not in signs or RANK[marker.kind] >= RANK[signs[column].kind]:
+            signs[column] = marker
     inks: list[Ink] = []
     for column in range(room):
         past = column < at
