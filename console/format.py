@@ -1,4 +1,4 @@
-"""TODO docstring: console/format.py."""
+"""Figures as text: money, percentages, times, sizes, and untrusted text made fit for a terminal. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO docstring: console/paths.py."""
+"""Where fastconsole keeps its files on the laptop, by the XDG base directories."""
 
 from __future__ import annotations
 

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import errno
 import gzip
-import importlib
 import json
-import os
 import random
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from run_story import differences, told
 
+from console.journal.open_log import LogError, fold
 from console.journal.reader import DAMAGED, LINE_BYTES, UNKNOWN, Lost, read
 from console.journal.writer import RunJournal
 from console.playback.replay import fold_items
 from console.state.events import Record, record_line
-from console.state.run import Run
 
 RECORDS = told().records
 LINES = [record_line(record).encode() + b"\n" for record in RECORDS]
@@ -210,28 +210,39 @@ def test_a_gzip_bomb_takes_time_and_no_memory(tmp_path: Path) -> None:
     assert peak < 8 << 20
 
 
-def _zstd(content: bytes) -> bytes | None:
-    for name in ("compression.zstd", "backports.zstd", "zstandard"):
-        try:
-            module: Any = importlib.import_module(name)
-        except ImportError:
-            continue
-        packed: bytes = module.compress(content)
-        return packed
-    return None
-
-
-def test_zstandard_or_a_sentence(tmp_path: Path) -> None:
-    packed = _zstd(WHOLE)
+def test_a_journal_in_zstandard(tmp_path: Path) -> None:
+    packed = zstandard.ZstdCompressor().compress(WHOLE)
     path = tmp_path / "run.jsonl.zst"
-    if packed is None:
-        path.write_bytes(b"\x28\xb5\x2f\xfd" + os.urandom(20))
-        with pytest.raises(ValueError, match="Zstandard"):
-            list(read(path))
-        return
     assert items(path, packed) == RECORDS
+    assert list(differences(fold(path), fold_items(RECORDS))) == []
     assert items(path, packed + packed) == RECORDS + RECORDS, "frames follow one another"
     cut = items(path, packed[: len(packed) // 2])
     assert cut[:-1] == RECORDS[: len(cut) - 1]
-    assert len(lost(cut)) == 1
-    fold_items(cut, Run())
+    assert [item.reason for item in lost(cut)] == ["the compressed data is cut off"]
+    damaged = bytearray(packed)
+    damaged[len(packed) // 2] ^= 0xFF
+    damaged[-20:] = bytes(20)
+    assert "the compressed data is " in lost(items(path, bytes(damaged)))[-1].reason
+
+
+def test_a_zstandard_bomb_costs_time_and_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "run.jsonl.zst"
+    packer = zstandard.ZstdCompressor().compressobj()
+    with path.open("wb") as file:
+        for _ in range(256):
+            file.write(packer.compress(bytes(1 << 20)))
+        file.write(packer.flush())
+    tracemalloc.start()
+    found = list(read(path))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(lost(found)) == 1
+    assert peak < 100 << 20
+
+
+def test_zstandard_without_its_package_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    path = tmp_path / "run.jsonl.zst"
+    path.write_bytes(zstandard.ZstdCompressor().compress(WHOLE))
+    with pytest.raises(LogError, match=r"run.jsonl.zst is compressed with Zstandard: unpack it with `zstd -d`, or"):
+        fold(path)

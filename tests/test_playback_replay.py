@@ -98,7 +98,7 @@ def test_what_is_no_file_is_a_sentence(tmp_path: Path) -> None:
         open_log(tmp_path / "missing.jsonl")
     with pytest.raises(LogError, match="is a directory"):
         open_log(tmp_path)
-    with pytest.raises(LogError, match="no ordinary file"):
+    with pytest.raises(LogError, match="not a regular file"):
         open_log("/dev/null")
 
 

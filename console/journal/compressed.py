@@ -1,27 +1,43 @@
-"""TODO docstring: console/journal/compressed.py."""
+"""The bytes of a log that is plain, gzip or Zstandard, told apart by its first bytes.
+
+gzip is in Python; Zstandard needs the package ``zstandard`` (the extra ``zstd``).
+"""
 
 from __future__ import annotations
 
-import functools
-import importlib
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, Final
 
 CHUNK_BYTES: Final = 1 << 18
+_GZIP: Final = b"\x1f\x8b"
+_ZSTANDARD: Final = b"\x28\xb5\x2f\xfd"
 
 
-class _Broken(Exception):
+class Broken(Exception):
     """Compressed data that ends early or is damaged."""
 
 
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
+def chunks(file: BinaryIO) -> Iterator[bytes]:
+    """The uncompressed content in pieces, none of them larger than a compressed chunk can make it.
+
+    Raises:
+        Broken: the compressed data is damaged or cut off; what came before it is good.
+        ValueError: it is Zstandard, and the package that reads it is not installed.
+    """
     head = file.read(CHUNK_BYTES)
-    if head.startswith(b"\x1f\x8b"):
+    if head.startswith(_GZIP):
         # 16: a gzip header, which zlib checks.
         yield from _decompressed(file, head, lambda: zlib.decompressobj(16 + zlib.MAX_WBITS), zlib.error)
-    elif head.startswith(b"\x28\xb5\x2f\xfd"):
-        yield from _unzstd(file, head)
+    elif head.startswith(_ZSTANDARD):
+        try:
+            import zstandard
+        except ImportError:
+            raise ValueError(
+                "is compressed with Zstandard: unpack it with `zstd -d`, or install the package zstandard"
+            ) from None
+        # Not its stream_reader, which ends in silence where the data is cut off.
+        yield from _decompressed(file, head, _Zstandard, zstandard.ZstdError)
     else:
         while head:
             yield head
@@ -36,7 +52,7 @@ def _decompressed(file: BinaryIO, head: bytes, new: Callable[[], Any], broken: t
         try:
             out = member.decompress(data, CHUNK_BYTES)
         except broken as error:
-            raise _Broken(f"the compressed data is damaged: {error}") from None
+            raise Broken(f"the compressed data is damaged: {error}") from None
         started = True
         if out:
             yield out
@@ -48,47 +64,19 @@ def _decompressed(file: BinaryIO, head: bytes, new: Callable[[], Any], broken: t
             if not out and not data:
                 continue
     if started:
-        raise _Broken("the compressed data is cut off")
-
-
-def _unzstd(file: BinaryIO, head: bytes) -> Iterator[bytes]:
-    for name in ("compression.zstd", "backports.zstd"):
-        try:
-            zstd: Any = importlib.import_module(name)
-        except ImportError:
-            continue
-        source: Any = zstd.ZstdFile(_Prefixed(head, file))
-        error_kinds: tuple[type[Exception], ...] = (zstd.ZstdError, EOFError)
-        break
-    else:
-        try:
-            zstd = importlib.import_module("zstandard")
-        except ImportError:
-            raise ValueError(
-                "is compressed with Zstandard, which this Python cannot read: unpack it with `zstd -d`, "
-                "or install the package zstandard"
-            ) from None
-        # Not its stream_reader, which ends in silence where the data is cut off.
-        yield from _decompressed(file, head, functools.partial(_Zstandard, zstd), zstd.ZstdError)
-        return
-    while True:
-        try:
-            out = source.read(CHUNK_BYTES)
-        except error_kinds as error:
-            raise _Broken(f"the compressed data is damaged or cut off: {error}") from None
-        if not out:
-            return
-        yield out
+        raise Broken("the compressed data is cut off")
 
 
 class _Zstandard:
-    """The package zstandard's decompressor with the face of zlib's."""
+    """The package's decompressor with the interface of zlib's."""
 
-    # It cannot bound what comes out; a block of 128 KiB takes 4 bytes at least, so that this keeps it to 32 MiB.
+    # It cannot bound its output; a block of 128 KiB takes 4 bytes at least, so this input bounds it to 32 MiB.
     _TAKEN_BYTES: Final = 1024
 
-    def __init__(self, zstandard: Any) -> None:
-        self._inner: Any = zstandard.ZstdDecompressor().decompressobj()
+    def __init__(self) -> None:
+        import zstandard
+
+        self._inner = zstandard.ZstdDecompressor().decompressobj()
         self.unconsumed_tail = b""
 
     @property
@@ -102,17 +90,3 @@ class _Zstandard:
     def decompress(self, data: bytes, _max_bytes: int) -> bytes:
         self.unconsumed_tail = data[self._TAKEN_BYTES :]
         return bytes(self._inner.decompress(data[: self._TAKEN_BYTES]))
-
-
-class _Prefixed:
-    """A file whose first bytes were read already."""
-
-    def __init__(self, head: bytes, file: BinaryIO) -> None:
-        self._head, self._file = head, file
-
-    def read(self, size: int = -1) -> bytes:
-        if not self._head:
-            return self._file.read(size)
-        taken = self._head if size < 0 else self._head[:size]
-        self._head = self._head[len(taken) :]
-        return taken

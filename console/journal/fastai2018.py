@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from console.journal.fastai2018_phases import DEFAULT_MIN_SCALE, _phases_text, phases_of
+from console.journal.fastai2018_phases import DEFAULT_MIN_SCALE, phases_of, phases_text
 from console.journal.reader import DAMAGED, UNKNOWN, Line, Lost
 from console.state.events import SCHEMA, HostConnected, InstanceStarted, InstanceStopped, Record, RunCreated, RunEnded
 from remote.wire.codec import Event
@@ -217,7 +217,7 @@ class _Reader:
                 run_id=self._run_id,
                 version="",
                 profile=f"fast.ai 2018, {nnodes} machines" if nnodes else "fast.ai 2018",
-                profile_text=_phases_text(self._phases),
+                profile_text=phases_text(self._phases),
                 provider="aws",
                 nnodes=nnodes,
                 nproc_per_node=None if world_size is None else min(GPUS, world_size),

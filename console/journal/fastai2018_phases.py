@@ -1,4 +1,4 @@
-"""TODO docstring: console/journal/fastai2018_phases.py."""
+"""The schedule of a fast.ai log of 2018, read from the arguments that it prints first."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def _rate_at(entry: dict[str, Any], epoch: int) -> float:
     return float(begin + (end - begin) * (epoch - first) / (last - first))
 
 
-def _phases_text(phases: Iterable[Phase]) -> str:
+def phases_text(phases: Iterable[Phase]) -> str:
     """The phases as a profile writes them."""
     return "\n".join(
         f"[[phase]]\nepochs = [{phase.start_epoch}, {phase.end_epoch}]\nimage_size = {phase.image_size}\n"

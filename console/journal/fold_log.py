@@ -1,4 +1,4 @@
-"""TODO docstring: console/journal/fold_log.py."""
+"""A log folded to a run, its unreadable lines counted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO docstring: console/journal/open_log.py."""
+"""A log of any form, told apart by its content: a run's journal, a fast.ai debug.log, a DAWNBench table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from console.journal import dawnbench, fastai2018, reader
 from console.journal.fold_log import fold_items
@@ -14,28 +14,17 @@ from console.journal.reader import Line, Lost
 from console.state.events import Damaged, Record, Unknown, parse_run_line
 from console.state.run import Run
 
-if TYPE_CHECKING:
-    pass
-
-
 JOURNAL: Final = "journal"
-
-
 FASTAI_2018: Final = "fast.ai 2018"
-
-
 DAWNBENCH: Final = "DAWNBench"
-
 
 HEAD_LINES: Final = 100
 """So many lines are looked at to tell what a file is: a damaged first line must not hide a journal."""
-
-
 JOURNAL_BEGINS: Final = b'{"received":'
 
 
 class LogError(ValueError):
-    """A file that is no log; the sentence names the file, and the line where there is one."""
+    """A file that is not a log; the sentence names the file, and the line where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +57,14 @@ def open_log(path: Path | str) -> Log:
     """The log at `path`, its form told by its content.
 
     Raises:
-        LogError: there is no such file, it cannot be read, or it is no log.
+        LogError: there is no such file, it cannot be read, or it is not a log.
     """
     path = Path(path)
     try:
         if path.is_dir():
             raise LogError(f"{path} is a directory, not a log")
         if not path.is_file() and path.exists():
-            raise LogError(f"{path} is no ordinary file, so it cannot be read twice")
+            raise LogError(f"{path} is not a regular file, so it cannot be read twice")
         head = list(islice(reader.lines(path), HEAD_LINES))
     except OSError as error:
         raise LogError(f"{path}: {error.strerror or error}") from error
@@ -91,7 +80,7 @@ def open_log(path: Path | str) -> Log:
     number = first.number if isinstance(first, Line) else first.line_number
     why = _why_not(first)
     raise LogError(
-        f"{path}, line {number}: {why}; this is no journal of a run, no fast.ai debug.log and no DAWNBench table"
+        f"{path}, line {number}: {why}; this is not a journal of a run, a fast.ai debug.log or a DAWNBench table"
     )
 
 

@@ -1,11 +1,8 @@
-"""The run's journal on disk: records appended as lines, and read back whatever has happened to the file.
+"""The run's journal on disk, read back whatever has happened to the file.
 
-Writing: one ``write(2)`` a batch on a file opened with O_APPEND, so that what was appended survives the console's
-death. Where a batch was torn (a full disk, a power cut), the next begins on a line of its own.
-
-Reading: a stream of records and of losses, never an exception about the content. The file may be plain, gzip or
-Zstandard, told apart by its first bytes; cut at any byte; damaged on any line. A line longer than `LINE_BYTES` is
-skipped without being held.
+A stream of records and of losses, never an exception about the content. The file may be plain, gzip or Zstandard
+(`console.journal.compressed`); cut at any byte; damaged on any line. A line longer than `LINE_BYTES` is skipped without
+being held.
 """
 
 from __future__ import annotations
@@ -15,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from console.journal.compressed import CHUNK_BYTES, _Broken, _chunks
+from console.journal.compressed import CHUNK_BYTES, Broken, chunks
 from console.state.events import Damaged, Record, Unknown, parse_run_line
 
 LINE_BYTES: Final = 1 << 20
@@ -49,15 +46,12 @@ class Line:
     """Without its newline."""
 
 
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
 def read(path: Path) -> Iterator[Record | Lost]:
     """The records of a run's journal and what was lost, in order.
 
     Raises:
         OSError: the file cannot be read at all.
-        ValueError: it is compressed in a way that this Python cannot read.
+        ValueError: it is compressed with Zstandard, and the package that reads that is not installed.
     """
     for line in lines(path):
         item = line if isinstance(line, Lost) else _item(line)
@@ -119,11 +113,11 @@ def lines(path: Path) -> Iterator[Line | Lost]:
     number, offset = 1, 0
     held, skipping = b"", False
     with path.open("rb") as file:
-        chunks = _chunks(file)
+        content = chunks(file)
         while True:
             try:
-                chunk = next(chunks, None)
-            except _Broken as error:
+                chunk = next(content, None)
+            except Broken as error:
                 yield Lost(number, DAMAGED, str(error))
                 return
             if chunk is None:

@@ -1,4 +1,8 @@
-"""TODO docstring: console/journal/writer.py."""
+"""The run's journal on disk, as it is written.
+
+One ``write(2)`` a batch on a file opened with O_APPEND, so that what was appended survives the console's death. Where
+a batch was torn (a full disk, a power cut), the next begins on a line of its own.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,6 @@ from types import TracebackType
 
 from console.journal.reader import NEWLINE
 from console.state.events import Record, record_line
-
-# --- writing ---------------------------------------------------------------------------------------------------------
 
 
 class RunJournal:
@@ -24,7 +26,7 @@ class RunJournal:
             # 0600: host addresses and the profile are nobody else's business.
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise _said(error, path, "the run's journal cannot be opened") from error
+            raise _with_sentence(error, path, "the run's journal cannot be opened") from error
         size = os.fstat(self._file).st_size
         self._torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
 
@@ -47,7 +49,7 @@ class RunJournal:
                 self._torn = rest[written - 1] != NEWLINE if written else self._torn
                 rest = rest[written:]
         except OSError as error:
-            raise _said(error, self.path, "the run's journal cannot be written") from error
+            raise _with_sentence(error, self.path, "the run's journal cannot be written") from error
 
     def close(self) -> None:
         """Closes the file; a second time does nothing."""
@@ -64,5 +66,5 @@ class RunJournal:
         self.close()
 
 
-def _said(error: OSError, path: Path, what: str) -> OSError:
+def _with_sentence(error: OSError, path: Path, what: str) -> OSError:
     return type(error)(error.errno, f"{what}: {error.strerror}", str(path))

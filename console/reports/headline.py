@@ -1,4 +1,4 @@
-"""TODO docstring: console/reports/headline.py."""
+"""A run in one line."""
 
 from __future__ import annotations
 

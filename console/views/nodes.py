@@ -1,4 +1,4 @@
-"""TODO docstring: console/views/nodes.py."""
+"""Nodes: which are quiet, how busy they are, how far each is in the launch, which commands wait for them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TODO docstring: remote/wire/codec.py."""
+"""Events as lines of a journal: encoding, decoding, and the check of every field against its annotation."""
 
 from __future__ import annotations
 
@@ -15,11 +15,8 @@ class Event:
     """Something that happened."""
 
 
-# --- lines -----------------------------------------------------------------------------------------------------------
-
-
 class Damaged(ValueError):
-    """A line that is no record: not JSON, no event name, or a field missing or of another type."""
+    """A line that is not a record: not JSON, no event name, or a field missing or of another type."""
 
 
 class Unknown(ValueError):
@@ -41,7 +38,7 @@ def encode(event: Event, t: float) -> str:
         if value.__class__ is float and not -BOUND < value < BOUND:
             value = None
         elif value.__class__ is tuple:
-            value = [None if one.__class__ is float and not -BOUND < one < BOUND else one for one in value]
+            value = [None if item.__class__ is float and not -BOUND < item < BOUND else item for item in value]
         line[name] = value
     return json.dumps(line, separators=(",", ":"), ensure_ascii=False)
 
@@ -130,12 +127,6 @@ _Checks = tuple[tuple[str, frozenset[type], frozenset[type] | None, bool], ...]
 
 # Reading type hints takes 50 us a class; a journal has thousands of lines of a few classes.
 _checked: dict[type[Event], _Checks] = {}
-
-
 _names: dict[type[Event], tuple[str, ...]] = {}
-
-
 _ABSENT: Any = object()
-
-
 _NUMBER_KINDS = frozenset({int, float})
