@@ -303,8 +303,9 @@ def test_who_does_not_answer_in_time_is_named(cloud: FakeCloud) -> None:
 def test_the_process_does_not_wait_for_who_does_not_answer(cloud: FakeCloud) -> None:
     cloud.misbehave("*", hold=True, times=None)
     program = (
-        "from console import preflight, profile\n"
-        "offer = preflight.ask(profile.load('imagenet-g6'), 1.0)\n"
+        "from console.fleet.aws import offers\n"
+        "from console.profile.load import load\n"
+        "offer = offers.ask(load('imagenet-g6'), 1.0)\n"
         "print(offer.silent[0])"
     )
     # The calls are held until the test is over: a process that waited for them would sit out their 30 s each.
