@@ -105,7 +105,7 @@ WRONG = [
     ("local --read-only", "--read-only is for the panes"),
     ("--replay", "argument --replay: expected a LOG"),
     ("--replay nowhere.jsonl", "nowhere.jsonl: No such file or directory"),
-    ("--replay PNG", "line 1: an image; this is no journal of a run"),
+    ("--replay PNG", "line 1: an image; this is not a journal of a run"),
     ("--replay EMPTY", "is empty"),
     ("--replay LETTER", "line 1: 'Dear all,'"),
     ("--replay FOLDER", "is a directory, not a log"),
