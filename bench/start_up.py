@@ -18,7 +18,7 @@ STARTS = {
     "torch, collector off": "import gc; gc.disable(); import torch",
     "remote.train.trainer": "import remote.train.trainer",
     "remote.train.trainer and preload": "from remote.train import run_rank; run_rank.preload()",
-    "the same, collector off": "import gc; gc.disable(); from remote import train; train.preload()",
+    "the same, collector off": "import gc; gc.disable(); from remote.train import run_rank; run_rank.preload()",
 }
 TAIL = """
 import json, resource, time

@@ -135,11 +135,11 @@ def evaluation_step(learner: Learner, batch: Batch) -> Step:
 
     @torch.inference_mode()
     def step() -> None:
-        learner.judged.eval()
+        learner.evaluated.eval()
         scores = learner.scores(batch.bytes)
-        labels = batch.labels.to(learner.place.device, non_blocking=True)
+        labels = batch.labels.to(learner.env.device, non_blocking=True)
         (scores.topk(5).indices == labels[:, None]).sum()
-        learner.judged.train()
+        learner.evaluated.train()
 
     return step
 

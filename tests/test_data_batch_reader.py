@@ -82,7 +82,7 @@ def differences(side: int, copies: list[Encoded]) -> np.ndarray:
 
 @cache
 def stored(data: bytes, side: int) -> Stored:
-    """The picture as `remote.prepare.cli` stores it."""
+    """The picture as `remote.prepare` stores it."""
     [one] = recode(data, (side,)).stored
     return one
 
@@ -169,7 +169,7 @@ import sys
 sys.modules["simplejpeg"] = None
 from pathlib import Path
 import numpy as np, torch
-from remote import crop, decode
+from remote.data import crop, decode
 from remote.data.datasets import Opened
 assert "not installed" in decode.decoder_name(), decode.decoder_name()
 made = []

@@ -81,7 +81,7 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path, folder):
 def test_what_is_wrong_with_a_packed_set_is_said(tmp_path, folder, prepared):
     with pytest.raises(ValueError, match=rf"{folder} holds no packed data set .* python -m remote.prepare"):
         opened(folder, "packed")
-    with pytest.raises(ValueError, match=r'holds a packed data set: say data.dataset = "packed"'):
+    with pytest.raises(ValueError, match=r'holds a packed data set: set data.dataset = "packed"'):
         opened(prepared, "imagefolder")
     broken = shutil.copytree(prepared, tmp_path / "broken")
     np.save(broken / "val-48.npy", np.load(broken / "val-48.npy")[:-1])

@@ -107,7 +107,7 @@ def test_it_reads_ahead_over_the_end_of_a_phase_and_no_further_than_its_slots(fo
     assert slots == 4
     deadline = time.monotonic() + 30
     while any(loader._lanes[TRAINING].pieces):
-        loader._hear(wait=True)
+        loader._receive(wait=True)
         assert time.monotonic() < deadline
     for path in root.glob("train/*/*.jpg"):
         Image.new("RGB", (40, 40), "red").save(path)
@@ -202,7 +202,7 @@ def test_bad_pictures_are_named_once_replaced_or_left_out(tmp_path, loaders, wor
     assert sum(map(len, found)) == 11
     assert found[0] == [int(val[i].parent.name[-1]) for i in (1, 2, 3)]
 
-    for why, path in (("the file is empty", train[0]), ("truncated", val[4]), ("it is no picture", train[8])):
+    for why, path in (("the file is empty", train[0]), ("truncated", val[4]), ("it is not a picture", train[8])):
         [sentence] = [text for text in said if str(path) in text]
         assert why in sentence.lower()
     for why, path in (("CMYK", train[12]), ("16 bits", train[16])):

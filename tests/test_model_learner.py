@@ -163,7 +163,7 @@ def test_what_a_net_computes_in(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: "Tesla V100-SXM2-16GB")
     assert precision.of("auto", gpu) == torch.float16
     assert precision.of("fp32", gpu) == torch.float32
-    with pytest.raises(ValueError, match=r"run\.precision is bf16, which the GPU Tesla V100-SXM2-16GB has not; auto"):
+    with pytest.raises(ValueError, match=r"run\.precision is bf16, which the GPU Tesla V100-SXM2-16GB does not"):
         precision.of("bf16", gpu)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
     assert precision.of("auto", gpu) == torch.bfloat16

@@ -49,7 +49,7 @@ def everything(root: Path) -> dict[str, bytes]:
 
 def test_a_folder_becomes_packed_sets_that_hold_the_same_pictures(folder, tmp_path):
     told: list[pack.Progress] = []
-    contents, odd = pack.prepare(folder, tmp_path / "out", sides=(48, 80, FULL), workers=2, say=told.append)
+    contents, odd = pack.prepare(folder, tmp_path / "out", sides=(48, 80, FULL), workers=2, report=told.append)
     assert odd == []
     assert contents == Contents.read(tmp_path / "out")
     assert contents.images == {"train": TRAIN, "val": VAL}
@@ -169,7 +169,7 @@ def test_a_layout_that_cannot_be_is_one_sentence(folder, tmp_path):
     shutil.rmtree(root / "val")
     (root / "val").mkdir()
     shutil.copy(next(root.glob("train/class-0/*")), root / "val" / "flat.jpg")
-    assert "the pictures lie flat, without class folders" in sentence()
+    assert "the pictures are not in class folders" in sentence()
     (root / "val.txt").write_text("flat.jpg\n")
     assert "val.txt, line 1: 'flat.jpg' is not a picture's name and its class" in sentence()
     (root / "val.txt").write_text("other.jpg 3\n")
@@ -198,7 +198,7 @@ def test_bad_pictures_are_left_out_or_repaired_counted_and_named(folder, tmp_pat
     good = sorted(root.glob("train/class-1/*.jpg"))[0].read_bytes()
     bad = {
         "zero.jpg": (b"", "left out", "the file is empty"),
-        "text.jpg": (b"no picture at all", "left out", "it is no picture that can be read"),
+        "text.jpg": (b"no picture at all", "left out", "it is not a picture that can be read"),
         "cut.jpg": (good[: len(good) // 2], "left out", "truncated"),
         "head.jpg": (good[:40], "left out", ""),
         "cmyk.jpg": (saved(red.convert("CMYK"), "JPEG", quality=95), "repaired", "CMYK"),
@@ -263,7 +263,7 @@ def command(*arguments: object, **options: object) -> subprocess.Popen[str]:
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """Enough pictures for several stretches."""
+    """Enough pictures for several shards."""
     return gang.picture_folder(tmp_path_factory.mktemp("many"), 420, 70, side=100)
 
 
@@ -300,7 +300,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_result(many, prepared, tmp_path)
 
 
 def test_nothing_that_is_done_is_done_again(many, prepared, tmp_path):
-    """One stretch's file is taken away: it is made again, and it alone."""
+    """One shard's file is deleted: it is made again, and it alone."""
     out = tmp_path / "out"
     process = command(many, out, "--sizes", "48,full", "--workers", "1")
     deadline = time.monotonic() + 60
@@ -352,7 +352,7 @@ def test_a_full_disk_is_one_sentence_and_goes_on_when_there_is_room(many, prepar
     process = command(many, out, "--sizes", "48,full", "--workers", "1", preexec_fn=small_disk)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert f"{out} cannot take more (File too large); make room and say the same again: it goes on where it was" in err
+    assert f"{out} cannot take more (File too large); free some space and run the same command again" in err
     assert "Traceback" not in err
     assert not (out / packed.CONTENTS).exists()
     assert list(out.rglob("*.part")) == []
@@ -374,8 +374,8 @@ def test_two_at_once_and_other_settings_are_refused(many, tmp_path):
     process.send_signal(signal.SIGCONT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert "stopped; say the same again to go on" in err
-    with pytest.raises(ValueError, match=r"was begun from .* with --sizes 48,full --quality 92; go on with the same"):
+    assert "stopped; run the same command again to continue" in err
+    with pytest.raises(ValueError, match=r"was begun from .* with --sizes 48,full --quality 92; continue with the same"):
         pack.prepare(many, out, sides=(48,))
 
 
@@ -427,8 +427,8 @@ def test_wrong_usage(arguments, sentence, capsys):
 
 def test_neither_torch_nor_the_console_is_needed(folder, tmp_path):
     code = (
-        "import sys; from remote import prepare\n"
-        f"assert prepare.main([{str(folder)!r}, {str(tmp_path)!r}, '--sizes', '48']) == 0\n"
+        "import sys; from remote.prepare import cli\n"
+        f"assert cli.main([{str(folder)!r}, {str(tmp_path)!r}, '--sizes', '48']) == 0\n"
         "assert not {'torch', 'console', 'textual'} & set(sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)

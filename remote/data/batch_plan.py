@@ -1,7 +1,7 @@
-"""Which pictures a rank reads at which step.
+"""Which pictures a rank reads in which step.
 
-The order of an epoch depends on (seed, epoch) alone, and a picture's random crop on (seed, epoch, picture) alone. So a
-run is the same whatever the number of ranks, and a resumed run the same as one that never stopped.
+The order of an epoch depends only on (seed, epoch), and a picture's random crop only on (seed, epoch, picture). So a
+run shows the same pictures whatever the number of ranks, and a resumed run the same as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Request:
-    """One batch as a rank wants it."""
+    """One batch of a rank."""
 
     pictures: Indices
     height: int
     width: int
     epoch: int = -1
-    """Which epoch's random crops; -1 for the middle crops of a validation."""
+    """Its random crops are this epoch's; -1 for the centre crops of a validation."""
     min_scale: float = 1.0
 
     def __len__(self) -> int:
@@ -47,23 +47,24 @@ def training_plan(
 ) -> Iterator[Request]:
     """This rank's batches from the step after `epoch_step` of `epoch` to the end of the run.
 
-    One plan for all epochs and phases, so that a loader that works ahead never stalls at a switch. The global batch of
-    a step is a stretch of the epoch's order, cut into one piece a rank; an epoch's last is filled up from its start.
+    One plan for all epochs and phases, so that a loader that reads ahead does not stall at a switch. A step's global
+    batch is a slice of the epoch's order, cut into one part per rank; the last of an epoch is filled up from the
+    epoch's start.
     """
     phases, end = recipe.phases, total_epochs(recipe.phases)
-    # Shuffling 1.28 million takes longer than a step, so the next epoch's order is made beside this one's steps.
-    with ThreadPoolExecutor(1, "epoch-order") as beside:
-        coming = beside.submit(epoch_order, images, recipe.seed, epoch)
-        for now in range(epoch, end):
+    # Shuffling 1.28 million takes longer than a step, so the next epoch's order is made during this epoch's steps.
+    with ThreadPoolExecutor(1, "epoch-order") as thread:
+        coming = thread.submit(epoch_order, images, recipe.seed, epoch)
+        for current in range(epoch, end):
             order = coming.result()
-            if now + 1 < end:
-                coming = beside.submit(epoch_order, images, recipe.seed, now + 1)
-            phase = phases[phase_index(phases, now)]
+            if current + 1 < end:
+                coming = thread.submit(epoch_order, images, recipe.seed, current + 1)
+            phase = phases[phase_index(phases, current)]
             size, batch = phase.image_size, phase.batch_size_per_gpu
-            for step in range(epoch_step if now == epoch else 0, steps_per_epoch(images, batch * world_size)):
+            for step in range(epoch_step if current == epoch else 0, steps_per_epoch(images, batch * world_size)):
                 first = (step * world_size + rank) * batch
-                places = np.arange(first, first + batch) % images
-                yield Request(order[places], size, size, now, phase.min_scale)
+                indices = np.arange(first, first + batch) % images
+                yield Request(order[indices], size, size, current, phase.min_scale)
 
 
 def validation_plan(
@@ -73,7 +74,7 @@ def validation_plan(
 
     `ratios` are the pictures' widths over heights, needed where `phase.rectangular`: the pictures are sorted by them,
     each batch is cropped to its own mean ratio, the short side to `phase.image_size` and the long one to a multiple of
-    8. The batches are dealt out to the ranks one by one; they differ in length by at most one picture.
+    8. The ranks take turns; the batches differ in length by at most one picture.
     """
     size = phase.image_size
     order = np.arange(images)
@@ -95,7 +96,7 @@ def validation_plan(
 
 
 def mixed(*numbers: int) -> int:
-    """A seed of 63 bits from small numbers: FNV-1a on their decimal digits. hash() would do, but does not say so."""
+    """A seed of 63 bits from small numbers: FNV-1a on their decimal digits. Python does not guarantee hash()."""
     value = 0xCBF29CE484222325
     for byte in ",".join(map(str, numbers)).encode():
         value = ((value ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF

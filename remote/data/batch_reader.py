@@ -1,7 +1,7 @@
-"""Reads batches: each picture from its source, cropped, mirrored or not, into its place.
+"""Reads batches: each picture is opened, cropped, and in training perhaps mirrored.
 
-Pictures travel as uint8 [n, height, width, 3] and become normalised floats on the device; permuted to
-[n, 3, height, width] that is torch's channels_last layout with no copy.
+Pictures go to the device as uint8 [n, height, width, 3] and become normalised floats there; permuted to
+[n, 3, height, width] that is torch's channels_last layout, without a copy.
 """
 
 from __future__ import annotations
@@ -21,18 +21,17 @@ from remote.data.decode import Unusable
 Batch = tuple[Tensor, Tensor]
 """uint8 pictures [n, height, width, 3] and int64 labels [n]."""
 MISSING = -1
-"""The label of a place that no picture could be found for."""
+"""The label of a row that no picture could be read for."""
 GIVE_UP = 100
-"""So many pictures in a row that cannot be read are no accident."""
-
+"""Pictures in a row that cannot be read, after which the reader fails."""
 
 Complain = Callable[[int, str], None]
-"""Told of a picture that is left out or repaired: its index, and a sentence."""
+"""Called for a picture that is left out or repaired, with its index and a sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads one source. In the rank, or in the loader's processes."""
+    """Reads one source, in the rank or in the loader's processes."""
 
     source: Source
     seed: int
@@ -48,12 +47,12 @@ class Reader:
         return without_missing(pixels, labels)
 
     def fill(self, request: Request, first: int, pixels: Tensor, labels: Tensor, complain: Complain) -> None:
-        """The request's pictures from place `first` on, as many as `pixels` has room for; `labels` has `MISSING` where
-        there is none. Raises as `batch` does."""
-        for place in range(len(pixels)):
-            labels[place] = self._one(request, int(request.pictures[first + place]), pixels[place], complain)
+        """The request's pictures from index `first` on, as many as `pixels` has rows; `labels` has `MISSING` where
+        a picture cannot be read. Raises as `batch` does."""
+        for row in range(len(pixels)):
+            labels[row] = self._picture(request, int(request.pictures[first + row]), pixels[row], complain)
 
-    def _one(self, request: Request, index: int, out: Tensor, complain: Complain) -> int:
+    def _picture(self, request: Request, index: int, out: Tensor, complain: Complain) -> int:
         if request.epoch < 0:
             return int(self.source.labels[index]) if self._read(request, index, out, complain) else MISSING
         for offset in range(min(len(self.source), GIVE_UP)):
@@ -84,6 +83,6 @@ class Reader:
 
 
 def without_missing(pixels: Tensor, labels: Tensor) -> Batch:
-    """The batch without the places that no picture was found for."""
+    """The batch without the rows that no picture could be read for."""
     there = labels != MISSING
     return (pixels, labels) if bool(there.all()) else (pixels[there], labels[there])

@@ -1,6 +1,6 @@
-"""How a picture is cropped: which part of it, and its way to the pixels of a batch.
+"""How a picture is cropped: which part of it, and how that becomes the pixels of a batch.
 
-A box is a part of the picture at its full size, so it is the same part whichever copy it is taken from
+A box is in pixels of the picture's full size, so it is the same part whichever copy it is taken from
 (`remote.data.packed`) and at whichever fraction of the size it is decoded (`remote.data.decode`).
 """
 
@@ -19,10 +19,10 @@ from remote.data.datasets import Opened
 from remote.data.decode import SHRINKS
 
 RESIZE = 1.14
-"""Validation pictures are resized to this times the crop's side (256/224), then cropped in the middle."""
+"""Validation pictures are resized to this times the crop's side (256/224), then cropped in the centre."""
 EXACT_PX = 64
-"""Crops up to this side keep the fractions of a pixel of their boxes. There a pixel is much of the picture, and Pillow,
-which takes fractions, is as fast as torch; at 224 px torch takes a quarter of Pillow's time (bench/loader.py)."""
+"""Crops up to this side are not aligned to whole pixels. There a pixel is much of the picture, and Pillow, which takes
+fractions, is as fast as torch; at 224 px torch takes a quarter of Pillow's time (bench/loader.py)."""
 
 Box = tuple[float, float, float, float]
 """Left, upper, right, lower, in pixels of the whole picture."""
@@ -42,7 +42,7 @@ def random_box(width: int, height: int, min_scale: float, rng: random.Random) ->
 
 
 def middle_box(width: int, height: int, target_width: int, target_height: int) -> Box:
-    """The middle crop that is `target` in size once the picture is resized to cover 1.14 times the target."""
+    """The centre crop that is `target` in size once the picture is resized to cover 1.14 times the target."""
     scale = RESIZE * max(target_width / width, target_height / height)
     return _middle(width, height, target_width / scale, target_height / scale)
 
@@ -88,7 +88,7 @@ def crop_into(out: Tensor, opened: Opened, box: Box, mirrored: bool) -> str:
         x0, y0 = max(0, math.floor(left - margin_x)), max(0, math.floor(upper - margin_y))
         x1, y1 = math.ceil(right + margin_x), math.ceil(lower + margin_y)
     else:
-        # Whole pixels of what is decoded: at most half a one from the box that was asked for.
+        # Whole pixels of what is decoded: at most half a pixel from the box.
         x0, y0 = min(round(left), most_x - 1), min(round(upper), most_y - 1)
         x1, y1 = max(x0 + 1, math.floor(right + 0.5)), max(y0 + 1, math.floor(lower + 0.5))
     x1, y1 = min(x1, most_x), min(y1, most_y)
@@ -108,5 +108,5 @@ def crop_into(out: Tensor, opened: Opened, box: Box, mirrored: bool) -> str:
 
 
 def _shrink(box_width: float, box_height: float, width: int, height: int) -> int:
-    """The smallest fraction of the size at which the box still has as many pixels as are wanted."""
+    """The smallest fraction of the size at which the box still has at least the crop's pixels."""
     return next(s for s in SHRINKS if s == 1 or (box_width >= s * width and box_height >= s * height))

@@ -1,4 +1,4 @@
-"""Where pictures come from: class folders, packed sets, arrays. Each split of a data set is a `Source`."""
+"""The data sets: class folders, packed sets, and arrays. Each split of a data set is a `Source`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DATASETS = ("shapes", "fashion-mnist", "imagefolder", "packed")
 
 
 class Picture(Protocol):
-    """A picture that is not decoded yet, at some size."""
+    """A picture, in one of its sizes, before it is decoded."""
 
     @property
     def width(self) -> int: ...
@@ -40,7 +40,7 @@ class Picture(Protocol):
 
 
 class Opened(NamedTuple):
-    """A picture and the size that its crops are reckoned in, which is the same for all of its copies."""
+    """A picture, and the full size that crop boxes refer to, which is the same for all of its copies."""
 
     picture: Picture
     width: int
@@ -59,7 +59,7 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def name(self, index: int) -> str:
-        """What to call the picture in a message."""
+        """The picture's name in messages."""
 
     def size(self, index: int) -> tuple[int, int]:
         """Width and height. Raises as `open` does."""
@@ -67,24 +67,24 @@ class Source(Protocol):
     def open(self, index: int, need: int) -> Opened:
         """The picture, in its smallest copy that is big enough for crops with a shorter side of `need` px.
 
-        Raises OSError where it cannot be read, Unusable where it is no picture.
+        Raises OSError where it cannot be read, Unusable where it is not a picture.
         """
 
     def digest(self) -> str:
-        """Of which pictures these are, and in which order."""
+        """A hash that differs where the pictures or their order do."""
 
 
 class Folder:
-    """One directory a class, pictures in it: the layout of ImageNet and of torchvision's ImageFolder."""
+    """A directory per class, with pictures: the layout of ImageNet and of torchvision's ImageFolder."""
 
     def __init__(self, root: Path, progress: Progress) -> None:
-        """Lists the files. Raises ValueError where `root` holds no class, or a class no picture."""
+        """Lists the files. Raises ValueError where `root` holds no class folder with pictures."""
         self.root = root
         self.classes = sorted(entry.name for entry in os.scandir(root) if entry.is_dir())
         self._names: list[str] = []
         labels: list[int] = []
         for label, name in enumerate(self.classes):
-            files = sorted(e.name for e in os.scandir(root / name) if e.name.lower().endswith(EXTENSIONS))
+            files = sorted(file.name for file in os.scandir(root / name) if file.name.lower().endswith(EXTENSIONS))
             self._names += [f"{name}/{file}" for file in files]
             labels += [label] * len(files)
             progress(label + 1, len(self.classes))
@@ -100,11 +100,11 @@ class Folder:
         return str(self.root / self._names[index])
 
     def size(self, index: int) -> tuple[int, int]:
-        """From the file's head."""
+        """From the file's header."""
         return decode.size_of(self.root / self._names[index])
 
     def open(self, index: int, need: int) -> Opened:
-        """The file; it has one size."""
+        """The picture in the file, whatever `need` is."""
         with open(f"{self.root}/{self._names[index]}", "rb", buffering=0) as file:
             picture = Encoded(file.readall())
         return Opened(picture, picture.width, picture.height)
@@ -115,13 +115,13 @@ class Folder:
 
 
 class Packed:
-    """A split that `remote.prepare.cli` packed, at each size that it has."""
+    """A split that `remote.prepare` packed, in all of its sizes."""
 
     def __init__(self, root: Path, contents: Contents, split: str) -> None:
-        """Maps the indices. Raises ValueError where they are not what `contents` says, OSError where they are not."""
+        """Maps the indices. Raises ValueError where they do not fit `contents`, OSError where they cannot be read."""
         self._sides = contents.sides
         self._sets = {side: PackedSet(root, contents, split, side) for side in contents.sides}
-        # The crop of a picture must not depend on which copy it is taken from, so it is reckoned in the biggest.
+        # A crop must not depend on which copy it is taken from, so boxes refer to the biggest.
         self._whole = self._sets[FULL if FULL in self._sides else max(self._sides)]
         self.classes = contents.classes
         self.labels = self._whole.labels
@@ -130,7 +130,7 @@ class Packed:
         return len(self._whole)
 
     def name(self, index: int) -> str:
-        """What it is called at its source."""
+        """The picture's path at its source."""
         return self._whole.name(index)
 
     def size(self, index: int) -> tuple[int, int]:
@@ -138,12 +138,12 @@ class Packed:
         return self._whole.size(index)
 
     def open(self, index: int, need: int) -> Opened:
-        """From the set for crops of this size."""
+        """From the smallest set that is big enough."""
         chosen = self._sets[packed.side_for(self._sides, need)]
         return Opened(Encoded(chosen.read(index), chosen.size(index)), *self._whole.size(index))
 
     def digest(self) -> str:
-        """Of the pictures' sizes, in order: they differ from picture to picture."""
+        """Of the pictures' sizes in order, which differ from picture to picture."""
         index = self._whole.index
         return hashlib.sha256(index["width"].tobytes() + index["height"].tobytes()).hexdigest()
 
@@ -166,16 +166,16 @@ class Plain:
 
     @property
     def can_shrink(self) -> bool:
-        """It cannot."""
+        """False."""
         return False
 
     def decode(self, box: Box, shrink: int) -> Decoded:
-        """All of it."""
+        """The whole picture."""
         return Decoded(self.pixels, 0, 0)
 
 
 class Array:
-    """Grey pictures that lie in memory, [n, height, width]."""
+    """Grey pictures in memory, [n, height, width]."""
 
     def __init__(self, classes: Sequence[str], pictures: fashion_mnist.Bytes, labels: fashion_mnist.Bytes) -> None:
         self.classes = classes
@@ -190,26 +190,26 @@ class Array:
         return f"picture {index}"
 
     def size(self, index: int) -> tuple[int, int]:
-        """The same for all."""
+        """The same for all pictures."""
         _, height, width = self._pictures.shape
         return width, height
 
     def open(self, index: int, need: int) -> Opened:
-        """The picture in three equal colours."""
+        """The picture, its grey as red, green and blue."""
         picture = Plain(np.repeat(self._pictures[index][:, :, None], 3, axis=2))
         return Opened(picture, picture.width, picture.height)
 
     def digest(self) -> str:
-        """Of how many there are."""
+        """Of their number and size."""
         return str(self._pictures.shape)
 
 
 def open_sources(recipe: Recipe, progress: Progress) -> tuple[Source, Source]:
-    """Training and validation split of the recipe's data set, made or unpacked first where need be.
+    """Training and validation split of the recipe's data set, which is made or unpacked first where necessary.
 
     Raises:
-        ValueError: the data set is unknown or not laid out as it should be.
-        OSError: it is not there, or cannot be written.
+        ValueError: the data set is unknown, or its layout is wrong.
+        OSError: it cannot be read, or cannot be made.
     """
     root = Path(recipe.data_dir).expanduser()
     match recipe.dataset:
@@ -224,7 +224,7 @@ def open_sources(recipe: Recipe, progress: Progress) -> tuple[Source, Source]:
             return Packed(root, contents, "train"), Packed(root, contents, "val")
         case "imagefolder":
             if (root / packed.CONTENTS).exists():
-                raise ValueError(f'{root} holds a packed data set: say data.dataset = "packed"')
+                raise ValueError(f'{root} holds a packed data set: set data.dataset = "packed"')
         case other:
             raise ValueError(f"unknown data set {other!r}: it is one of {', '.join(DATASETS)}")
     held_out = next((root / name for name in ("val", "validation") if (root / name).is_dir()), None)
@@ -243,7 +243,7 @@ def open_sources(recipe: Recipe, progress: Progress) -> tuple[Source, Source]:
 
 
 def ratio_of(source: Source, index: int) -> float:
-    """Width over height, from the file's head alone; 1 where it cannot be read."""
+    """Width over height, from the file's header; 1 where it cannot be read."""
     try:
         width, height = source.size(index)
     except (OSError, Unusable):
@@ -252,7 +252,7 @@ def ratio_of(source: Source, index: int) -> float:
 
 
 def read_by(recipe: Recipe) -> str:
-    """What decodes the pictures of a data set; empty where nothing has to."""
+    """The decoder of the data set's pictures; empty where they are not encoded."""
     return "" if recipe.dataset == "fashion-mnist" else decode.decoder_name()
 
 
@@ -273,25 +273,25 @@ class Fingerprint:
 
 
 def fingerprint(training: Source, validation: Source) -> Fingerprint:
-    """Of a data set as this host has it."""
+    """The fingerprint of the data set on this host."""
     names = hashlib.sha256("\n".join(training.classes).encode(errors="surrogateescape"))
     pictures = hashlib.sha256(f"{training.digest()} {validation.digest()}".encode())
     pictures.update(training.labels.tobytes() + validation.labels.tobytes())
     return Fingerprint(len(training), len(validation), len(training.classes), names.hexdigest(), pictures.hexdigest())
 
 
-def difference(everybodys: Sequence[Fingerprint]) -> str | None:
-    """What to say where not all ranks have the same pictures in the same order; None where they have."""
-    first = everybodys[0]
-    for rank, theirs in enumerate(everybodys):
+def difference(fingerprints: Sequence[Fingerprint]) -> str | None:
+    """A sentence for ranks that do not have the same pictures in the same order; None where all have."""
+    first = fingerprints[0]
+    for rank, theirs in enumerate(fingerprints):
         counts, firsts = (
-            f"{one.training:,} training and {one.validation:,} validation images in {one.classes:,} classes"
-            for one in (theirs, first)
+            f"{found.training:,} training and {found.validation:,} validation images in {found.classes:,} classes"
+            for found in (theirs, first)
         )
         if counts != firsts:
             return f"rank {rank} has {counts}, rank 0 has {firsts}: give every host the same data set"
         if theirs.class_names != first.class_names:
-            return f"rank {rank} has other classes than rank 0, as many by chance: give every host the same data set"
+            return f"rank {rank} has other classes than rank 0, of the same number: give every host the same data set"
         if theirs.pictures != first.pictures:
             return (
                 f"rank {rank} has other pictures than rank 0, or in another order: "

@@ -1,8 +1,8 @@
-"""Bytes to pixels: a JPEG decoded where a crop needs it and at no more than the size that it needs.
+"""Decodes pictures; of a JPEG only the part that a crop needs, at no more than the size that it needs.
 
-JPEGs are read by simplejpeg where it is installed (libjpeg-turbo with a thin binding: two thirds of Pillow's time, and
-the pixels come as an array) and by Pillow where it is not, and in any case where a file is odd: CMYK, stray bytes, no
-JPEG at all. Both are libjpeg-turbo and give the same pixels. What was chosen and why: bench/loader.py.
+JPEGs are decoded by simplejpeg where it is installed (libjpeg-turbo with a thin binding: two thirds of Pillow's time,
+and the pixels come as an array). Pillow decodes them where it is not, and unusual files in any case: CMYK, stray bytes,
+other formats. Both use libjpeg-turbo and give the same pixels. bench/loader.py compares decoders.
 
 No torch here.
 """
@@ -31,13 +31,13 @@ Box = tuple[int, int, int, int]
 SHRINKS = (8, 4, 2, 1)
 """A JPEG can be decoded at 1/2, 1/4 or 1/8 of its size for less than the whole's time."""
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF", "GIF")
-"""What is opened. Pillow knows more, some of which run other programs."""
+"""Formats that are opened. Pillow has more, some of which run other programs."""
 MAX_PIXELS = 2**26
-"""A picture of more (8,192 x 8,192) is not decoded whole: it would take 200 MB and a second."""
+"""More pixels (8,192 x 8,192) are not decoded at full size, which would take 200 MB and a second."""
 
 
 class Unusable(ValueError):
-    """A picture that cannot be read, in a few words."""
+    """A picture that cannot be used; the message says why."""
 
 
 class Decoded(NamedTuple):
@@ -48,14 +48,14 @@ class Decoded(NamedTuple):
     """Where the part begins, in pixels of the decoded size."""
     upper: int
     repaired: str = ""
-    """What was odd about the picture; empty where nothing was."""
+    """What had to be repaired; empty where nothing had to."""
 
 
 class Encoded:
-    """A picture that is not decoded yet."""
+    """A picture in an encoded file."""
 
     def __init__(self, data: bytes, size: tuple[int, int] | None = None) -> None:
-        """`size`: where it is known without the file's head. Raises Unusable where that cannot be read."""
+        """`size`: width and height, where they are known without the header. Raises Unusable where that is damaged."""
         self._data = data
         self._jpeg = data[:3] == b"\xff\xd8\xff"
         self._image: Image.Image | None = None
@@ -69,8 +69,8 @@ class Encoded:
             raise Unusable(f"{self.width:,} x {self.height:,} pixels are too many")
 
     def decode(self, box: Box, shrink: int) -> Decoded:
-        """What covers `box`, at 1/`shrink` of the size where the picture is a JPEG (its box then has to be a multiple
-        of `shrink`) — which is what `can_shrink` says. Raises Unusable."""
+        """What covers `box`, at 1/`shrink` of the size, whose multiple the box has to be; `shrink` is 1 unless
+        `can_shrink`. Raises Unusable."""
         data, left, upper = self._data, 0, 0
         if self._jpeg:
             part = tiles.cut(data, box)
@@ -95,35 +95,35 @@ class Encoded:
 
 
 def opened(data: bytes) -> Image.Image:
-    """The picture as Pillow sees it, not decoded yet. Raises Unusable."""
+    """The picture as Pillow opens it, not decoded yet. Raises Unusable."""
     if not data:
         raise Unusable("the file is empty")
-    # Pillow's own limit would be an error at open; ours is one of pixels decoded.
+    # Pillow's limit would apply when a file is opened; ours applies to the pixels that are decoded.
     Image.MAX_IMAGE_PIXELS = None
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError:
-        raise Unusable("it is no picture that can be read") from None
+        raise Unusable("it is not a picture that can be read") from None
     except (OSError, SyntaxError, ValueError) as error:
         raise Unusable(str(error)) from None
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """A picture's width and height, from its file's head. Raises OSError where it cannot be read, else Unusable."""
+    """A picture's width and height, from the file's header. Raises OSError where it cannot be read, else Unusable."""
     Image.MAX_IMAGE_PIXELS = None
     try:
         with Image.open(path, formats=FORMATS) as image:
             return image.size
     except UnidentifiedImageError:
-        raise Unusable("it is no picture that can be read") from None
+        raise Unusable("it is not a picture that can be read") from None
     except (SyntaxError, ValueError) as error:
         raise Unusable(str(error)) from None
 
 
 def as_rgb(image: Image.Image) -> tuple[Image.Image, str]:
-    """The picture in RGB with 8 bits, and what had to be done for that beyond the ordinary, if anything.
+    """The picture in RGB with 8 bits, and what had to be repaired for that, if anything.
 
-    Raises Unusable where it is truncated or its pixels are no colours.
+    Raises Unusable where it is truncated or its pixels are not colours.
     """
     try:
         mode = image.mode
@@ -133,12 +133,12 @@ def as_rgb(image: Image.Image) -> tuple[Image.Image, str]:
         if mode in ("I", "F") or mode.startswith("I;"):
             values = np.asarray(image, np.float64)
             if not np.isfinite(values).all() or values.min() < 0 or values.max() >= 2**16:
-                raise Unusable(f"its pixels are no colours of 8 or 16 bits (mode {mode})")
+                raise Unusable(f"its pixels are not colours of 8 or 16 bits (mode {mode})")
             eight = (values / (257 if mode != "F" or values.max() > 255 else 1)).round().astype(np.uint8)
             return Image.fromarray(eight).convert("RGB"), "16 bits"
         note = {"CMYK": "CMYK", "YCCK": "CMYK", "LAB": "LAB"}.get(mode, "")
         if mode == "P" and "transparency" in image.info:
-            image = image.convert("RGBA")  # Pillow warns of a palette's transparency that is dropped in one go
+            image = image.convert("RGBA")  # in two steps, or Pillow warns that a palette's transparency is dropped
         return image.convert("RGB"), note
     except Unusable:
         raise
@@ -147,7 +147,7 @@ def as_rgb(image: Image.Image) -> tuple[Image.Image, str]:
 
 
 def decoder_name() -> str:
-    """Which decoder this host has for JPEGs, with what is to be said about it."""
+    """This host's decoder for JPEGs and its version, for the log."""
     if _simplejpeg is not None:
         return f"simplejpeg {metadata.version('simplejpeg')}"
     return f"Pillow {PIL.__version__} (simplejpeg, which is faster, is not installed)"
@@ -164,19 +164,19 @@ _simplejpeg: Any = _optional("simplejpeg")
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """Of an ordinary JPEG; None where Pillow has to have a look at it."""
+    """Width and height of an ordinary JPEG; None where Pillow has to open it."""
     if _simplejpeg is None:
         return None
     try:
         height, width, colours, _ = _simplejpeg.decode_jpeg_header(data)
     except ValueError:
         return None
-    # Four inks are Pillow's: it says that they were there, as `remote.prepare.cli` does.
+    # CMYK is left to Pillow, which reports it.
     return (width, height) if colours in ("YCbCr", "Gray", "RGB") else None
 
 
 def _decode_jpeg(data: bytes, width: int, height: int, shrink: int) -> Pixels | None:
-    """None where simplejpeg does not read it: Pillow may, and says what is wrong where it does not either."""
+    """None where simplejpeg does not decode it; Pillow may, or says what is wrong."""
     if _simplejpeg is None:
         return None
     try:

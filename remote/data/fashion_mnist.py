@@ -30,8 +30,8 @@ def load(data_dir: Path, split: str, progress: Progress) -> tuple[Bytes, Bytes]:
     """Pictures [n, 28, 28] and labels [n] of ``train`` or ``val``, mapped read-only.
 
     Raises:
-        OSError: the files are nowhere; the sentence says what to install.
-        ValueError: a file is not what its name says.
+        OSError: the files are missing; the message says what to install.
+        ValueError: a file is damaged.
     """
     pictures = _mapped(data_dir, f"{FILES[split]}-images-idx3-ubyte", 3, progress)
     labels = _mapped(data_dir, f"{FILES[split]}-labels-idx1-ubyte", 1, progress)
@@ -60,7 +60,7 @@ def _mapped(data_dir: Path, name: str, dimensions: int, progress: Progress) -> B
 
 
 def _source(data_dir: Path, name: str) -> Path:
-    # torchvision downloads to <root>/FashionMNIST/raw and keeps both the packed and the unpacked files there.
+    # torchvision downloads to <root>/FashionMNIST/raw and keeps both the compressed and the unpacked files there.
     raw = data_dir / "FashionMNIST" / "raw"
     candidates = [raw / name, raw / f"{name}.gz", data_dir / f"{name}.gz", DEBIAN / f"{name}.gz"]
     for path in candidates:

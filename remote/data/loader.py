@@ -1,13 +1,13 @@
-"""Batches ahead of time: processes that read while the rank computes, over the ends of phases and epochs.
+"""The loader: processes that read batches ahead while the rank computes, across the ends of epochs and phases.
 
 Theory. A rank has one set of processes for the whole run and two lanes, training and validation. A lane is a ring of
-slots in shared memory; a batch is cut into pieces, so that all processes read at the batch that is wanted next and the
-first one is there as early as it can be. A plan names the batches of all phases, so a switch is a batch like another.
+slots in shared memory. A batch is cut into pieces, so that all processes work on the batch that is needed next and the
+first batch is there as early as possible. A plan has the batches of all phases, so a switch of phase is not special.
 The rank asks for the first validation batches while it still takes an epoch's last steps, and the next epoch's first
-batches are read while it evaluates. Memory is bounded by the slots; the pixels go from the decoder to where the device
-copies them from, with one copy less than through a queue.
+batches are read while it evaluates. Memory is bounded by the slots. Pixels are decoded into the memory that the device
+copies from, which saves the copy of a queue.
 
-Nothing here waits for a process that is gone: its end is an event that the rank waits for beside its results.
+A process that ends is noticed at once: the rank waits for that event together with the results.
 """
 
 from __future__ import annotations
@@ -33,44 +33,44 @@ from remote.data.loader_process import BROKEN, COMPLAINT, DONE, FAILED, RESULT, 
 TRAINING, VALIDATION = 0, 1
 """The lanes."""
 PIECE = 4, 32
-"""Pictures of a piece, at least and at most: 5 to 40 ms of work."""
+"""Pictures in a piece, at least and at most: 5 to 40 ms of work."""
 SLOTS = 4
-"""Batches ahead at least."""
+"""Batches ahead, at least."""
 LANE_BYTES = 512 << 20
-"""Of a lane's slots, as long as there are two."""
+"""Of a lane's slots together, though there are always two."""
 QUIET_S = 30.0
-"""A rank that waits for so long says so."""
+"""A rank that waits for pictures longer than this reports it."""
 NAMED = 100
-"""So many pictures that are left out or repaired are named; after that each hundredth is counted."""
+"""Pictures that are named when they are left out or repaired; after that each hundredth is reported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What a slot has to hold."""
+    """The size of a slot."""
 
     places: int
-    """Pictures of the biggest batch."""
+    """Pictures of the longest batch."""
     picture_bytes: int
     """Bytes of the biggest picture."""
 
     @classmethod
     def of(cls, batches: Iterable[tuple[int, int, int]]) -> Room:
-        """For batches of so many pictures, so high and wide."""
+        """For batches of (pictures, height, width)."""
         sizes = [(count, height * width * 3) for count, height, width in batches] or [(1, 1)]
-        # Small pictures come in big batches: what counts is the biggest product, and the places cost 16 bytes each.
+        # Small pictures come in long batches: the biggest product decides; a place costs 16 bytes.
         places = max(count for count, _ in sizes)
         return cls(places, math.ceil(max(count * size for count, size in sizes) / places))
 
 
 class Loader:
-    """Reads the batches of plans: here (`workers` 0), or ahead of time by that many processes."""
+    """Reads the batches of plans, in `workers` processes ahead of time, or with 0 in the rank itself."""
 
     def __init__(
         self, readers: Sequence[Reader], workers: int, device: torch.device, complain: Callable[[str], None]
     ) -> None:
-        """A lane for each reader. To be made before this process uses a GPU or joins a gang: it forks.
+        """A lane for each reader. To be made before this process uses a GPU or joins a gang, since it forks.
 
-        `complain` is told of each picture that is left out or repaired, once, and of a long wait.
+        `complain` is called for each picture that is left out or repaired, once, and for a long wait.
         """
         self._complain = complain
         self._odd: list[set[int]] = [set() for _ in readers]
@@ -79,7 +79,7 @@ class Loader:
         self._workers: list[BaseProcess] = []
         self._pinned = device.type == "cuda"
         self._unsent: deque[bytes] = deque()
-        self._heard = b""
+        self._received = b""
         if workers:
             self._start(workers)
 
@@ -105,23 +105,23 @@ class Loader:
         work(tasks, results, self._readers, [lane.memory for lane in self._lanes], parent)
 
     def batches(self, lane: int, plan: Iterable[Request], room: Room) -> Iterator[Batch]:
-        """The plan's batches in order; begins to read them now, and gives up what the lane read before.
+        """The plan's batches in order; begins to read them now, and drops those that the lane read before.
 
-        A batch holds until the next one is asked for, on a GPU until the work is done that the current stream has been
-        given by then. Raises OSError where a process ended, or pictures cannot be read, in one sentence.
+        A batch is valid until the next one is asked for; on a GPU until the current stream has done the work that it
+        was given by then. Raises OSError with one sentence where a process ended or pictures cannot be read.
         """
         if not self._workers:
             return (self._readers[lane].batch(request, partial(self._seen_odd, lane)) for request in plan)
         mine = self._lanes[lane]
         while any(mine.pieces):
-            self._hear(wait=True)
-        self._lay_out(mine, room)
+            self._receive(wait=True)
+        self._resize(mine, room)
         mine.plan = iter(plan)
         self._feed(mine)
         return self._batches(mine, mine.stream)
 
     def close(self) -> None:
-        """Ends the processes, whatever they are at."""
+        """Ends the processes, whatever they are doing."""
         if not self._workers:
             return
         for process in self._workers:
@@ -134,12 +134,12 @@ class Loader:
 
     # --- a lane ---
 
-    def _lay_out(self, lane: Lane, room: Room) -> None:
+    def _resize(self, lane: Lane, room: Room) -> None:
         lane.stream += 1
         lane.places, lane.slot_bytes = room.places, Slot.size(room.places, room.picture_bytes)
         workers = len(self._workers)
         lane.piece = min(max(PIECE[0], math.ceil(room.places / (2 * workers))), PIECE[1])
-        # Two pieces a process to come and one in work, beside the batch that the rank holds.
+        # Two pieces waiting and one in work per process, beside the batch that the rank holds.
         busy = math.ceil(3 * workers * lane.piece / room.places) + 1
         slots = max(2, min(max(SLOTS, busy), LANE_BYTES // lane.slot_bytes))
         size = slots * lane.slot_bytes
@@ -156,7 +156,7 @@ class Loader:
         lane.cooling.clear()
 
     def _pin(self, memory: Memory) -> Callable[[], Any] | None:
-        """Lets the device copy from it without a stop in between."""
+        """Pins the memory, so that the device copies from it asynchronously."""
         address = memory.tensor(torch.uint8, memory.size, 0).data_ptr()
         runtime: Any = torch.cuda.cudart()
         status = int(runtime.cudaHostRegister(address, memory.size, 0))
@@ -173,7 +173,7 @@ class Loader:
             if event is not None and not event.query():
                 if lane.coming or lane.free:
                     break
-                event.synchronize()  # the device is behind by the whole ring
+                event.synchronize()  # the device is a whole ring behind
             lane.cooling.popleft()
             lane.free.append(number)
         while lane.free:
@@ -207,9 +207,9 @@ class Loader:
             if not lane.coming:
                 return
             number, request = lane.coming.popleft()
-            self._hear(wait=False)
+            self._receive(wait=False)
             while lane.pieces[number]:
-                self._hear(wait=True)
+                self._receive(wait=True)
             _, labels, pixels = lane.slot(number, request)
             yield without_missing(pixels, labels)
             if lane.stream == stream:
@@ -229,8 +229,8 @@ class Loader:
                 return
             self._unsent.popleft()
 
-    def _hear(self, wait: bool) -> None:
-        """Takes what the processes said; with `wait`, once there is something."""
+    def _receive(self, wait: bool) -> None:
+        """Handles the results that have come; with `wait`, waits for some."""
         self._send()
         while True:
             ready = dict(self._poll.poll(QUIET_S * 1000 if wait else 0))
@@ -241,13 +241,13 @@ class Loader:
             if not wait:
                 return
             self._complain(f"no pictures for {QUIET_S:.0f} s: is the disk slow, or a loader process stopped?")
-        self._heard += os.read(self._results, 1 << 16)
-        while len(self._heard) >= RESULT.size:
-            kind, lane, slot, picture, length = RESULT.unpack_from(self._heard)
-            if len(self._heard) < RESULT.size + length:
+        self._received += os.read(self._results, 1 << 16)
+        while len(self._received) >= RESULT.size:
+            kind, lane, slot, picture, length = RESULT.unpack_from(self._received)
+            if len(self._received) < RESULT.size + length:
                 break
-            text = self._heard[RESULT.size : RESULT.size + length].decode(errors="replace")
-            self._heard = self._heard[RESULT.size + length :]
+            text = self._received[RESULT.size : RESULT.size + length].decode(errors="replace")
+            self._received = self._received[RESULT.size + length :]
             match kind:
                 case _ if kind == DONE:
                     self._lanes[lane].pieces[slot] -= 1
@@ -261,8 +261,8 @@ class Loader:
         self._send()
 
     def _ended(self, sentinels: set[int]) -> str:
-        process = next(one for one in self._workers if one.sentinel in sentinels)
-        process.join()  # its files are closed a moment before its end can be read
+        process = next(worker for worker in self._workers if worker.sentinel in sentinels)
+        process.join()  # its sentinel closes a moment before its exit code is known
         code = process.exitcode or 0
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         hint = " (is the host out of memory?)" if code == -signal.SIGKILL else ""
@@ -281,26 +281,26 @@ class Loader:
 
 @dataclass
 class Lane:
-    """A ring of slots, and the plan that fills it."""
+    """A ring of slots, and the plan of its batches."""
 
     number: int
     memory: Memory
     plan: Iterator[Request] = field(default_factory=lambda: iter(()))
     stream: int = 0
-    """Which plan it is; goes up with each."""
+    """Number of the plan."""
     places: int = 0
     slot_bytes: int = 0
     piece: int = 1
     pieces: list[int] = field(default_factory=list)
-    """By slot: how many are not read yet."""
+    """By slot: pieces that are not read yet."""
     free: deque[int] = field(default_factory=deque)
     coming: deque[tuple[int, Request]] = field(default_factory=deque)
-    """Batches that are being read, or read, in order."""
+    """Slot and request of the batches that are being read or are read, in order."""
     cooling: deque[tuple[int, Any]] = field(default_factory=deque)
-    """Slots that are given back, each with the CUDA event after which it may be used again."""
+    """Slots that the rank has used, each with the CUDA event after which it may be filled again."""
     unpin: Callable[[], Any] | None = None
 
     def slot(self, number: int, request: Request) -> Slot:
-        """The slot, laid out for the batch."""
+        """The slot, with the request's shape."""
         start = number * self.slot_bytes
         return Slot.of(self.memory, start, self.places, len(request), request.height, request.width)

@@ -1,8 +1,8 @@
 """A process that reads pieces of batches into memory that it shares with its rank (`remote.data.loader`).
 
-Tasks come through one pipe that all processes of a rank read from, so whoever is free takes the next one; results go
-back through another. Every record is written by one call and shorter than `PIPE_BUF`, so the kernel keeps it in one
-piece (pipe(7)), and there is no lock that a process could take with it when it is killed.
+Tasks come through one pipe that all processes of a rank read, so that a free process takes the next one; results go
+back through another. Every record is shorter than `PIPE_BUF` and written by one call, which is atomic (pipe(7)), so
+there is no lock that a killed process could hold for ever.
 """
 
 from __future__ import annotations
@@ -28,10 +28,9 @@ from remote.parent_death import end_with_parent
 
 PAGE = mmap.PAGESIZE
 TEXT = 2000
-"""Bytes of a sentence in a record."""
+"""Bytes of text in a record, at most."""
 DONE, COMPLAINT, FAILED, BROKEN = range(4)
-"""Kinds of result: a piece is read; a picture of it is odd; it cannot be read (the disk's fault, or the pictures'); a
-bug."""
+"""Kinds of result: a piece is read; one of its pictures is left out or repaired; it cannot be read; a bug."""
 
 
 class Task(NamedTuple):
@@ -40,17 +39,17 @@ class Task(NamedTuple):
     lane: int
     slot: int
     first: int
-    """The place in the batch that the piece begins at."""
+    """Index in the batch of the piece's first picture."""
     end: int
     height: int
     width: int
     epoch: int
     min_scale: float
     places: int
-    """Places in a slot."""
+    """Pictures that a slot has room for."""
     slot_bytes: int
     memory_bytes: int
-    """The lane's memory as it is now."""
+    """Size of the lane's memory now."""
 
 
 TASK = struct.Struct("<BHIIHHidIQQ")
@@ -62,7 +61,7 @@ RESULT = struct.Struct("<BBHIH")
 class Memory:
     """A lane's shared memory: slots of one size, a batch in each.
 
-    Without a name (memfd), so it goes with the last process that has it, however that ends, and needs no room in
+    It has no name (memfd), so the kernel frees it with the last process that maps it, and it takes no space in
     /dev/shm, of which containers have 64 MB by default.
     """
 
@@ -72,31 +71,31 @@ class Memory:
 
     @classmethod
     def new(cls) -> Memory:
-        """Empty; to be made before the processes that share it."""
+        """Empty memory, to be made before the processes that share it."""
         if hasattr(os, "memfd_create"):
             return cls(os.memfd_create("fastconsole-loader"))
         with tempfile.TemporaryFile() as file:
             return cls(os.dup(file.fileno()))
 
     def grow(self, size: int) -> None:
-        """Makes it at least so big. Raises OSError where there is no room."""
+        """Makes it at least this big. Raises OSError where there is not enough memory."""
         if size > self.size:
             os.ftruncate(self.descriptor, size)
             self.see(size)
 
     def see(self, size: int) -> None:
-        """Takes note that it is so big now."""
+        """Maps it again where another process made it bigger."""
         if size > self.size:
             self.size, self._map = size, mmap.mmap(self.descriptor, size)
 
     def tensor(self, dtype: torch.dtype, count: int, offset: int) -> Tensor:
-        """A stretch of it."""
+        """A tensor in it, at `offset` bytes."""
         assert self._map is not None
         return torch.frombuffer(self._map, dtype=dtype, count=count, offset=offset)
 
 
 class Slot(NamedTuple):
-    """A batch's place in the memory: which pictures are wanted, their labels, their pixels."""
+    """A batch in the memory: the pictures' indices, their labels, their pixels."""
 
     pictures: Tensor
     labels: Tensor
@@ -104,7 +103,7 @@ class Slot(NamedTuple):
 
     @classmethod
     def of(cls, memory: Memory, start: int, places: int, count: int, height: int, width: int) -> Slot:
-        """The slot that starts at that byte, with `count` pictures of this size in it."""
+        """The slot that starts at byte `start`, with `count` pictures of this size in it."""
         pixels = memory.tensor(torch.uint8, count * height * width * 3, start + _pixels_at(places))
         return cls(
             memory.tensor(torch.int64, count, start),
@@ -114,7 +113,7 @@ class Slot(NamedTuple):
 
     @staticmethod
     def size(places: int, picture_bytes: int) -> int:
-        """Bytes of a slot for so many pictures."""
+        """Bytes of a slot for this many pictures."""
         return _pages(_pixels_at(places) + places * picture_bytes)
 
 
@@ -127,12 +126,12 @@ def _pages(size: int) -> int:
 
 
 def work(tasks: int, results: int, readers: Sequence[Reader], memories: Sequence[Memory], parent: int) -> None:
-    """Reads pieces until there are no more tasks. What a forked process runs."""
+    """Reads pieces until the pipe of tasks is closed; what a forked process runs."""
     end_with_parent(parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rank decides what becomes of an interrupt
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is the rank's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    torch.set_num_threads(1)  # a forked process has none of the threads of its parent's pool, and would wait for them
-    gc.freeze()  # what was there before the fork stays shared
+    torch.set_num_threads(1)  # the threads of the parent's pool do not exist here, and would be waited for
+    gc.freeze()  # so that pages of before the fork stay shared
 
     def complain(index: int, text: str) -> None:
         _say(results, COMPLAINT, task.lane, 0, index, text)

@@ -1,13 +1,13 @@
-"""A data set in few big files: thousands of JPEGs one after the other in each, and an index that says where each lies.
+"""The packed format: a data set in few big files of thousands of JPEGs each, with an index of their offsets.
 
-Reading a picture is one ``pread``; nothing is listed, opened or parsed to find it. `remote.prepare.cli` writes it::
+A picture is read by one ``pread``; nothing is listed, opened or parsed to find it. `remote.prepare` writes it::
 
-    packed.json            what is there; written last, so a folder without it is unfinished
+    packed.json            the table of contents; written last, so a folder without it is unfinished
     train.names            the pictures' names at their source, one a line, for messages
-    train-160.npy          the index of the training pictures with a shorter side of 160 px, of `RECORD`
+    train-160.npy          the index of the training pictures with a shorter side of 160 px: `RECORD` each
     train-160/00000.data   their bytes, some thousand pictures a file
 
-All sets of a split hold the same pictures in the same order: the order of an epoch and a picture's label hold for each.
+All sets of a split hold the same pictures in the same order, so an epoch's order and the labels are those of each set.
 No torch here.
 """
 
@@ -29,9 +29,9 @@ import numpy.typing as npt
 FORMAT = 1
 CONTENTS = "packed.json"
 FULL = 0
-"""Stands for the pictures' full size among the sides."""
+"""Among the sides, stands for the pictures' full size."""
 ENOUGH = 1.14
-"""A set serves crops of so many times its side: what a validation picture is resized to before its middle is taken."""
+"""A set's side over that of its crops, at least: validation pictures are resized to this before they are cropped."""
 
 RECORD = np.dtype(
     [
@@ -44,13 +44,13 @@ RECORD = np.dtype(
         ("height", "<u2"),
     ]
 )
-"""A picture. Width and height are its own; the JPEG may have been filled up on the right (`remote.data.tiles`)."""
+"""A picture. Width and height are without the padding that the JPEG may have on the right (`remote.data.tiles`)."""
 Index = npt.NDArray[np.void]
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What `CONTENTS` says."""
+    """The table of contents, in `CONTENTS`."""
 
     classes: tuple[str, ...]
     images: dict[str, int]
@@ -58,7 +58,7 @@ class Contents:
     sides: tuple[int, ...]
     """The sets of each split by their shorter side, `FULL` last."""
     files: dict[str, dict[str, Any]]
-    """``{"size": bytes, "sha256": hex}`` of every file but this one, by its path."""
+    """``{"size": bytes, "sha256": hex}`` by path, of every file but this."""
 
     def to_json(self) -> str:
         """The file's text."""
@@ -75,10 +75,10 @@ class Contents:
 
     @classmethod
     def read(cls, root: Path) -> Contents:
-        """Of the data set in `root`.
+        """The table of contents of the data set in `root`.
 
         Raises:
-            ValueError: there is none, it is unfinished, or of a later format; one sentence.
+            ValueError: there is none, it is unfinished, or its format is another; the message is one sentence.
         """
         path = root / CONTENTS
         try:
@@ -91,7 +91,7 @@ class Contents:
         except FileNotFoundError:
             raise ValueError(
                 f"{root} holds no packed data set (there is no {CONTENTS}); make one with "
-                f"python -m remote.prepare SOURCE {root}, and say the same again if that was interrupted"
+                f"python -m remote.prepare SOURCE {root}, and run that again if it was interrupted"
             ) from None
         except (KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise ValueError(
@@ -100,12 +100,12 @@ class Contents:
 
 
 def set_name(split: str, side: int) -> str:
-    """What a set is called: ``train-160``, ``val-full``."""
+    """A set's name: ``train-160``, ``val-full``."""
     return f"{split}-{side or 'full'}"
 
 
 def side_for(sides: Sequence[int], image_size: int) -> int:
-    """The smallest set whose pictures are big enough for crops of `image_size`; the biggest where none is."""
+    """The side of the smallest set that is big enough for crops of `image_size`; the biggest side where none is."""
     for side in sorted(side for side in sides if side != FULL):
         if side >= ENOUGH * image_size - 1:
             return side
@@ -116,7 +116,7 @@ class PackedSet:
     """One split at one size."""
 
     def __init__(self, root: Path, contents: Contents, split: str, side: int) -> None:
-        """Maps the index. Raises ValueError where it is not what `contents` says, OSError where it cannot be read."""
+        """Maps the index. Raises ValueError where it does not fit `contents`, OSError where it cannot be read."""
         self._folder = root / set_name(split, side)
         path = root / f"{set_name(split, side)}.npy"
         self._index: Index = np.load(path, mmap_mode="r")
@@ -142,7 +142,7 @@ class PackedSet:
         return int(record["width"]), int(record["height"])
 
     def name(self, index: int) -> str:
-        """What the picture is called at its source."""
+        """The picture's path at its source, after that of the set."""
         if self._names is None:
             try:
                 self._names = self._names_path.read_text(errors="replace").splitlines()
@@ -152,7 +152,7 @@ class PackedSet:
         return f"{self._folder}: {name}"
 
     def read(self, index: int) -> bytes:
-        """A picture's JPEG. Raises OSError where the file is missing or cut."""
+        """A picture's JPEG. Raises OSError where the file is missing or truncated."""
         record = self._index[index]
         file, size = int(record["file"]), int(record["size"])
         descriptor = self._files.get(file)
@@ -164,7 +164,7 @@ class PackedSet:
         return data
 
     def verified(self) -> Iterator[bool]:
-        """For each picture, whether its bytes are those that were written."""
+        """For each picture, whether its checksum is right."""
         for index in range(len(self)):
             try:
                 yield zlib.crc32(self.read(index)) == int(self._index[index]["crc32"])
@@ -172,25 +172,25 @@ class PackedSet:
                 yield False
 
     def close(self) -> None:
-        """Gives the descriptors back."""
+        """Closes the descriptors."""
         for descriptor in self._files.values():
             os.close(descriptor)
         self._files.clear()
 
 
 def data_path(folder: Path, number: int) -> Path:
-    """Where the bytes of so many thousand pictures lie."""
+    """The file with the bytes of shard `number`."""
     return folder / f"{number:05d}.data"
 
 
 def allow_open_files() -> None:
-    """Lets this process hold as many files open as the host allows: a set of ImageNet has some hundred."""
+    """Raises this process's limit of open files to the host's: a set of ImageNet has some hundred."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file's content."""
+    """The hex SHA-256 of a file's content."""
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):

@@ -1,10 +1,10 @@
-"""`shapes`: a data set that is made on first use, so that a newcomer needs no download.
+"""`shapes`: a synthetic data set, made on first use, so that the demo needs no download.
 
-216 classes: 6 shapes x 6 colours x 6 textures. A net that tells only two of the three apart leaves six candidates and
-so stays near 5/6 = 83 % top-5; 93 % has to be learnt from shape and colour and texture together. The pictures are JPEG
-files of 40 to 72 px a side with aspect ratios from 5:9 to 9:5, each with its own place, size, turn, hue, shading,
-background and noise. 60 training and 10 validation pictures a class, every one drawn from random numbers that depend
-on the split, the class and the picture's number alone: the same files on every run.
+216 classes: 6 shapes x 6 colours x 6 textures. A net that distinguishes only two of the three leaves six candidates and
+so stays near 5/6 = 83 % top-5; 93 % needs shape, colour and texture together. The pictures are JPEG files of 40 to
+72 px a side with aspect ratios from 5:9 to 9:5, each with its own position, size, rotation, hue, shading, background
+and noise. 60 training and 10 validation pictures a class, each drawn from random numbers that depend only on the split,
+the class and the picture's number, so that every run makes the same files.
 
 No torch here: a host can make the data set while torch is still being imported.
 """
@@ -29,12 +29,12 @@ import numpy.typing as npt
 from PIL import Image
 
 Field = npt.NDArray[np.floating[Any]]
-"""One number a pixel, [height, width]."""
+"""A number per pixel, [height, width]."""
 Progress = Callable[[int, int], None]
-"""Told how many of how many pictures are there."""
+"""Called with the number of pictures that are there, and their total."""
 
 VERSION = 1
-"""Goes up with every change of the pictures; each version has a folder of its own."""
+"""Increased with every change of the pictures; each version has a folder of its own."""
 SHAPES = ("disc", "square", "triangle", "star", "cross", "ring")
 HUES = {"red": 0.0, "yellow": 0.15, "green": 0.34, "cyan": 0.5, "blue": 0.64, "magenta": 0.84}
 TEXTURES = ("plain", "striped", "checked", "circled", "halved", "rimmed")
@@ -42,14 +42,14 @@ CLASSES = tuple("-".join(names) for names in itertools.product(HUES, TEXTURES, S
 SPLITS = {"train": 60, "val": 10}
 """Pictures a class."""
 COMPLETE = "complete.json"
-"""Written last: a folder without it is unfinished and is made anew."""
+"""Written last: a folder without it is unfinished and is made again."""
 
 
 def make(data_dir: Path, progress: Progress) -> Path:
-    """The folder with train/ and val/, made now if it is not there.
+    """The folder with train/ and val/, which is made if it is not there.
 
-    Any number of processes may call this at once on one `data_dir`: one makes the pictures, the others wait and report
-    its progress. Raises OSError where the disk is full or cannot be written.
+    Any number of processes may call this at once on the same `data_dir`: one makes the pictures, the others wait and
+    report its progress. Raises OSError where the disk is full or cannot be written.
     """
     root = data_dir / f"shapes-{VERSION}"
     total = len(CLASSES) * sum(SPLITS.values())
@@ -59,13 +59,13 @@ def make(data_dir: Path, progress: Progress) -> Path:
     with only_one(data_dir / f"shapes-{VERSION}.lock", lambda done: progress(done, total)) as lock:
         if (root / COMPLETE).exists():
             return root
-        said = 0.0
+        reported = 0.0
         for done, (path, label, number, split) in enumerate(_pictures(root)):
             if number == 0:
                 path.parent.mkdir(parents=True, exist_ok=True)
             draw(split, label, number).save(path, "JPEG", quality=90)
-            if time.monotonic() - said > 0.25:
-                said = time.monotonic()
+            if time.monotonic() - reported > 0.25:
+                reported = time.monotonic()
                 os.pwrite(lock.fileno(), f"{done:8d}".encode(), 0)
                 progress(done, total)
         beside = root / f"{COMPLETE}.new"
@@ -75,18 +75,18 @@ def make(data_dir: Path, progress: Progress) -> Path:
 
 
 def make_ahead(data_dir: Path) -> None:
-    """Begins to make it in a process of its own, for a launcher that has torch to import meanwhile."""
+    """Begins to make it in another process, while the launcher imports torch."""
     fork = multiprocessing.get_context("fork")
     fork.Process(target=make, args=(data_dir, lambda done, total: None), daemon=True).start()
 
 
 @contextmanager
 def only_one(path: Path, waiting: Callable[[int], None]) -> Iterator[BinaryIO]:
-    """Holds the lock file `path`; until it is free, tells `waiting` the number that the holder wrote at its start.
+    """Holds the lock file `path`; until it is free, calls `waiting` with the number at the start of the file.
 
-    A lock of the kernel, not a file's existence: it goes with its holder, however that ends.
+    The lock is the kernel's, not the file's existence: it is released when its holder ends, however it ends.
     """
-    # Not in append mode: there pwrite would append too (Linux), and the number at the start would stay the first one.
+    # Not in append mode, where pwrite would append too (Linux).
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+b") as lock:
         while True:
             try:
@@ -115,14 +115,14 @@ def draw(split: str, label: int, number: int) -> Image.Image:
     u, v = _turned((x - centre_x) / radius, (y - centre_y) / radius, rng.uniform(0, 2 * math.pi))
     inside = np.clip(_depth(shape, u, v) * radius + 0.5, 0, 1)  # one pixel of soft edge
 
-    # The texture has a direction of its own. Its dark part keeps the hue, so that colour and texture stay apart.
+    # The texture has a direction of its own. Its dark part keeps the hue, so that colour and texture are independent.
     a, b = _turned(u, v, rng.uniform(0, 2 * math.pi))
     dark = np.clip(_ink(texture, shape, u, v, a, b, rng.uniform(4.2, 5.6)) * radius * 0.25 + 0.5, 0, 1)
     hue = (HUES[hue_name] + rng.uniform(-0.035, 0.035)) % 1
     colour = np.array(colorsys.hsv_to_rgb(hue, rng.uniform(0.6, 1), rng.uniform(0.7, 1)), np.float32)
     shade = (1 - dark * rng.uniform(0.5, 0.8)).astype(np.float32)
 
-    # Background: four dull corners, blended, in no hue that gives the class away.
+    # Background: four dull corners, blended, in hues that are independent of the class.
     corners = (0.45 + rng.uniform(-0.35, 0.35, (2, 2, 1)) + rng.uniform(-0.15, 0.15, (2, 2, 3))).astype(np.float32)
     fx, fy = (x / (width - 1))[..., None], (y / (height - 1))[..., None]
     ground = (corners[0, 0] * (1 - fx) + corners[0, 1] * fx) * (1 - fy)

@@ -1,13 +1,13 @@
-"""JPEGs that can be decoded in part: cut into tiles by restart markers.
+"""JPEGs that can be decoded in part, because restart markers cut them into tiles.
 
 A random crop covers less than half of a picture on average, and decoding is most of a loader's work. In a plain JPEG a
 block can be decoded only after all the blocks before it. A restart marker (ITU T.81, B.2.4.4: RST0 to RST7 in turn, two
-bytes) ends that dependence, so a picture with one after every few blocks is a grid of tiles, each of which can be taken
-out: the tiles that a crop needs, in a row, with the header's height and width changed, are a JPEG themselves, which
-any decoder reads, and its pixels are those of the whole picture to the bit.
+bytes) ends that dependence, so a picture with one after every few blocks is a grid of tiles that can be extracted: the
+tiles that a crop needs, with the header's height and width changed, are a JPEG themselves, which any decoder reads, and
+its pixels are exactly those of the whole picture.
 
-The markers cost about 2 % of the bytes. A row of tiles has to end where a row of blocks does, so the encoder fills the
-picture up on the right, with its own last column, to a whole number of tiles; readers never look there.
+The markers cost about 2 % of the bytes. A row of tiles has to end where a row of blocks does, so the encoder pads the
+picture on the right, with its last column, to a whole number of tiles; the padding is never used.
 
 Standard library only.
 """
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 TILE_PX = 64
 """About the width of a tile. Narrower ones fit a crop better and cost more bytes; at 64 the markers are 2 %."""
 _RESTART = re.compile(b"\xff[\xd0-\xd7]")
-"""Cannot be met within a tile: there a byte 0xFF is followed by a zero."""
+"""Does not occur within a tile: there a byte 0xFF is followed by a zero."""
 _MARKERS = tuple(bytes((0xFF, 0xD0 + number)) for number in range(8))
 _END = b"\xff\xd9"
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -31,7 +31,7 @@ _CONTEXT = 2
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """How a picture is cut."""
+    """The tiles of a picture."""
 
     blocks: int
     """Width of a tile in blocks (MCUs): the restart interval."""
@@ -40,7 +40,7 @@ class Grid:
 
     @classmethod
     def of(cls, width: int, block_px: int) -> Grid:
-        """The grid for a picture of this width: tiles of about `TILE_PX`, chosen for the least filling up."""
+        """The grid for a picture of this width: tiles of about `TILE_PX`, chosen for the least padding."""
         need = math.ceil(width / block_px)
         wanted = TILE_PX // block_px
         if need <= wanted:
@@ -56,7 +56,7 @@ class Part:
 
     data: bytes
     left: int
-    """Where it begins in the picture, in pixels."""
+    """Its position in the picture, in pixels."""
     upper: int
     width: int
     height: int
@@ -65,7 +65,7 @@ class Part:
 def cut(data: bytes, box: tuple[int, int, int, int]) -> Part | None:
     """The tiles that `box` (left, upper, right, lower) needs; None where the picture is not cut into tiles.
 
-    Pixels inside the box are exactly those of the whole picture; at its border the part may go on.
+    Pixels inside the box are exactly those of the whole picture; the part may extend beyond the box.
     """
     frame = _frame(data)
     if frame is None:
@@ -96,8 +96,8 @@ def cut(data: bytes, box: tuple[int, int, int, int]) -> Part | None:
 
 
 def _frame(data: bytes) -> tuple[int, int, int, int, int] | None:
-    """Where height and width stand, where the tiles begin, a block's width and height in pixels, and the restart
-    interval in blocks; None for what is no baseline JPEG with restart markers and a single scan."""
+    """Offsets of height and width and of the first tile, a block's width and height in pixels, and the restart interval
+    in blocks; None for anything but a baseline JPEG with restart markers and a single scan."""
     at, size_at, blocks = 2, 0, 0
     block_w = block_h = 8
     while at + 4 <= len(data) and data[at] == 0xFF:
@@ -107,7 +107,10 @@ def _frame(data: bytes) -> tuple[int, int, int, int, int] | None:
             components = data[at + 9]
             if components > 1:
                 sampling = [data[at + 11 + 3 * number] for number in range(components)]
-                block_w, block_h = 8 * max(one >> 4 for one in sampling), 8 * max(one & 15 for one in sampling)
+                block_w, block_h = (
+                    8 * max(factor >> 4 for factor in sampling),
+                    8 * max(factor & 15 for factor in sampling),
+                )
         elif kind in _START_OF_FRAME:
             return None
         elif kind == 0xDD:

@@ -1,8 +1,8 @@
-"""BlurPool: a low-pass filter before every convolution that leaves pixels out (Zhang 2019, arXiv:1904.11486).
+"""BlurPool: a low-pass filter before every strided convolution (Zhang 2019, arXiv:1904.11486).
 
 It is worth 0.5 to 1 point of ResNet-50's top-1 by that paper, and changes the architecture: a run that uses it says so,
-and its checkpoint fits no net without it. The blur goes before the convolution and convolutions of fewer than 16
-channels stay as they are, as FFCV's ResNet-50 and MosaicML's Composer do it: a blur of the picture itself would only
+and its checkpoint does not fit a net without it. As in FFCV's ResNet-50 and MosaicML's Composer, the blur comes before
+the convolution, and convolutions of fewer than 16 channels stay as they are: a blur of the picture itself would only
 lower its resolution.
 """
 

@@ -1,12 +1,12 @@
-"""A running mean of the weights, which is what is evaluated: it is ahead of the weights while their rate is high.
+"""An exponential moving average (EMA) of the weights, which is evaluated instead of them: it is more accurate while the
+learning rate is high.
 
-The mean moves every few steps with the decay of so many steps at once, in one pass over all tensors, so that it costs
-a few tenths of a percent of a step. While a run is young, the decay is smaller, as many updates as there were:
-(1 + n) / (10 + n) (TensorFlow's ExponentialMovingAverage), or else the first epochs would be judged by the weights that
-they began with.
+The mean is updated every few steps, with the decay of all of them at once and in one pass over all tensors, so that it
+costs a few tenths of a percent of a step. After n updates the decay is at most (1 + n) / (10 + n) (TensorFlow's
+ExponentialMovingAverage); otherwise the first epochs would be evaluated with mostly the initial weights.
 
-BatchNorm's running statistics are not averaged with the weights: those of a mean's activations are others than the mean
-of theirs. They are measured before the net is judged, on the last pictures that it trained on.
+BatchNorm's running statistics are not averaged with the weights, because the mean net's activations have other
+statistics. They are measured before an evaluation, on the last pictures of the training.
 
 Sources: Polyak and Juditsky 1992; Izmailov et al. 2018 for nets and their statistics; MosaicML's ResNet-50 recipes for
 ImageNet in minutes.
@@ -28,31 +28,31 @@ MOST_BATCHES = 8
 
 
 class Ema:
-    """The mean of a model's weights over the steps so far."""
+    """The EMA of a model's weights."""
 
     def __init__(self, model: nn.Module, decay: float, every: int, global_batch: int) -> None:
-        """`decay` is by step; the mean moves after every `every` of them."""
+        """`decay` is per step; the mean is updated after every `every` steps."""
         self.decay = decay
         self.every = every
         self.steps = 0
         self._parameters: list[Tensor] = list(model.parameters())
         self._model = model
         self.net = copy.deepcopy(model).requires_grad_(False)
-        """The same net with the mean's weights; never trained."""
+        """A copy of the model with the mean weights; never trained."""
         self._means: list[Tensor] = list(self.net.parameters())
         self._recent: deque[Tensor] = deque(maxlen=max(1, min(MOST_BATCHES, -(-SAMPLE // global_batch))))
 
     def saw(self, pictures: Tensor) -> None:
-        """The model trains on these, uint8 on its device."""
-        # On a CPU they are the loader's own memory, which it fills again.
+        """Keeps the pictures (uint8, on the device) of a step, for the statistics."""
+        # On a CPU they are the loader's memory, which it uses again.
         self._recent.append(pictures.clone() if pictures.device.type == "cpu" else pictures)
 
     def forget(self) -> None:
-        """What it saw does not count."""
+        """Drops the pictures that were kept."""
         self._recent.clear()
 
     def stepped(self) -> None:
-        """The model has taken a step."""
+        """Counts a step of the model, and updates the mean where it is due."""
         self.steps += 1
         if self.steps % self.every:
             return
@@ -64,7 +64,7 @@ class Ema:
 
     @torch.no_grad()
     def measure(self, forward: Callable[[Tensor], object]) -> None:
-        """Sets BatchNorm's statistics to those of the pictures last seen, of which `forward` gives the net a batch."""
+        """Measures BatchNorm's statistics on the pictures that were kept; `forward` runs the net on a batch of them."""
         norms = [module for module in self.net.modules() if isinstance(module, nn.BatchNorm2d)]
         if not self._recent or not norms:
             return
@@ -78,11 +78,11 @@ class Ema:
             norm.momentum = momentum
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it: live tensors."""
+        """What a checkpoint keeps: the live tensors."""
         return {"model": self.net.state_dict(), "steps": self.steps}
 
     def load(self, state: dict[str, Any] | None) -> None:
-        """Takes over what `state` gave; None: begins anew with the model's present numbers."""
+        """Loads what `state` returned; None: starts with the model's present weights."""
         self.net.load_state_dict(state["model"] if state else self._model.state_dict())
         self.steps = state["steps"] if state else 0
         self.forget()

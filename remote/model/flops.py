@@ -1,7 +1,7 @@
-"""What a net asks of a device and what the device could do at most: the two sides of "share of the peak".
+"""Floating-point operations of a net, and the peak rate of a device: the numerator and denominator of MFU.
 
-The share is the model's own floating-point operations over the data sheet's (MFU; Chowdhery et al. 2022, "PaLM",
-appendix B): nothing that is computed twice or thrown away counts.
+MFU (model FLOPs utilisation; Chowdhery et al. 2022, "PaLM", appendix B) counts the model's own operations, not what is
+recomputed or discarded.
 """
 
 from __future__ import annotations
@@ -25,35 +25,36 @@ _PEAKS_TFLOPS = (
     ("V100-PCIE", 112.0, 14.0),
     ("V100", 125.0, 15.7),
 )
-"""By a part of the name that the driver gives: TFLOP/s in 16 bits (bf16 and fp16 alike, fp32 sums) and in 32.
+"""Part of the driver's name for the card, TFLOP/s in 16 bits (bf16 and fp16 alike, fp32 accumulation), and in 32.
 
-From NVIDIA's data sheets of each card, tensor cores without sparsity (half of the figure that has the asterisk). In 32
-bits TF32 from Ampere on, which is what torch's convolutions use there, and the plain cores before. The first that fits
-counts, so that the narrower names stand first.
+From NVIDIA's data sheets, tensor cores without sparsity (half of the figure with the asterisk). In 32 bits that is TF32
+from Ampere on, which torch's convolutions use there, and the CUDA cores before. The first match counts, so the longer
+names come first.
 """
 
 
 def peak_flops(device_name: str, precision: torch.dtype) -> float | None:
-    """Floating-point operations a second that the device can do at most; None for one that the table has not."""
+    """Peak floating-point operations a second of the device; None where the table does not have it."""
     words = device_name.replace("-", " ").split()
     for name, half, single in _PEAKS_TFLOPS:
         wanted = name.replace("-", " ").split()
-        if any(words[place : place + len(wanted)] == wanted for place in range(len(words))):
+        if any(words[start : start + len(wanted)] == wanted for start in range(len(words))):
             return (single if precision == torch.float32 else half) * 1e12
     return None
 
 
 def flops_per_image(model: nn.Module, side: int, batch: int = 2) -> float | None:
-    """Operations of one picture's forward and backward pass, [side, side]; a multiply-add is two.
+    """Operations of the forward and backward pass for a picture of `side` by `side` px; a multiply-add is two.
 
-    Counted by torch over a copy that has shapes and no numbers: matrix products and convolutions, as is the custom.
-    `batch` is one that the model takes: batch norm wants two pictures, or a whole group of them. None for a model that
-    cannot be run so.
+    Counted by torch on a copy on the meta device: matrix products and convolutions, as is usual. `batch` is a size that
+    the model takes: batch norm needs two pictures, or a whole group. None for a model that does not run there.
     """
     from torch.utils.flop_counter import FlopCounterMode
 
-    memo: dict[int, object] = {id(one): nn.Parameter(one.detach().to("meta")) for one in model.parameters()}
-    memo |= {id(one): one.to("meta") for one in model.buffers()}
+    memo: dict[int, object] = {
+        id(parameter): nn.Parameter(parameter.detach().to("meta")) for parameter in model.parameters()
+    }
+    memo |= {id(buffer): buffer.to("meta") for buffer in model.buffers()}
     counter = FlopCounterMode(display=False)
     try:
         shadow = copy.deepcopy(model, memo)

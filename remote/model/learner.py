@@ -1,6 +1,6 @@
-"""What learns: the model, its copy on every rank, the optimiser and the precision they work in.
+"""The learner: the model with its DDP wrapper, the optimiser, the precision, and the running mean of the weights.
 
-The trainer gives it batches and rates and knows nothing of gradients; it knows nothing of epochs, files and events.
+The trainer gives it batches and rates and does not see gradients; it knows nothing of epochs, files and events.
 """
 
 from __future__ import annotations
@@ -23,20 +23,18 @@ from remote.wire.job import Recipe
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 """Of ImageNet's training pictures, channels scaled to 0..1 (torchvision's figures)."""
-
-
 UNSYNCED_BUFFERS: dict[str, Any] = (
     {"forward_sync_buffers": False}
     if "forward_sync_buffers" in signature(DistributedDataParallel.__init__).parameters
     else {"broadcast_buffers": False}
 )
-"""For DDP, by the name that this torch has for it: `forward_sync_buffers` since 2.13. A broadcast of the running
-statistics at each step costs a collective and keeps rank 0's share only; they are averaged before they are used instead
+"""Keyword for DDP, `forward_sync_buffers` since torch 2.13. A broadcast of the running statistics at each step costs a
+collective and keeps only those of rank 0; they are averaged before they are used instead
 (`Learner.average_statistics`)."""
 
 
 class Learner:
-    """One rank's share of the net that the gang trains. Made once the process group is there."""
+    """A rank's replica of the net that the gang trains. Made once the process group is there."""
 
     def __init__(self, recipe: Recipe, env: RankEnv, classes: int) -> None:
         self.recipe = recipe
@@ -50,7 +48,7 @@ class Learner:
         self.blurs = blurpool.add_to(self.model) if recipe.blurpool else 0
         if recipe.blurpool and not self.blurs:
             raise ValueError(f"run.blurpool is true, and {recipe.model} has no strided convolution to blur before")
-        # channels_last is how pictures arrive anyway; on two CPU cores it makes a step 1.1 to 1.9 times as fast.
+        # Pictures arrive in channels_last anyway; on two CPU cores it makes a step 1.1 to 1.9 times as fast.
         self.model.to(env.device).to(memory_format=torch.channels_last)
         compiled = recipe.compile != "off"
         self.ddp = DistributedDataParallel(
@@ -58,14 +56,14 @@ class Learner:
             device_ids=[env.local_rank] if cuda else None,
             **UNSYNCED_BUFFERS,
             gradient_as_bucket_view=True,
-            # Every step uses every parameter. A compiled DDP is cut at its buckets, which a static graph forbids.
+            # Every step uses every parameter. A compiled DDP is split at its buckets, which a static graph forbids.
             static_graph=not compiled,
         )
         if env.world_size > 1:
             precision.send_gradients_in(recipe.gradient_precision, self.ddp)
         self.net: Callable[[Tensor], Tensor] = self.ddp
         if compiled:
-            # One program for each size of picture: what is general is slower, and there are few sizes.
+            # One program for each size of picture: dynamic shapes are slower, and there are few sizes.
             self.net = torch.compile(self.ddp, mode=recipe.compile, dynamic=False)
         self.optimizer = optimizer.make(self.model, recipe)
         self.ema: Ema | None = None
@@ -97,19 +95,19 @@ class Learner:
 
     @property
     def parameters(self) -> int:
-        """How many numbers are learnt."""
+        """How many there are."""
         return sum(parameter.numel() for parameter in self.model.parameters())
 
     def warm_up(self) -> None:
-        """Backward passes over blank pictures, their gradients thrown away.
+        """Backward passes over blank pictures, whose gradients are discarded.
 
-        DDP lays out its buckets anew after the first backward pass, and with them the order in which gradients are
-        summed. With that behind it, a resumed run sums its first step as the uninterrupted run did: bit for bit.
+        DDP rebuilds its buckets after the first backward pass, which changes the order in which gradients are summed.
+        After that a resumed run sums its first step as the uninterrupted run did, bit for bit.
         """
         phases = self.recipe.phases
         sizes = [(phase.image_size, phase.batch_size_per_gpu) for phase in phases]
-        # Two, since the second forward pass is what lays the buckets out. A compiled net compiles each size now, and
-        # not at the switch to it.
+        # Two, since the second forward pass rebuilds the buckets. A compiled net compiles each size now, and not at
+        # the switch to it.
         passes = [sizes[0]] * 2 if self.recipe.compile == "off" else [*dict.fromkeys(sizes), sizes[0]]
         for side, batch in passes:
             blank = torch.zeros((batch, side, side, 3), dtype=torch.uint8)
@@ -137,8 +135,8 @@ class Learner:
         """Gradients, averaged over the ranks, into the parameters; returns this rank's mean loss.
 
         `pictures` are uint8 [n, h, w, 3] and `labels` int64 [n], both on the host. They go through the net in pieces
-        of the given `sizes`, by default in one. `computed` is called when this rank's own gradients are there, and
-        those of the others may not be.
+        of the given `sizes`, by default in one piece. `computed` is called when this rank's own gradients are there,
+        whether or not those of the others are.
         """
         sizes = sizes or [len(pictures)]
         labels = labels.to(self.env.device, non_blocking=True)
@@ -161,7 +159,7 @@ class Learner:
         return total
 
     def step(self, lr: float, momentum: float) -> None:
-        """Moves the parameters along their gradients, which are gone then."""
+        """Updates the parameters by their gradients, and clears these."""
         for group in self.optimizer.param_groups:
             group["lr"] = lr
             group["momentum"] = momentum
@@ -182,24 +180,24 @@ class Learner:
             return nullcontext()
         return torch.autocast(self.env.device.type, self.precision)
 
-    # --- what it has learnt ---
+    # --- evaluation and checkpoints ---
 
     @property
-    def judged(self) -> nn.Module:
+    def evaluated(self) -> nn.Module:
         """The net that is evaluated: the mean of the weights where there is one."""
         return self.ema.net if self.ema is not None else self.model
 
     def scores(self, pictures: Tensor) -> Tensor:
-        """float32 [n, classes] of `judged`, in the mode that the caller put it into, for uint8 [n, h, w, 3]."""
+        """float32 [n, classes] of `evaluated`, in the mode that the caller set, for uint8 [n, h, w, 3]."""
         with self.autocast():
-            scores: Tensor = self.judged(self.normalised(pictures))
+            scores: Tensor = self.evaluated(self.normalised(pictures))
         return scores.float()
 
     def average_statistics(self) -> None:
-        """Makes BatchNorm's running statistics the mean over the ranks: each has seen its own share of the pictures."""
+        """Averages BatchNorm's running statistics over the ranks, each of which has seen other pictures."""
         if self.ema is not None:
             with self.autocast():
-                self.ema.measure(lambda pictures: self.judged(self.normalised(pictures)))
+                self.ema.measure(lambda pictures: self.evaluated(self.normalised(pictures)))
         nets = [self.model] if self.ema is None else [self.model, self.ema.net]
         buffers = [buffer for net in nets for name, buffer in net.named_buffers() if "running" in name]
         if not buffers:
@@ -211,7 +209,7 @@ class Learner:
             buffer.copy_(mean.view_as(buffer))
 
     def state(self) -> dict[str, Any]:
-        """What a checkpoint keeps of it: the live tensors, not copies."""
+        """What a checkpoint keeps: the live tensors, not copies."""
         state = {
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict()["state"],
@@ -220,9 +218,9 @@ class Learner:
         return state if self.ema is None else state | {"ema": self.ema.state()}
 
     def load(self, state: dict[str, Any]) -> None:
-        """Takes over what `state` gave, on any device."""
+        """Loads what `state` returned, on any device."""
         self.model.load_state_dict(state["model"])
-        groups = self.optimizer.state_dict()["param_groups"]  # the recipe's numbers hold, not the file's
+        groups = self.optimizer.state_dict()["param_groups"]  # the recipe's hyperparameters, not the checkpoint's
         self.optimizer.load_state_dict({"state": state["optimizer"], "param_groups": groups})
         self.scaler.load_state_dict(state["scaler"])
         if self.ema is not None:
@@ -230,10 +228,10 @@ class Learner:
 
 
 def at_the_end(computed: Callable[[], None]) -> Callable[[Tensor], None]:
-    """A hook for a loss: has autograd call `computed` when its last kernel is in the stream.
+    """A hook for a loss: has autograd call `computed` once it has launched its last kernel.
 
-    DDP asks autograd for the same, later, to wait for the other ranks; autograd calls in the order of asking. Other
-    than a communication hook of DDP's, this costs one call a step and not one a bucket, and leaves that place free.
+    DDP queues its wait for the other ranks in the same way, later; autograd calls in the order of queueing. Unlike a
+    communication hook of DDP's, this is one call a step and not one a bucket, and such a hook can still be set.
     """
 
     def begun(gradient: Tensor) -> None:

@@ -12,7 +12,7 @@ from remote.wire.job import Recipe
 
 
 def make(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's optimiser over a model's parameters; its rate is set before every step."""
+    """The recipe's optimiser for a model's parameters; its rate is set before every step."""
     groups = parameter_groups(model, recipe.weight_decay)
     if recipe.optimizer == "lars":
         return Lars(groups, recipe.momentum, recipe.nesterov, recipe.trust_coefficient)
@@ -22,7 +22,7 @@ def make(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Convolution and matrix weights with decay; vectors (BatchNorm's gamma and beta, and biases) without.
 
-    None on BatchNorm was worth 0.28 points of top-5 in 2018; biases go with it, as nothing is gained from theirs.
+    No decay on BatchNorm was worth 0.28 points of top-5 in 2018; decay on biases gains nothing.
     """
     parameters = list(model.parameters())
     matrices = [parameter for parameter in parameters if parameter.ndim > 1]
@@ -38,14 +38,14 @@ class Lars(torch.optim.Optimizer):
 
     Every matrix w with gradient g moves at lr times its trust ratio, ``trust |w| / (|g| + decay |w| + eps)``, at most
     `max_trust`, so that one rate fits layers whose gradients differ by orders of magnitude, as they do under the high
-    rates that very large batches need. Vectors move at lr itself, and a matrix of zeros, or without a gradient, does so
-    too.
+    rates that very large batches need. Vectors move at lr itself, and so does a matrix of zeros or with a zero
+    gradient.
 
-    The buffer holds gradients as SGD's does, and the rate stands outside of it: so in MLPerf's reference (TensorFlow's
-    LARSOptimizer), while the paper scales what goes into the buffer. `max_trust` is from Alibaba's DAWNBench entry of
-    2020 (github.com/stanford-futuredata/dawn-bench-entries).
+    The momentum buffer holds gradients, as SGD's does, and the rate scales what comes out of it, as in MLPerf's
+    reference (TensorFlow's LARSOptimizer); the paper scales what goes into the buffer. `max_trust` is from Alibaba's
+    DAWNBench entry of 2020 (github.com/stanford-futuredata/dawn-bench-entries).
 
-    A step is some dozens of launches of kernels over all parameters at once, and reads nothing back from the device.
+    A step launches some dozens of kernels, each over all parameters, and reads nothing back from the device.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Lars(torch.optim.Optimizer):
         return torch.where((weight > 0) & (gradient > 0), ratios, 1.0).clamp(max=self.max_trust)
 
     def _momentum(self, parameters: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
-        """What SGD would move by at a rate of 1: decayed gradients into the buffers, and out of them."""
+        """What SGD would move the parameters by at a rate of 1."""
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         if group["weight_decay"]:
             gradients = list(torch._foreach_add(gradients, parameters, alpha=group["weight_decay"]))

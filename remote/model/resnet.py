@@ -1,4 +1,4 @@
-"""The models, each started as the ImageNet runs of 2018 started theirs.
+"""The models, initialised as in the ImageNet runs of 2018.
 
 `resnet-small` is a residual net (He et al. 2015) for pictures of 20 to 40 px that two CPU cores can train in minutes;
 any other name is torchvision's, which is imported only then.
@@ -65,7 +65,7 @@ class SmallResNet(nn.Module):
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions and a way past them; halves the picture where the width grows."""
+    """A residual block of two 3x3 convolutions; halves the picture where the width grows."""
 
     def __init__(self, before: int, after: int) -> None:
         super().__init__()

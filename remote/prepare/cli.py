@@ -1,8 +1,7 @@
-"""Prepares a data set once, so that every run reads it fast: ImageNet's folders or tars to packed sets.
+"""The command: ``python -m remote.prepare SOURCE DESTINATION [--sizes 160,352,full] [--workers N]``.
 
-``python -m remote.prepare SOURCE DESTINATION [--sizes 160,352,full] [--workers N]``; what SOURCE may look like is in
-`remote.prepare.originals`, what DESTINATION becomes in `remote.data.packed`, and how in `remote.prepare.pack`.
-``--check`` reads a prepared data set back.
+It packs ImageNet's folders or tars. `remote.prepare.originals` has the layouts that SOURCE may have, and
+`remote.data.packed` the format of DESTINATION. ``--check`` reads a packed data set back.
 
 No torch here.
 """
@@ -18,14 +17,14 @@ from pathlib import Path
 from remote.data import packed
 from remote.data.packed import FULL, Contents
 from remote.prepare.encode import QUALITY
-from remote.prepare.pack import REPORT, SAY_S, SPLITS, Progress, Say, prepare, sizes_text
+from remote.prepare.pack import REPORT, REPORT_S, SPLITS, Progress, Report, prepare, sizes_text
 from remote.prepare.shard import Odd
 from remote.wire.events import StageProgressed
 from remote.wire.journal import Journal, NullJournal
 from remote.wire.layout import JOURNAL
 
 NAMED = 10
-"""So many odd pictures are named at the end; the report names all."""
+"""Odd pictures that are named at the end; the report names all."""
 
 
 def _parse_sizes(text: str) -> tuple[int, ...]:
@@ -45,7 +44,7 @@ def _parse_workers(text: str) -> int:
     return int(text)
 
 
-def _told(progress: Progress) -> str:
+def _text(progress: Progress) -> str:
     what = {"list": "looked at", "prepare": "pictures", "check": "pictures"}[progress.stage]
     text = f"{progress.stage}: {progress.done:,}"
     text += (f" of {progress.total:,}" if progress.total is not None else "") + f" {what}"
@@ -62,7 +61,7 @@ def _duration(seconds: float) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """The command; exit status 0 done, 1 something is in the way, 2 wrong usage, 130 interrupted."""
+    """Runs the command; exit status 0: done, 1: it failed, 2: wrong usage, 130: interrupted."""
     parser = argparse.ArgumentParser(prog="python -m remote.prepare", description="Packs ImageNet for fast loading.")
     parser.add_argument("source", metavar="SOURCE", type=Path, help="the folder with ImageNet's folders or tars")
     parser.add_argument("destination", metavar="DESTINATION", type=Path, nargs="?", help="where the packed sets go")
@@ -70,17 +69,21 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--workers", type=_parse_workers, help="processes; one a core by default")
     parser.add_argument("--quality", type=int, default=QUALITY, choices=range(50, 101), metavar="50-100")
     parser.add_argument(
-        "--val-classes", type=Path, help="which class each validation picture is of, where they lie flat"
+        "--val-classes",
+        type=Path,
+        help="a file with the class of each validation picture, where they are not in class folders",
     )
-    parser.add_argument("--journal", type=Path, metavar="FOLDER", help="a run's folder, to say the progress there too")
+    parser.add_argument(
+        "--journal", type=Path, metavar="FOLDER", help="a run's folder, to report the progress in its journal too"
+    )
     parser.add_argument("--check", action="store_true", help="read the data set in SOURCE back instead")
     options = parser.parse_args(arguments)
     if (options.destination is None) != options.check:
         parser.error("give SOURCE and DESTINATION, or --check and a prepared data set")
     screen = sys.stderr.isatty()
 
-    def say(progress: Progress) -> None:
-        text = _told(progress)
+    def report(progress: Progress) -> None:
+        text = _text(progress)
         journal.emit(StageProgressed(stage=progress.stage, done=progress.done, total=progress.total, detail=text))
         sys.stderr.write(f"\r\033[K{text}" if screen else f"{text}\n")
         sys.stderr.flush()
@@ -88,7 +91,7 @@ def main(arguments: list[str]) -> int:
     try:
         journal: Journal | NullJournal = Journal(options.journal / JOURNAL) if options.journal else NullJournal()
         if options.check:
-            return _say_check(options.source, say, screen)
+            return _print_check(options.source, report, screen)
         contents, odd = prepare(
             options.source,
             options.destination,
@@ -96,11 +99,13 @@ def main(arguments: list[str]) -> int:
             workers=options.workers,
             quality=options.quality,
             val_classes=options.val_classes,
-            say=say,
+            report=report,
         )
     except ConnectionError:
-        # One that was killed in the middle of a word to this one.
-        sys.stderr.write(("\n" if screen else "") + "a process that prepared pictures was ended; say the same again\n")
+        # A process that was killed while it wrote to this one.
+        sys.stderr.write(
+            ("\n" if screen else "") + "a process that prepared pictures was killed; run the same command again\n"
+        )
         return 1
     except (ValueError, OSError) as error:
         text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
@@ -108,15 +113,15 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(("\n" if screen else "") + f"{where}{text}\n")
         return 1
     except KeyboardInterrupt:
-        sys.stderr.write("\nstopped; say the same again to go on\n")
+        sys.stderr.write("\nstopped; run the same command again to continue\n")
         return 130
     sys.stderr.write("\n" if screen else "")
-    _say_end(contents, odd, options.destination)
+    _print_end(contents, odd, options.destination)
     return 0
 
 
-def _say_check(root: Path, say: Say, screen: bool) -> int:
-    wrong = check(root, say)
+def _print_check(root: Path, report: Report, screen: bool) -> int:
+    wrong = check(root, report)
     sys.stderr.write("\n" if screen else "")
     for sentence in wrong[:NAMED]:
         sys.stderr.write(f"{sentence}\n")
@@ -127,22 +132,22 @@ def _say_check(root: Path, say: Say, screen: bool) -> int:
     return 1 if wrong else 0
 
 
-def _say_end(contents: Contents, odd: list[Odd], destination: Path) -> None:
+def _print_end(contents: Contents, odd: list[Odd], destination: Path) -> None:
     write = sys.stdout.write
     counted = ", ".join(f"{count:,} for {split}" for split, count in contents.images.items())
     gib = sum(about["size"] for about in contents.files.values()) / 2**30
     sizes = sizes_text(contents.sides)
     write(f"{destination}: {counted}, {len(contents.classes):,} classes, sizes {sizes}, {gib:,.1f} GiB\n")
     for what in ("left out", "repaired"):
-        mine = [one for one in odd if one.what == what]
+        mine = [picture for picture in odd if picture.what == what]
         if mine:
             write(f"{what}: {len(mine):,} (all in {destination / REPORT})\n")
-        for one in mine[:NAMED]:
-            write(f"  {one.name}: {one.why}\n")
+        for picture in mine[:NAMED]:
+            write(f"  {picture.name}: {picture.why}\n")
 
 
-def check(root: Path, say: Say = lambda progress: None) -> list[str]:
-    """Reads a prepared data set back; what is wrong with it, one sentence each.
+def check(root: Path, report: Report = lambda progress: None) -> list[str]:
+    """Reads a packed data set back; returns what is wrong with it, one sentence each.
 
     Raises ValueError where there is none.
     """
@@ -159,17 +164,17 @@ def check(root: Path, say: Say = lambda progress: None) -> list[str]:
     if wrong:
         return wrong
     total = sum(contents.images.values()) * len(contents.sides)
-    began, done, said = time.monotonic(), 0, 0.0
+    began, done, reported = time.monotonic(), 0, 0.0
     for split in SPLITS:
         for side in contents.sides:
-            one_set = packed.PackedSet(root, contents, split, side)
-            for index, whole in enumerate(one_set.verified()):
+            packed_set = packed.PackedSet(root, contents, split, side)
+            for index, whole in enumerate(packed_set.verified()):
                 done += 1
                 if not whole:
-                    wrong.append(f"{one_set.name(index)} is damaged in picture {index}")
-                if time.monotonic() - said >= SAY_S:
-                    said = time.monotonic()
-                    per_s = done / (said - began) if said > began else None
-                    say(Progress("check", done, total, per_s, (total - done) / per_s if per_s else None))
-            one_set.close()
+                    wrong.append(f"{packed_set.name(index)} is damaged in picture {index}")
+                if time.monotonic() - reported >= REPORT_S:
+                    reported = time.monotonic()
+                    per_s = done / (reported - began) if reported > began else None
+                    report(Progress("check", done, total, per_s, (total - done) / per_s if per_s else None))
+            packed_set.close()
     return wrong

@@ -1,8 +1,7 @@
-"""A picture as it comes to the JPEGs that are stored: at several sizes, cut into tiles (`remote.data.tiles`).
+"""Encodes a picture as the JPEGs that are stored: at several sizes, cut into tiles (`remote.data.tiles`).
 
-What is odd is repaired where that loses nothing a training would miss (CMYK, 16 bits, too many pixels), and refused
-with the reason where it is not (empty, truncated, no picture). As in the reference transform, EXIF's idea of which way
-is up is not asked.
+Unusual pictures are converted (CMYK, 16 bits, too many pixels); unusable ones are refused with the reason (empty,
+truncated, not a picture). As in the reference transform, the EXIF orientation is ignored.
 
 No torch here.
 """
@@ -24,7 +23,7 @@ from remote.data.tiles import Grid
 QUALITY = 92
 """Of pictures that are resized, as libjpeg counts. ImageNet's own are between 70 and 96."""
 LONGEST = 65_000
-"""A JPEG's side ends at 65,535 pixels, and the tiles fill up."""
+"""A JPEG's side has at most 65,535 pixels, and tiles are padded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +61,7 @@ def recode(data: bytes, sides: Sequence[int], quality: int = QUALITY) -> Recoded
         image.draft("RGB", (whole[0] // shrink, whole[1] // shrink))
         note = f"{whole[0]:,} x {whole[1]:,} pixels were too many"
     elif FULL not in sides and jpeg:
-        # Twice the size that is needed leaves nothing to be seen of how it was come to.
+        # Decoded at twice the size that is needed, which leaves no visible difference.
         image.draft("RGB", (2 * max(sides) * whole[0] // min(whole), 2 * max(sides) * whole[1] // min(whole)))
     as_it_was: dict[str, Any] = {}
     if isinstance(image, JpegImagePlugin.JpegImageFile) and not note and image.mode == "RGB":
@@ -73,7 +72,7 @@ def recode(data: bytes, sides: Sequence[int], quality: int = QUALITY) -> Recoded
         raise Unusable(f"{image.width:,} x {image.height:,} pixels are too long for a JPEG")
     stored: dict[int, Stored] = {}
     start, shorter = image.size, min(image.size)
-    # From the biggest down: each size is made of the one before, at a fraction of the work.
+    # From the biggest down: each size is made from the one before, which is a fraction of the work.
     for side in sorted(sides, key=lambda side: side or LONGEST, reverse=True):
         if side != FULL and shorter > side:
             width, height = (round(length * side / shorter) for length in start)
@@ -84,7 +83,7 @@ def recode(data: bytes, sides: Sequence[int], quality: int = QUALITY) -> Recoded
 
 
 def _encoded(image: Image.Image, options: dict[str, Any]) -> Stored:
-    """The picture in tiles. At full size with the tables that it came with: encoded again it is nearly what it was."""
+    """The picture in tiles. At full size it keeps its own quantisation tables, so that little is lost."""
     block_px = 8 if options.get("subsampling") == 0 else 16
     grid = Grid.of(image.width, block_px)
     width = grid.columns * grid.blocks * block_px

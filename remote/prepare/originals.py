@@ -1,11 +1,11 @@
-"""ImageNet as it comes: class folders, or tars of them, or the tar of class tars that the archive gives out.
+"""ImageNet in the layouts that it is distributed in: class folders, tars of them, or a tar of class tars.
 
-A picture in a tar is read at its place; nothing is unpacked. Accepted below the source folder:
+A picture in a tar is read at its offset; nothing is unpacked. Accepted below the source folder:
 
 - training: ``train/`` with a folder or a tar a class, or ``train.tar`` / ``ILSVRC2012_img_train.tar`` with a tar or a
   folder a class in it;
-- validation: the same under ``val``, ``validation`` or ``ILSVRC2012_img_val.tar``; where the pictures lie flat, a file
-  says which class each is of (`class_map`).
+- validation: the same under ``val``, ``validation`` or ``ILSVRC2012_img_val.tar``; where the pictures are not in class
+  folders, a file has the class of each (`class_map`).
 
 No torch here.
 """
@@ -31,10 +31,10 @@ VAL = ("val", "validation", "val.tar", "ILSVRC2012_img_val.tar", "ILSVRC/Data/CL
 VAL_MAPS = ("LOC_val_solution.csv", "val_map.txt", "val.txt")
 
 _NO_CLASSES = frozenset({"", "train", "val", "validation", "ILSVRC2012_img_train", "ILSVRC2012_img_val"})
-"""Folders in a tar that pictures lie in without being of a class of that name."""
+"""Folders in a tar that are not class folders."""
 
 Progress = Callable[[int, int], None]
-"""Told how many of how many classes, or bytes of a tar, have been looked at."""
+"""Called with the number of classes, or bytes of a tar, that were read, and their total."""
 
 
 @dataclass
@@ -43,17 +43,17 @@ class Listing:
 
     classes: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
-    """The tars that pictures lie in; the empty name stands for pictures that are files of their own."""
+    """The tars that hold the pictures; the empty name stands for pictures in files of their own."""
     names: list[str] = field(default_factory=list)
     """Path of the file, or of the member in its tar."""
     labels: array[int] = field(default_factory=lambda: array("L"))
     containers: array[int] = field(default_factory=lambda: array("L"))
-    """Which of `files`, by picture."""
+    """Index in `files`, by picture."""
     offsets: array[int] = field(default_factory=lambda: array("Q"))
     sizes: array[int] = field(default_factory=lambda: array("Q"))
     """Of pictures in tars."""
     ignored: int = 0
-    """Files whose names are not those of pictures."""
+    """Number of files that do not have a picture's extension."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -74,7 +74,7 @@ def list_split(source: Path, split: str, class_file: Path | None, progress: Prog
     """The pictures of ``train`` or ``val`` under `source`.
 
     Raises:
-        ValueError: there are none, or they are not laid out in a way that is known; one sentence.
+        ValueError: there are none, or their layout is unknown; the message is one sentence.
         OSError: something cannot be read.
     """
     candidates = TRAIN if split == "train" else VAL
@@ -82,10 +82,10 @@ def list_split(source: Path, split: str, class_file: Path | None, progress: Prog
     if root is None:
         raise ValueError(f"{source} holds none of {', '.join(candidates)}")
     finder = _Finder(_classes_of(source, class_file), progress)
-    found = sorted(finder.look(root), key=lambda one: (one.label, one.name))
+    found = sorted(finder.look(root), key=lambda picture: (picture.label, picture.name))
     if not found and not finder.empty:
         raise ValueError(f"{root} holds no class folders with pictures in them")
-    labels = {one.label for one in found}
+    labels = {picture.label for picture in found}
     if empty := sorted(finder.empty - labels):
         more = f" and {len(empty) - 3} others" if len(empty) > 3 else ""
         raise ValueError(
@@ -96,20 +96,20 @@ def list_split(source: Path, split: str, class_file: Path | None, progress: Prog
 
 def _numbered(found: list[_Found], classes: list[str], ignored: int) -> Listing:
     listing = Listing(classes=classes, ignored=ignored)
-    number = {name: place for place, name in enumerate(classes)}
+    number = {name: index for index, name in enumerate(classes)}
     containers: dict[str, int] = {}
-    for one in found:
-        listing.names.append(one.name)
-        listing.labels.append(number[one.label])
-        listing.containers.append(containers.setdefault(one.container, len(containers)))
-        listing.offsets.append(one.offset)
-        listing.sizes.append(one.size)
+    for picture in found:
+        listing.names.append(picture.name)
+        listing.labels.append(number[picture.label])
+        listing.containers.append(containers.setdefault(picture.container, len(containers)))
+        listing.offsets.append(picture.offset)
+        listing.sizes.append(picture.size)
     listing.files = list(containers)
     return listing
 
 
 def same_classes(training: Listing, validation: Listing) -> Listing:
-    """The validation pictures with the training set's numbers, where a map has given numbers instead of names.
+    """The validation pictures with the training set's labels, where their class map has numbers instead of names.
 
     Raises ValueError where the two do not have the same classes.
     """
@@ -157,8 +157,8 @@ def _classes_of(source: Path, class_file: Path | None) -> Callable[[], Mapping[s
             path = class_file or next((source / name for name in VAL_MAPS if (source / name).exists()), None)
             if path is None:
                 raise ValueError(
-                    f"the pictures lie flat, without class folders, and {source} holds none of {', '.join(VAL_MAPS)} "
-                    "that would say which class each is of; name such a file with --val-classes"
+                    f"the pictures are not in class folders, and {source} holds none of {', '.join(VAL_MAPS)} "
+                    "that would have the class of each; name such a file with --val-classes"
                 )
             read.update(class_map(path))
         return read
@@ -171,7 +171,7 @@ class _Finder:
 
     def __init__(self, classes: Callable[[], Mapping[str, str]], progress: Progress) -> None:
         self.empty: set[str] = set()
-        """Class folders and tars that were met; those with pictures are taken out later."""
+        """Class folders and tars that were found; those with pictures are removed later."""
         self.ignored = 0
         self._classes = classes
         self._progress = progress
@@ -213,28 +213,28 @@ class _Finder:
     ) -> Iterator[_Found]:
         """The pictures of the tar that is `size` bytes from `start` in `file`."""
         try:
-            with tarfile.open(fileobj=_Stretch(file, start, size), mode="r:") as tar:
+            with tarfile.open(fileobj=_FileRange(file, start, size), mode="r:") as tar:
                 while (member := tar.next()) is not None:
                     tar.members.clear()  # type: ignore[attr-defined]  # it keeps all of them, a million here
                     progress(start + member.offset)
-                    place = PurePosixPath(member.name)
+                    member_path = PurePosixPath(member.name)
                     if member.isdir():
-                        if not label and place.name not in _NO_CLASSES:
-                            self.empty.discard(place.parent.name)
-                            self.empty.add(place.name)
+                        if not label and member_path.name not in _NO_CLASSES:
+                            self.empty.discard(member_path.parent.name)
+                            self.empty.add(member_path.name)
                     elif not member.isfile():
                         continue
-                    elif place.suffix.lower() == ".tar" and not label:
-                        self.empty.add(place.stem)
+                    elif member_path.suffix.lower() == ".tar" and not label:
+                        self.empty.add(member_path.stem)
                         inner = start + member.offset_data
-                        yield from self._members(file, inner, member.size, path, place.stem, progress)
-                    elif self._is_picture(place.name):
-                        flat = place.parent.name in _NO_CLASSES
-                        of = label or (self._mapped(place.name) if flat else place.parent.name)
+                        yield from self._members(file, inner, member.size, path, member_path.stem, progress)
+                    elif self._is_picture(member_path.name):
+                        flat = member_path.parent.name in _NO_CLASSES
+                        of = label or (self._mapped(member_path.name) if flat else member_path.parent.name)
                         yield _Found(of, member.name, str(path), start + member.offset_data, member.size)
         except tarfile.TarError as error:
             raise ValueError(
-                f"{path} cannot be read as a tar without compression ({error}); unpack it, or get it again"
+                f"{path} cannot be read as a tar without compression ({error}); unpack it, or download it again"
             ) from None
 
     def _mapped(self, name: str) -> str:
@@ -252,8 +252,8 @@ class _Finder:
         return False
 
 
-class _Stretch(io.RawIOBase):
-    """A stretch of a file as a file of its own: a tar that lies in a tar."""
+class _FileRange(io.RawIOBase):
+    """A range of a file as a file of its own: a tar within a tar."""
 
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:
         self._file = file
@@ -291,12 +291,12 @@ class Reader:
         self._open: dict[str, int] = {}
 
     def name(self, index: int) -> str:
-        """The picture's path, with the tar that it lies in."""
+        """The picture's path, with the tar that holds it."""
         container = self._listing.files[self._listing.containers[index]]
         return f"{container}: {self._listing.names[index]}" if container else self._listing.names[index]
 
     def read(self, index: int) -> bytes:
-        """A picture's bytes as they are. Raises OSError."""
+        """A picture's bytes. Raises OSError."""
         listing = self._listing
         container = listing.files[listing.containers[index]]
         if not container:
@@ -308,7 +308,7 @@ class Reader:
 
 
 def write_listing(path: Path, listing: Listing) -> None:
-    """Keeps a listing."""
+    """Writes a listing to a file."""
 
     def text(lines: list[str]) -> Any:
         return np.frombuffer("\0".join(lines).encode("utf-8", "surrogateescape"), np.uint8)
@@ -328,7 +328,7 @@ def write_listing(path: Path, listing: Listing) -> None:
 
 
 def read_listing(path: Path) -> Listing:
-    """What `write_listing` kept."""
+    """The listing that `write_listing` wrote."""
     listing = Listing()
     with np.load(path) as arrays:
         for name in ("classes", "files", "names"):

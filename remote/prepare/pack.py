@@ -1,10 +1,10 @@
-"""The work of `remote.prepare.cli`: from a listing of pictures to packed sets, by many processes, safe against a kill.
+"""Packs a data set: from a listing of pictures to packed sets, in many processes, each of which may be killed.
 
-Theory. The pictures are listed once, and the list is kept. It is cut into stretches of some thousand; a stretch is
-worked on by one process, which writes its pictures at every size to files of their own under other names, and only when
-they are whole on the disk gives them their names, the record of the stretch last. So a kill at any moment costs the
-stretches that were being worked on and nothing else; the same command goes on where it ended. ``packed.json`` is
-written last of all, and without it nothing reads the folder.
+Theory. The pictures are listed once, and the listing is kept. It is cut into shards of some thousand pictures. One
+process makes a shard: it writes the pictures at every size to files under other names, renames these when they are
+whole on the disk, and writes the shard's record last. So a kill costs the shards that were being made and nothing else,
+and the same command continues from there. ``packed.json`` is written last of all, and without it nothing reads the
+folder.
 
 No torch here.
 """
@@ -36,19 +36,20 @@ from remote.parent_death import end_with_parent
 from remote.prepare import originals
 from remote.prepare.encode import QUALITY
 from remote.prepare.originals import Listing
-from remote.prepare.shard import WORK, Odd, Shard, data_of, do, is_done, record_of
+from remote.prepare.shard import WORK, Odd, Shard, data_of, is_done, make, record_of
 
 REPORT = "prepare-report.tsv"
 """Every picture that was left out or repaired, and why."""
 SPLITS = ("train", "val")
-STRETCH = 4096
-"""Pictures a file: 250 MB at 352 px. Fewer where the workers would have less than eight stretches each."""
-SAY_S = 0.5
+SHARD = 4096
+"""Pictures a file: 250 MB at 352 px. Fewer where the workers would have fewer than eight shards each."""
+REPORT_S = 0.5
+"""Seconds between two reports."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a prepared data set depends on besides its pictures; a destination is gone on with only under the same."""
+    """What a packed set depends on besides its pictures; a destination is continued with the same settings only."""
 
     source: str
     sides: tuple[int, ...]
@@ -57,7 +58,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far it is."""
+    """How far a stage is."""
 
     stage: str
     done: int
@@ -66,7 +67,7 @@ class Progress:
     eta_s: float | None = None
 
 
-Say = Callable[[Progress], None]
+Report = Callable[[Progress], None]
 
 
 def prepare(
@@ -77,16 +78,16 @@ def prepare(
     workers: int | None = None,
     quality: int = QUALITY,
     val_classes: Path | None = None,
-    say: Say = lambda progress: None,
+    report: Report = lambda progress: None,
 ) -> tuple[Contents, list[Odd]]:
-    """Makes the data set, or what of it is missing; tells `say` about twice a second how far it is.
+    """Makes the data set, or what is missing of it; calls `report` about twice a second.
 
     Returns what is there now and every picture that was left out or repaired.
 
     Raises:
-        ValueError: the source is not laid out in a way that is known, its two splits have different classes, the
-            destination was begun with other settings or is being worked on; one sentence.
-        OSError: something cannot be read or written; a full disk too. What is done stays done.
+        ValueError: the layout of the source is unknown, its two splits have different classes, or the destination
+            was begun with other settings or is in use; the message is one sentence.
+        OSError: something cannot be read or written, or the disk is full. Finished shards stay.
     """
     workers = workers or len(os.sched_getaffinity(0))
     settings = Settings(str(source.resolve()), tuple(sides), quality)
@@ -103,11 +104,11 @@ def prepare(
             shutil.rmtree(work, ignore_errors=True)
             return contents, _read_report(destination)
         _same_settings(work, settings, destination)
-        listings = _listings(source, work, val_classes, say)
-        stretches = list(_cut(listings, _stretch_length(work, listings, workers)))
-        todo = [one for one in stretches if not is_done(one, destination, settings.sides)]
-        _work_off(todo, stretches, listings, destination, settings, workers, say)
-        return _finish(stretches, listings, destination, settings)
+        listings = _listings(source, work, val_classes, report)
+        shards = list(_cut(listings, _shard_length(work, listings, workers)))
+        todo = [shard for shard in shards if not is_done(shard, destination, settings.sides)]
+        _work_off(todo, shards, listings, destination, settings, workers, report)
+        return _finish(shards, listings, destination, settings)
 
 
 # --- the plan --------------------------------------------------------------------------------------------------------
@@ -115,7 +116,7 @@ def prepare(
 
 @contextlib.contextmanager
 def _alone(destination: Path) -> Iterator[None]:
-    """Holds the destination's lock, which the kernel takes back however this process ends."""
+    """Holds the destination's lock, which the kernel releases however this process ends."""
     with (destination / ".lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -135,25 +136,25 @@ def _same_settings(work: Path, settings: Settings, destination: Path) -> None:
     if begun != settings:
         raise ValueError(
             f"{destination} was begun from {begun.source} with --sizes {sizes_text(begun.sides)} "
-            f"--quality {begun.quality}; go on with the same, or choose another folder"
+            f"--quality {begun.quality}; continue with the same, or choose another folder"
         )
 
 
-def _listings(source: Path, work: Path, val_classes: Path | None, say: Say) -> dict[str, Listing]:
-    """Every split's pictures: listed now, or as they were listed when the work was begun."""
+def _listings(source: Path, work: Path, val_classes: Path | None, report: Report) -> dict[str, Listing]:
+    """Every split's pictures: listed now, or as they were listed when the work began."""
     listings: dict[str, Listing] = {}
     for split in SPLITS:
         path = work / f"{split}.npz"
         if path.exists():
             listings[split] = originals.read_listing(path)
             continue
-        said = 0.0
+        reported = 0.0
 
         def progress(done: int, total: int) -> None:
-            nonlocal said
-            if time.monotonic() - said >= SAY_S:
-                said = time.monotonic()
-                say(Progress("list", done, total))
+            nonlocal reported
+            if time.monotonic() - reported >= REPORT_S:
+                reported = time.monotonic()
+                report(Progress("list", done, total))
 
         listing = originals.list_split(source, split, val_classes if split == "val" else None, progress)
         if split == "val":
@@ -165,11 +166,11 @@ def _listings(source: Path, work: Path, val_classes: Path | None, say: Say) -> d
     return listings
 
 
-def _stretch_length(work: Path, listings: dict[str, Listing], workers: int) -> int:
-    """As it was when the work was begun, whatever the number of workers is now."""
+def _shard_length(work: Path, listings: dict[str, Listing], workers: int) -> int:
+    """Pictures a shard, as when the work began, whatever the number of workers is now."""
     path = work / "stretch.json"
     if not path.exists():
-        length = max(64, min(STRETCH, sum(map(len, listings.values())) // (8 * workers)))
+        length = max(64, min(SHARD, sum(map(len, listings.values())) // (8 * workers)))
         write_whole(path, json.dumps(length).encode())
     return int(json.loads(path.read_text()))
 
@@ -185,22 +186,22 @@ def _cut(listings: dict[str, Listing], length: int) -> Iterator[Shard]:
 
 def _work_off(
     todo: list[Shard],
-    all_of_them: list[Shard],
+    shards: list[Shard],
     listings: dict[str, Listing],
     destination: Path,
     settings: Settings,
     workers: int,
-    say: Say,
+    report: Report,
 ) -> None:
-    """Has the stretches done by processes; the first error ends all of them."""
-    total = sum(one.stop - one.start for one in all_of_them)
-    before = total - sum(one.stop - one.start for one in todo)
+    """Has processes make the shards in `todo`; the first error ends all of them."""
+    total = sum(shard.stop - shard.start for shard in shards)
+    before = total - sum(shard.stop - shard.start for shard in todo)
     for split in SPLITS:
         for side in settings.sides:
             (destination / packed.set_name(split, side)).mkdir(exist_ok=True)
     forks = multiprocessing.get_context("fork")
     counts = forks.RawArray("Q", max(1, workers))
-    crew: dict[Connection, BaseProcess] = {}
+    processes: dict[Connection, BaseProcess] = {}
     began = time.monotonic()
 
     def progress() -> Progress:
@@ -216,38 +217,38 @@ def _work_off(
             process = forks.Process(target=_worker, args=arguments, daemon=True)
             process.start()
             theirs.close()
-            crew[ours] = process
+            processes[ours] = process
         waiting = iter(todo)
         busy: set[Connection] = set()
-        for ours in crew:
+        for ours in processes:
             ours.send(next(waiting))
             busy.add(ours)
         while busy:
-            ready = set(multiprocessing.connection.wait(list(busy), SAY_S))
+            ready = set(multiprocessing.connection.wait(list(busy), REPORT_S))
             for ours in busy & ready:
                 try:
                     error = ours.recv()
                 except EOFError:
-                    crew[ours].join(5)
-                    code = crew[ours].exitcode
+                    processes[ours].join(5)
+                    code = processes[ours].exitcode
                     how = f"by signal {-code}" if code is not None and code < 0 else f"with status {code}"
                     raise OSError(
-                        f"a process that prepared pictures was ended {how} (the kernel does so when memory runs out); "
-                        "start again, with fewer --workers perhaps: it goes on where it was"
+                        f"a process that prepared pictures was ended {how} (as the kernel does when memory runs out); "
+                        "run the same command again, perhaps with fewer --workers: it continues where it was"
                     ) from None
                 if error is not None:
                     raise error
-                stretch = next(waiting, None)
-                if stretch is None:
+                shard = next(waiting, None)
+                if shard is None:
                     busy.discard(ours)
                 else:
-                    ours.send(stretch)
-            say(progress())
+                    ours.send(shard)
+            report(progress())
     finally:
-        for one in crew.values():
-            one.kill()
-        for one in crew.values():
-            one.join()
+        for started in processes.values():
+            started.kill()
+        for started in processes.values():
+            started.join()
 
 
 def _worker(
@@ -258,7 +259,7 @@ def _worker(
     destination: Path,
     settings: Settings,
 ) -> None:
-    """Does stretches until it is ended; answers each with None or the error that ends the work."""
+    """Makes shards until it is killed; answers each with None, or with the error that ends the work."""
     end_with_parent(os.getppid())
     readers = {split: originals.Reader(listing) for split, listing in listings.items()}
 
@@ -266,12 +267,12 @@ def _worker(
         counts[number] += 1
 
     while True:
-        stretch = pipe.recv()
+        shard = pipe.recv()
         try:
-            do(
-                stretch,
-                listings[stretch.split],
-                readers[stretch.split],
+            make(
+                shard,
+                listings[shard.split],
+                readers[shard.split],
                 destination,
                 settings.sides,
                 settings.quality,
@@ -291,7 +292,8 @@ def _disk_error(error: OSError, destination: Path) -> OSError:
         return error
     return OSError(
         error.errno,
-        f"{destination} cannot take more ({error.strerror}); make room and say the same again: it goes on where it was",
+        f"{destination} cannot take more ({error.strerror}); free some space and run the same command again: "
+        "it continues where it was",
     )
 
 
@@ -299,23 +301,23 @@ def _disk_error(error: OSError, destination: Path) -> OSError:
 
 
 def _finish(
-    stretches: list[Shard], listings: dict[str, Listing], destination: Path, settings: Settings
+    shards: list[Shard], listings: dict[str, Listing], destination: Path, settings: Settings
 ) -> tuple[Contents, list[Odd]]:
-    """Puts the pieces of the indices together, counts, and says that the data set is there."""
+    """Joins the parts of the indices, and writes the report and the table of contents."""
     odd: list[Odd] = []
     files: dict[str, dict[str, Any]] = {}
     images: dict[str, int] = {}
     for split in SPLITS:
-        mine = [one for one in stretches if one.split == split]
+        mine = [shard for shard in shards if shard.split == split]
         left_out: set[int] = set()
-        for one in mine:
-            record = record_of(one, destination)
-            assert record is not None, one
+        for shard in mine:
+            record = record_of(shard, destination)
+            assert record is not None, shard
             found = [Odd(**values) for values in record["odd"]]
             odd += found
-            left_out |= {each.index for each in found if each.what == "left out"}
+            left_out |= {picture.index for picture in found if picture.what == "left out"}
             for side in settings.sides:
-                path = data_of(destination, one, side).relative_to(destination)
+                path = data_of(destination, shard, side).relative_to(destination)
                 files[str(path)] = record["files"][str(side)]
         names = [name for index, name in enumerate(listings[split].names) if index not in left_out]
         images[split] = len(names)
@@ -324,7 +326,7 @@ def _finish(
         text = "".join(f"{_one_line(name)}\n" for name in names)
         write_whole(destination / f"{split}.names", text.encode("utf-8", "replace"))
         for side in settings.sides:
-            whole = np.concatenate([np.load(destination / WORK / one.rows(side)) for one in mine])
+            whole = np.concatenate([np.load(destination / WORK / shard.rows(side)) for shard in mine])
             assert len(whole) == len(names), (split, side, len(whole), len(names))
             with whole_file(destination / f"{packed.set_name(split, side)}.npy") as file:
                 np.save(file, whole)
@@ -333,7 +335,7 @@ def _finish(
     for name in small:
         path = destination / name
         files[name] = {"size": path.stat().st_size, "sha256": packed.sha256_of(path)}
-    report = "".join(f"{one.what}\t{_one_line(one.name)}\t{_one_line(one.why)}\n" for one in odd)
+    report = "".join(f"{picture.what}\t{_one_line(picture.name)}\t{_one_line(picture.why)}\n" for picture in odd)
     write_whole(destination / REPORT, f"what\tpicture\twhy\n{report}".encode("utf-8", "replace"))
     contents = Contents(tuple(listings["train"].classes), images, settings.sides, dict(sorted(files.items())))
     write_whole(destination / packed.CONTENTS, contents.to_json().encode())
@@ -358,5 +360,5 @@ def _one_line(text: str) -> str:
 
 
 def sizes_text(sides: Sequence[int]) -> str:
-    """As they are written on the command line."""
+    """The sizes as the command line has them."""
     return ",".join(str(side or "full") for side in sides)

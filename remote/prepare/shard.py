@@ -1,4 +1,4 @@
-"""A stretch of a listing, worked on by one process: its pictures at every size, and the record that it is done.
+"""A shard: consecutive pictures of a split, which one process stores at every size, and the record that it is done.
 
 No torch here.
 """
@@ -26,7 +26,7 @@ from remote.prepare.encode import recode
 from remote.prepare.originals import Listing
 
 WORK = ".prepare"
-"""The folder in the destination with what is needed to go on; taken away at the end."""
+"""The folder in the destination with what is needed to continue; deleted at the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Odd:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A stretch of a split's list."""
+    """Pictures `start` to `stop` of a split's listing."""
 
     split: str
     number: int
@@ -55,41 +55,41 @@ class Shard:
         return f"{self.split}-{self.number:05d}.json"
 
     def rows(self, side: int) -> str:
-        """The name of its piece of a set's index, in `WORK`."""
+        """The name of its part of a set's index, in `WORK`."""
         return f"{packed.set_name(self.split, side)}-{self.number:05d}.npy"
 
 
-def is_done(stretch: Shard, destination: Path, sides: Sequence[int]) -> bool:
-    """True if all of the stretch is there, by its record and the sizes of its files."""
-    record = record_of(stretch, destination)
-    if record is None or (record["start"], record["stop"]) != (stretch.start, stretch.stop):
+def is_done(shard: Shard, destination: Path, sides: Sequence[int]) -> bool:
+    """True if the shard is there, by its record and the sizes of its files."""
+    record = record_of(shard, destination)
+    if record is None or (record["start"], record["stop"]) != (shard.start, shard.stop):
         return False
     try:
         return all(
-            data_of(destination, stretch, side).stat().st_size == record["files"][str(side)]["size"]
-            and (destination / WORK / stretch.rows(side)).exists()
+            data_of(destination, shard, side).stat().st_size == record["files"][str(side)]["size"]
+            and (destination / WORK / shard.rows(side)).exists()
             for side in sides
         )
     except (OSError, KeyError):
         return False
 
 
-def record_of(stretch: Shard, destination: Path) -> dict[str, Any] | None:
-    """What was written of it when it was done; None where it is not done."""
+def record_of(shard: Shard, destination: Path) -> dict[str, Any] | None:
+    """The record that was written when it was done; None where it is not done."""
     try:
-        record: dict[str, Any] = json.loads((destination / WORK / stretch.record).read_text())
+        record: dict[str, Any] = json.loads((destination / WORK / shard.record).read_text())
     except (OSError, ValueError):
         return None
     return record
 
 
-def data_of(destination: Path, stretch: Shard, side: int) -> Path:
-    """Where its pictures of one size lie."""
-    return packed.data_path(destination / packed.set_name(stretch.split, side), stretch.number)
+def data_of(destination: Path, shard: Shard, side: int) -> Path:
+    """The file with its pictures of one size."""
+    return packed.data_path(destination / packed.set_name(shard.split, side), shard.number)
 
 
-def do(
-    stretch: Shard,
+def make(
+    shard: Shard,
     listing: Listing,
     reader: originals.Reader,
     destination: Path,
@@ -97,14 +97,14 @@ def do(
     quality: int,
     count: Callable[[], None],
 ) -> None:
-    """Does the stretch, and calls `count` after each picture. Raises OSError where it cannot be read or written."""
+    """Makes the shard, and calls `count` after each picture. Raises OSError where it cannot be read or written."""
     rows: dict[int, list[tuple[int, ...]]] = {side: [] for side in sides}
     odd: list[Odd] = []
     digests = {side: hashlib.sha256() for side in sides}
     offsets = dict.fromkeys(sides, 0)
     with contextlib.ExitStack() as stack:
-        files = {side: stack.enter_context(whole_file(data_of(destination, stretch, side))) for side in sides}
-        for index in range(stretch.start, stretch.stop):
+        files = {side: stack.enter_context(whole_file(data_of(destination, shard, side))) for side in sides}
+        for index in range(shard.start, shard.stop):
             try:
                 recoded = recode(_original(reader, index), sides, quality)
             except Unusable as error:
@@ -113,24 +113,24 @@ def do(
                 continue
             if recoded.repaired:
                 odd.append(Odd(index, reader.name(index), "repaired", recoded.repaired))
-            for side, one in zip(sides, recoded.stored, strict=True):
-                files[side].write(one.data)
-                digests[side].update(one.data)
-                crc32, size = zlib.crc32(one.data), len(one.data)
+            for side, stored in zip(sides, recoded.stored, strict=True):
+                files[side].write(stored.data)
+                digests[side].update(stored.data)
+                crc32, size = zlib.crc32(stored.data), len(stored.data)
                 label = listing.labels[index]
-                rows[side].append((stretch.number, size, offsets[side], crc32, label, one.width, one.height))
+                rows[side].append((shard.number, size, offsets[side], crc32, label, stored.width, stored.height))
                 offsets[side] += size
             count()
     for side in sides:
-        with whole_file(destination / WORK / stretch.rows(side)) as file:
+        with whole_file(destination / WORK / shard.rows(side)) as file:
             np.save(file, np.array(rows[side], RECORD))
     record = {
-        "start": stretch.start,
-        "stop": stretch.stop,
+        "start": shard.start,
+        "stop": shard.stop,
         "files": {str(side): {"size": offsets[side], "sha256": digests[side].hexdigest()} for side in sides},
-        "odd": [asdict(one) for one in odd],
+        "odd": [asdict(picture) for picture in odd],
     }
-    write_whole(destination / WORK / stretch.record, json.dumps(record).encode())
+    write_whole(destination / WORK / shard.record, json.dumps(record).encode())
 
 
 def _original(reader: originals.Reader, index: int) -> bytes:

@@ -1,11 +1,11 @@
 """How the ranks agree, at every step boundary, on what to do next.
 
 What one rank reads in its control file decides nothing, because the others may read it a step later. So at the end of
-each step every rank puts four numbers on the wire, [wants pause, wants stop, checkpoints asked for, loss], and gets
-everybody's. The exchange runs while the next step computes and is looked at when that step ends: all ranks then know
-the same, at the same step, and nobody has waited for it. The global mean loss comes with it for nothing.
+each step every rank contributes four numbers, [pause requested, stop requested, checkpoints requested, loss], to an
+all-gather. It runs while the next step computes, and its result is read when that step ends: all ranks then know the
+same, at the same step, and no rank has waited for it. The global mean loss comes with it at no cost.
 
-An all-gather and not an all-reduce, because the numbers want different reductions (any, any, the most, the mean).
+An all-gather and not an all-reduce, because the numbers need different reductions (any, any, maximum, mean).
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from remote.wire.control import ControlRequest
 
 @dataclass(frozen=True, slots=True)
 class Agreed:
-    """What every rank knows once an exchange is through."""
+    """The result of an exchange, the same on every rank."""
 
     request: ControlRequest
-    """Pause and stop where any rank asks for it; the most checkpoints that any rank has been asked for."""
+    """Pause and stop where any rank has that request; the highest number of checkpoints that any rank has."""
     loss: float
     """Mean over the ranks, NaN where one of them has NaN."""
 
 
 class Exchange:
-    """One exchange under way. Every rank begins its exchanges in the same order."""
+    """An exchange under way. Every rank begins its exchanges in the same order."""
 
     def __init__(self, request: ControlRequest, loss: Tensor, world_size: int) -> None:
-        """`loss` is a scalar on the rank's device; it is not read here, so that a GPU need not be waited for."""
+        """`loss` is a scalar on the rank's device; it is not read here, which would wait for a GPU."""
         device = loss.device
         wants = torch.tensor([request.paused, request.stop, request.checkpoint], dtype=torch.float32)
         if device.type == "cuda":
@@ -45,7 +45,7 @@ class Exchange:
         self._work = work
         self._event: torch.cuda.Event | None = None
         if device.type == "cuda":
-            # Waited for on a stream of its own: the compute stream goes on, the host looks a step later.
+            # On a stream of its own: the compute stream does not wait, and the host reads the result a step later.
             self._host = torch.empty(world_size * 4, pin_memory=True)
             with torch.cuda.stream(_side_stream(device)):
                 self._work.wait()
@@ -54,7 +54,7 @@ class Exchange:
                 self._event.record()
 
     def wait(self) -> Agreed:
-        """What the ranks agreed on. Blocks until the slowest of them has begun this exchange."""
+        """What the ranks agreed on. Blocks until every rank has begun this exchange."""
         if self._event is not None:
             self._event.synchronize()
             gathered = self._host

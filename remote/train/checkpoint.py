@@ -1,7 +1,7 @@
 """Checkpoints: ``checkpoints/step-00000123.pt`` in the run's folder, and beside it a ``.json`` with its SHA-256.
 
-Written under another name, flushed to the disk and renamed, the sum last: a file with a sum is whole, and a file that
-no longer has that sum is damaged and passed over for the one before it. The two newest are kept.
+Both are written under another name, flushed to the disk and renamed, the ``.json`` last. A file without one is not
+whole; a file with another checksum is damaged. Both are skipped for the one before. The two newest are kept.
 """
 
 from __future__ import annotations
@@ -34,14 +34,13 @@ class Saved:
 def save(folder: Path, step: int, state: dict[str, Any]) -> Saved:
     """Writes `state` (tensors, numbers, strings, and dicts and lists of them) as the checkpoint after `step`.
 
-    Older ones than the one before go, and so do those of later steps: they were passed over as damaged, or the run
-    would not be here.
+    The one before is kept. Older ones are deleted, and so are those of later steps, which were skipped as damaged.
 
-    It holds the interpreter's lock for little but the names of the tensors: torch gives it up while it sums and copies
-    a tensor's bytes, hashlib and the file while they take them. So a thread may do it (`bench/checkpoint.py`).
+    A thread may do this beside training (`bench/checkpoint.py`): torch, hashlib and the file release the interpreter's
+    lock while they work on a tensor's bytes.
 
     Raises:
-        OSError: it could not be written whole; nothing of it is left.
+        OSError: it could not be written; no part of it is left.
     """
     directory = folder / FOLDER
     directory.mkdir(exist_ok=True)
@@ -62,7 +61,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Saved:
         path.unlink(missing_ok=True)
         raise
     found = newest_first(folder)
-    kept = [one for one in found if step_of(one) <= step][:KEPT]
+    kept = [path for path in found if step_of(path) <= step][:KEPT]
     for old in set(found).difference(kept):
         old.with_suffix(".json").unlink(missing_ok=True)
         old.unlink(missing_ok=True)
@@ -70,7 +69,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Saved:
 
 
 def sweep(folder: Path) -> None:
-    """Takes away what a process that was killed while it saved has left."""
+    """Deletes what a process left that was killed while it saved."""
     for beside in (folder / FOLDER).glob("step-*.new"):
         beside.unlink(missing_ok=True)
 
@@ -78,7 +77,7 @@ def sweep(folder: Path) -> None:
 def load_newest(folder: Path, damaged: Callable[[str, str], None]) -> tuple[int, bytes] | None:
     """Step and content of the newest whole checkpoint; None where there is none.
 
-    `damaged` is told the path (relative to the run's folder) of each newer one that is not whole, and what is wrong.
+    `damaged` is called with the path (relative to the run's folder) of each newer one, and what is wrong with it.
     """
     for path in newest_first(folder):
         try:
@@ -118,9 +117,9 @@ def newest_first(folder: Path) -> list[Path]:
 
 
 class _Sink:
-    """A file that sums up what goes through it, and that keeps an error for later.
+    """A file that computes the checksum of what is written, and keeps an error until it is closed.
 
-    torch's writer turns an error of its file into one of its own, and writes on when it is taken away.
+    torch's writer would turn an error of its file into one of its own.
     """
 
     def __init__(self, file: BinaryIO, digest: _Digest) -> None:
@@ -138,10 +137,10 @@ class _Sink:
         return len(content)
 
     def flush(self) -> None:
-        """Nothing: the file is flushed when it is whole."""
+        """Does nothing: the file is flushed when it is whole."""
 
     def close(self) -> None:
-        """Raises the first error that there was."""
+        """Raises the first error of a write."""
         if self._error is not None:
             raise self._error
 
@@ -151,7 +150,7 @@ class _Digest(Protocol):
 
 
 def _write(path: Path, content: Callable[[BinaryIO], object]) -> None:
-    """A file that is there whole or not at all, whatever ends the process or the machine."""
+    """Writes a file that is whole or not there, even where the process is killed or the machine loses power."""
     beside = path.with_name(f"{path.name}.new")
     try:
         with open(beside, "wb") as file:
@@ -161,7 +160,7 @@ def _write(path: Path, content: Callable[[BinaryIO], object]) -> None:
         beside.replace(path)
         directory = os.open(path.parent, os.O_RDONLY)
         try:
-            os.fsync(directory)  # or a machine that loses power may have the name of before
+            os.fsync(directory)  # or a loss of power may undo the rename
         finally:
             os.close(directory)
     except OSError:

@@ -1,8 +1,8 @@
-"""Accuracy over the held-out pictures: each counted once by exactly one rank.
+"""Accuracy over the held-out pictures, each of which is evaluated by exactly one rank.
 
-All ranks take part, and the next training step waits for the figures: whether the target is reached, and so whether
-there is a next step, hangs on them. What can be done beside it is: the loader reads ahead for the next epoch as well as
-for the evaluation, the sums stay on the device, and the one place where the host waits for it is the end.
+All ranks take part, and the next training step waits for the result, since whether there is a next step depends on it.
+To keep that short, the loader reads ahead for the next epoch as well as for the evaluation, the sums stay on the
+device, and the host waits for the device at the end only.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REPORT_S = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """What an evaluation found; None where not one picture could be read."""
+    """The result of an evaluation; None where no picture could be read."""
 
     top1: float | None
     top5: float | None
@@ -47,14 +47,14 @@ def evaluate(
     *,
     flip: bool = False,
 ) -> Metrics:
-    """Metrics of the learner's judged net over the batches of all ranks. A collective: each rank brings its share.
+    """Metrics of the learner's evaluated net over the batches of all ranks. A collective: each rank has its share.
 
-    With `flip` a picture's scores are the mean of its own and its mirror image's. `progress` is told, on rank 0, how
-    many of its own pictures it has seen.
+    With `flip` a picture's scores are the mean of its own and its mirror image's. `progress` is called on rank 0 with
+    the number of its own pictures that are done.
     """
-    done, said = 0, 0.0
+    done, reported = 0, 0.0
     sums = torch.zeros(3, dtype=torch.float64, device=env.device)
-    net = learner.judged.eval()
+    net = learner.evaluated.eval()
     for pictures, labels in batches:
         if len(labels) == 0:
             continue
@@ -67,8 +67,8 @@ def evaluate(
         loss = functional.cross_entropy(found, labels, reduction="sum")
         sums += torch.stack([hits[:, 0].sum(), hits.sum(), loss])
         done += len(labels)
-        if env.rank == 0 and time.monotonic() - said > REPORT_S:
-            said = time.monotonic()
+        if env.rank == 0 and time.monotonic() - reported > REPORT_S:
+            reported = time.monotonic()
             progress(done)
     net.train()
     totals = torch.cat([sums, sums.new_tensor([done])])
@@ -80,7 +80,7 @@ def evaluate(
 
 
 def ratios_of(validation: Source, env: RankEnv) -> Ratios:
-    """Width over height of every validation picture. A collective: each rank looks at its share."""
+    """Width over height of every validation picture. A collective: each rank reads its share."""
     total = len(validation)
     ratios = torch.zeros(total, dtype=torch.float64, device=env.device)
     mine = range(env.rank, total, env.world_size)

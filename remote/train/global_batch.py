@@ -1,9 +1,9 @@
 """The global batch, kept where a gang has another size than its recipe is meant for. Pure, standard library only.
 
-What a learning rate belongs to is the global batch (Goyal et al. 2017, section 2.1), so a run that goes on with fewer
-or more ranks gives each of them more or fewer pictures a step and leaves the rates alone. A rank that has more than it
-was meant to have takes them in pieces of that size and sums their gradients: its memory holds, and batch norm sees as
-many pictures as before.
+A learning rate belongs to a global batch (Goyal et al. 2017, section 2.1), so a run that continues with fewer or more
+ranks gives each of them more or fewer pictures per step and keeps the rates. A rank that has more pictures than the
+recipe says takes them in pieces of the recipe's size and sums their gradients: they fit in its memory, and batch norm
+sees as many pictures as before.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from remote.wire.schedule import Phase
 def fitted(
     phases: Sequence[Phase], meant_for: int, world_size: int, group: int = 1
 ) -> tuple[tuple[Phase, ...], str | None]:
-    """The phases with what each of `world_size` ranks gets as `batch_size_per_gpu`, and a sentence where that is new.
+    """The phases with each of `world_size` ranks' share as `batch_size_per_gpu`, and a sentence where that changed.
 
     `meant_for` is the number of ranks that the phases were written for. Where `world_size` ranks cannot have equal
-    parts, in whole groups of `group` pictures, the global batch becomes the nearest that they can.
+    shares in whole groups of `group` pictures, the global batch becomes the nearest that allows it.
     """
     if meant_for == world_size:
         return tuple(phases), None
@@ -32,10 +32,10 @@ def fitted(
         each = group * max(1, round(old / (world_size * group)))
         fits.append(replace(phase, batch_size_per_gpu=each))
         new = each * world_size
-        said = kept if new == old else changed
-        words = f"{new:,}" if new == old else f"{new:,} instead of {old:,}"
-        if words not in said:
-            said.append(words)
+        texts = kept if new == old else changed
+        text = f"{new:,}" if new == old else f"{new:,} instead of {old:,}"
+        if text not in texts:
+            texts.append(text)
     who = f"{world_size} {'rank' if world_size == 1 else 'ranks'} instead of {meant_for}"
     if not changed:
         return tuple(fits), f"{who}: the global batch stays {', then '.join(kept)} images, and so do the learning rates"
@@ -43,7 +43,7 @@ def fitted(
 
 
 def pieces(images: int, at_most: int, group: int = 1) -> list[int]:
-    """As few sizes as sum up to `images` with none over `at_most`, nearly equal, each in whole groups of `group`."""
+    """The fewest sizes that sum up to `images`, none over `at_most`, nearly equal, each in whole groups of `group`."""
     groups = images // group
     count = -(-groups // max(at_most // group, 1))
     return [((number + 1) * groups // count - number * groups // count) * group for number in range(count)]

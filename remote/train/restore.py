@@ -1,7 +1,6 @@
-"""A run's state to a checkpoint and back: where it is, and what it has learnt.
+"""A run's state to a checkpoint and back: its position, and what it has learnt.
 
-What is learnt comes and goes as one dict, whose parts are the learner's affair. How a checkpoint lies on the disk is
-that of `remote.train.checkpoint`.
+What it has learnt is one dict, which only the learner looks into. The files are those of `remote.train.checkpoint`.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from remote.wire.journal import Journal
 STUCK_S = 60.0
 """Half of the time after which a collective has lost a rank."""
 About = dict[str, Any]
-"""What a checkpoint must have in common with the recipe to be continued by it: model, dataset, classes."""
+"""What a checkpoint must have in common with the run that continues it: model, dataset, classes."""
 Learnt = dict[str, Any]
 """What `remote.model.learner.Learner.state` gives."""
 
 
 @dataclass(slots=True)
 class Position:
-    """Where the run is; saved with a checkpoint."""
+    """How far the run is; saved with a checkpoint."""
 
     step: int = 0
     """Optimiser steps taken."""
@@ -39,9 +38,9 @@ class Position:
     epoch_step: int = 0
     """Steps taken in the epoch."""
     epoch_images: int = 0
-    """Images that they showed: what holds in a gang of another size."""
+    """Images shown in them, which counts in a gang of another size."""
     meant_for: int = 0
-    """Ranks that the recipe's batches are for; 0 in a checkpoint that does not say."""
+    """Number of ranks that the recipe's batch sizes are for; 0 in a checkpoint that does not say."""
     elapsed_s: float = 0.0
     loss_sum: float = 0.0
     """Over the epoch's steps so far."""
@@ -50,7 +49,7 @@ class Position:
 
 
 class Restorer:
-    """Saves a run's state, and finds it again."""
+    """Saves a run's state, and loads the newest."""
 
     def __init__(self, folder: Path, env: RankEnv, journal: Journal) -> None:
         self._folder = folder
@@ -61,10 +60,10 @@ class Restorer:
         self._bug: Exception | None = None
 
     def save(self, at: Position, about: About, learnt: Learnt, reason: str) -> None:
-        """Begins a checkpoint, on rank 0; a thread writes it while training goes on. A failure is said.
+        """Begins a checkpoint, on rank 0; a thread writes it while training continues. A failure is reported.
 
-        One at a time: where the one before is still being written, it is waited for, but not for so long that the other
-        ranks would take this one for lost.
+        One at a time: a checkpoint that is still being written is waited for, but not so long that a collective of the
+        other ranks times out.
         """
         began = time.perf_counter()
         if not self.finish(STUCK_S):
@@ -80,7 +79,7 @@ class Restorer:
         self._writer.start()
 
     def finish(self, timeout_s: float | None = None) -> bool:
-        """Waits for the checkpoint that is being written, if there is one; False where it is not through by then."""
+        """Waits for the checkpoint that is being written, if there is one; False where it is not written in time."""
         if self._writer is not None:
             self._writer.join(timeout_s)
         if self._bug is not None:
@@ -117,8 +116,8 @@ class Restorer:
     def load(self, about: About) -> tuple[Position, Learnt] | None:
         """The newest whole checkpoint on any node; None where there is none. A collective.
 
-        After a restart torchrun may give rank 0 to another node than the one that saved, so every node looks and the
-        one that has the newest sends it to all.
+        After a restart torchrun may give rank 0 to another node than the one that saved, so every node looks, and the
+        node with the newest checkpoint sends it to all.
 
         Raises:
             ValueError: it is of another model or data set.
@@ -134,9 +133,9 @@ class Restorer:
             found = checkpoint.load_newest(self._folder, damaged)
         step, content = found or (-1, b"")
         mine = torch.tensor([step, len(content)], device=env.device)
-        everybodys = torch.empty(env.world_size * 2, dtype=mine.dtype, device=env.device)
-        dist.all_gather_into_tensor(everybodys, mine)
-        steps, sizes = everybodys.view(-1, 2).T.tolist()
+        gathered = torch.empty(env.world_size * 2, dtype=mine.dtype, device=env.device)
+        dist.all_gather_into_tensor(gathered, mine)
+        steps, sizes = gathered.view(-1, 2).T.tolist()
         newest = max(steps)
         if newest < 0:
             return None

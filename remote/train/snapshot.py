@@ -1,4 +1,4 @@
-"""Copies of a run's state in the host's memory, so that training can go on while they are written."""
+"""Copies of a run's state in the host's memory, so that training continues while they are written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Snapshot:
-    """Room for the copy of one state, kept for the next: a run holds one copy, and not one a checkpoint.
+    """Memory for the copy of one state, which the next copy uses again.
 
     On a GPU the copies go to pinned memory, on the stream that computes: the next optimiser step comes after them, and
     the host does not wait. For ResNet-50 with momentum they are 205 MB, some 10 ms of PCIe once an epoch; a stream of
@@ -17,23 +17,23 @@ class Snapshot:
     """
 
     def __init__(self) -> None:
-        self._room: dict[tuple[object, ...], Tensor] = {}
+        self._buffers: dict[tuple[object, ...], Tensor] = {}
         self._copied: torch.cuda.Event | None = None
 
     def take(self, state: dict[str, Any]) -> dict[str, Any]:
-        """The state (dicts, lists and tuples of tensors and plain values) as it is now; good until the next `take`.
+        """The state (dicts, lists and tuples of tensors and plain values) as it is now; valid until the next `take`.
 
-        Its tensors hold what they should once `wait` has returned. Raises MemoryError where there is no room.
+        Its tensors are copied once `wait` has returned. Raises MemoryError where there is not enough memory.
         """
         self._copied = None
         try:
             copy: dict[str, Any] = self._copy(state, ())
-        except RuntimeError as error:  # torch's allocators have no error of their own
+        except RuntimeError as error:  # torch's allocators raise no type of their own
             raise MemoryError(" ".join(str(error).split())[:200]) from error
         return copy
 
     def wait(self) -> None:
-        """Returns when the copies are there. For any thread."""
+        """Waits for the copies. For any thread."""
         if self._copied is not None:
             self._copied.synchronize()
 
@@ -41,19 +41,19 @@ class Snapshot:
         if isinstance(value, Tensor):
             return self._tensor(value.detach(), path)
         if isinstance(value, dict):
-            return {key: self._copy(one, (*path, key)) for key, one in value.items()}
+            return {key: self._copy(item, (*path, key)) for key, item in value.items()}
         if isinstance(value, list | tuple):
-            return type(value)(self._copy(one, (*path, number)) for number, one in enumerate(value))
+            return type(value)(self._copy(item, (*path, number)) for number, item in enumerate(value))
         return value
 
     def _tensor(self, tensor: Tensor, path: tuple[object, ...]) -> Tensor:
         cuda = tensor.device.type == "cuda"
-        room = self._room.get(path)
-        if room is None or room.shape != tensor.shape or room.dtype != tensor.dtype:
-            room = self._room[path] = torch.empty_like(tensor, device="cpu", pin_memory=cuda)
-        room.copy_(tensor, non_blocking=True)
+        buffer = self._buffers.get(path)
+        if buffer is None or buffer.shape != tensor.shape or buffer.dtype != tensor.dtype:
+            buffer = self._buffers[path] = torch.empty_like(tensor, device="cpu", pin_memory=cuda)
+        buffer.copy_(tensor, non_blocking=True)
         if cuda:
             if self._copied is None:
                 self._copied = torch.cuda.Event()
             self._copied.record()
-        return room
+        return buffer

@@ -1,4 +1,4 @@
-"""Where the time goes: the run's training seconds, and a rank's seconds a step."""
+"""The run's training time, and what a rank's steps spend their time on."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from remote.rank_env import RankEnv
 from remote.wire.events import RankProgressed
 from remote.wire.journal import Journal
 
-SAY_S = 1.0
+REPORT_S = 1.0
 """Seconds between a rank's progress records."""
 _PAGE_MIB = resource.getpagesize() / 2**20
 
 
 class Clock:
-    """Training seconds over all attempts, pauses left out."""
+    """Training seconds over all attempts, without pauses."""
 
     def __init__(self) -> None:
         self._base_s = 0.0
         self._since: float | None = None
 
     def start(self, elapsed_s: float) -> None:
-        """Goes on from `elapsed_s`."""
+        """Continues from `elapsed_s`."""
         self._base_s = elapsed_s
         self._since = time.monotonic()
 
@@ -35,7 +35,7 @@ class Clock:
         self._since = None
 
     def resume(self) -> None:
-        """Goes on."""
+        """Continues after a pause."""
         self._since = time.monotonic()
 
     def read(self) -> float:
@@ -44,9 +44,9 @@ class Clock:
 
 
 class Marks:
-    """Four moments of one step: the batch there, the rank's own gradients, everybody's, the parameters moved.
+    """Four moments of one step: the batch is there, then the rank's own gradients, those of all ranks, the update.
 
-    On a GPU they are events in its stream, read when they are long past; nothing waits for them.
+    On a GPU they are events in its stream, read some steps later, so that nothing waits for them.
     """
 
     def __init__(self, cuda: bool) -> None:
@@ -54,14 +54,14 @@ class Marks:
         self._times = [0.0] * 4
 
     def mark(self, moment: int) -> None:
-        """This is moment 0, 1, 2 or 3."""
+        """Sets moment 0, 1, 2 or 3 to now."""
         if self._events:
             self._events[moment].record()
         else:
             self._times[moment] = time.perf_counter()
 
     def computed(self) -> None:
-        """This is moment 1."""
+        """Sets moment 1 to now."""
         self.mark(1)
 
     def over(self) -> bool:
@@ -69,7 +69,7 @@ class Marks:
         return not self._events or self._events[3].query()
 
     def seconds(self) -> tuple[float, float, float]:
-        """Between the moments."""
+        """Seconds from each moment to the next: compute, all-reduce, optimiser."""
         if self._events:
             pairs = zip(self._events, self._events[1:], strict=False)
             first, second, third = (begin.elapsed_time(end) / 1000 for begin, end in pairs)
@@ -79,7 +79,7 @@ class Marks:
 
 
 class Meter:
-    """Where a rank's time and memory go, said once a second."""
+    """A rank's time and memory per step, reported once a second."""
 
     def __init__(self, env: RankEnv, journal: Journal) -> None:
         self._env = env
@@ -90,12 +90,12 @@ class Meter:
         self.forget()
 
     def forget(self) -> None:
-        """Begins anew after a pause or an evaluation."""
+        """Starts a new second, after a pause or an evaluation."""
         self._spare += self._running
         self._running.clear()
-        self._again()
+        self._reset()
 
-    def _again(self) -> None:
+    def _reset(self) -> None:
         self._began = time.perf_counter()
         self._steps = 0
         self._images = 0
@@ -104,11 +104,11 @@ class Meter:
         self._parts = 0
 
     def marks(self) -> Marks:
-        """For the step that begins; a GPU's are used again and again."""
+        """For the step that begins; those of earlier steps are used again."""
         return self._spare.pop() if self._spare else Marks(self._cuda)
 
     def stepped(self, marks: Marks, step: int, images: int, step_s: float, data_s: float) -> None:
-        """One step of this rank is through, on the host's side at least."""
+        """Counts a step that this rank's host has ended; its device may still be at it."""
         self._running.append(marks)
         self._steps += 1
         self._images += images
@@ -121,9 +121,9 @@ class Meter:
             self._parts += 1
             self._spare.append(done)
         now = time.perf_counter()
-        if now - self._began < SAY_S:
+        if now - self._began < REPORT_S:
             return
-        own_s, others_s, move_s = (one / self._parts if self._parts else None for one in self._parts_s)
+        own_s, others_s, move_s = (seconds / self._parts if self._parts else None for seconds in self._parts_s)
         used, reserved, peak = memory_mib(self._env.device)
         self._journal.emit(
             RankProgressed(
@@ -133,7 +133,7 @@ class Meter:
                 step_s=self._step_s / self._steps,
                 data_s=self._data_s / self._steps,
                 compute_s=None if own_s is None or others_s is None else own_s + others_s,
-                # A gang of one waits for nobody: what is left there is the time of asking.
+                # A single rank waits for no other: the rest is the time of the call.
                 allreduce_s=others_s if self._env.world_size > 1 or others_s is None else 0.0,
                 optimizer_s=move_s,
                 mem_used_mib=used,
@@ -141,13 +141,13 @@ class Meter:
                 mem_peak_mib=peak,
             )
         )
-        self._again()
+        self._reset()
 
 
 def memory_mib(device: torch.device) -> tuple[float | None, float | None, float | None]:
-    """What this process uses, what it holds in reserve for that, and the most that it has used, in MiB.
+    """(used, reserved, peak) memory of this process in MiB.
 
-    On a GPU its tensors there; on a CPU its resident memory, of which nothing is in reserve.
+    On a GPU that of its tensors, as torch's allocator counts it; on a CPU its resident memory, without a reserve.
     """
     if device.type == "cuda":
         used, reserved, peak = (
