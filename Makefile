@@ -7,7 +7,7 @@ SETUP_LOG := $(VENV)/setup.log
 BENCHES := bench/curves.py bench/replay.py bench/seek.py bench/screen.py bench/hostile.py bench/ssh.py bench/start_up.py \
   bench/loader.py bench/telemetry.py bench/checkpoint.py
 
-.PHONY: demo test check bench clean
+.PHONY: demo test check bench mutants clean
 
 demo: $(READY)
 	@$(BIN)/fastconsole local
@@ -27,6 +27,10 @@ check: $(READY)
 bench: $(READY)
 	@$(BIN)/python -m pip install --disable-pip-version-check --no-input -q -c constraints.txt -e '.[bench]'
 	@for one in $(BENCHES); do echo "== $$one"; $(BIN)/python $$one || exit 1; done
+
+# Minutes: `make mutants MUTANTS="--seed 1 --sample 50"`.
+mutants: $(READY)
+	@$(BIN)/python bench/mutants.py $(MUTANTS)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
