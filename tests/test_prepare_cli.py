@@ -375,7 +375,7 @@ def test_two_at_once_and_other_settings_are_refused(many, tmp_path):
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "stopped; run the same command again to continue" in err
-    with pytest.raises(ValueError, match=r"was begun from .* with --sizes 48,full --quality 92; continue with the same"):
+    with pytest.raises(ValueError, match=r"was begun from .* with --sizes 48,full --quality 92; continue"):
         pack.prepare(many, out, sides=(48,))
 
 
