@@ -95,7 +95,7 @@ def test_one_region_is_asked_alone(cloud: FakeCloud) -> None:
     assert list(rows(done)) == ["imagenet-b"]
     assert {call.region for call in cloud.calls("DescribeInstances")} == {"us-west-2"}
     wrong = small_rental.console("ps", "--region", "us-west-3")
-    assert "us-west-3 is no region of AWS" in wrong.stderr
+    assert "us-west-3 is not an AWS region" in wrong.stderr
 
 
 def test_what_this_laptop_knows_of_its_own_runs(cloud: FakeCloud) -> None:

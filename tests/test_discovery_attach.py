@@ -129,7 +129,7 @@ def test_the_run_of_a_lost_laptop_is_come_to_watched_and_stopped(
     assert f"{run_id}\telsewhere" in listed.stdout
     coming = second.starts("attach", run_id[:-2], "--headless")
     said = until_line(coming, "epoch 2")
-    assert any("whose console may be attached too and is not told" in line for line in said), said
+    assert any("whose console may still be attached and does not know" in line for line in said), said
     here = second.run()
     assert (here.run_id, stat.S_IMODE(here.path.stat().st_mode)) == (run_id, 0o700)
     assert {stat.S_IMODE(path.stat().st_mode) for path in here.path.iterdir() if path.is_file()} == {0o600}
@@ -283,13 +283,13 @@ async def test_whoever_cannot_be_told_from_an_impostor_is_not_connected_to(
     path = machines.path(instance, f"{fake_init.HOME}/{host_folder(run_id, 0)}/charter.jsonl")
     words = path.read_text()
     path.write_text(words.replace('"nnodes":1', '"nnodes":9'))
-    assert "somebody has changed it there" in await refusal()
+    assert "it was changed on the hosts, and is not trusted" in await refusal()
     path.write_text(words)
 
     # Instance Connect is not allowed, and then not on the image.
     cloud.misbehave("SendSSHPublicKey", error="AccessDeniedException", times=None)
     said = await refusal()
-    assert "this laptop's key could not be let in: AWS ec2-instance-connect Send" in said
+    assert "this laptop's key could not be admitted: AWS ec2-instance-connect Send" in said
     assert "profiles/aws-iam-policy.json" in said
     cloud.released()
     machines.run(instance, "sed", "-i", "s#/run/instance-connect/%u##", "/etc/ssh/sshd_config")

@@ -215,7 +215,7 @@ asyncio.run(pin(address, bootstrap=given["bootstrap"], known=None, remember=reme
 """
 
 
-@pytest.mark.parametrize("moment", ["makes a host key", "remembered", "waits for its local disks"])
+@pytest.mark.parametrize("moment", ["making its own host key", "remembered", "waiting for its local disks"])
 async def test_a_console_that_is_killed_on_the_way_leaves_no_host_behind(launch: Launch, moment: str) -> None:
     host = launch.start()
     address = launch.address(host.port)
@@ -224,7 +224,7 @@ async def test_a_console_that_is_killed_on_the_way_leaves_no_host_behind(launch:
     console = await asyncio.create_subprocess_exec(sys.executable, "-c", CONSOLE, json.dumps(given))
     assert await console.wait() == -signal.SIGKILL
     known = memory.read_text() if memory.exists() else None
-    assert (known is None) == (moment == "makes a host key")
+    assert (known is None) == (moment == "making its own host key")
     there = await pinned(launch, address, known=known)
     assert known in (None, there.host_key)
     assert await presented(address, str(there.host_key))
@@ -259,7 +259,7 @@ async def test_a_swap_that_broke_off_at_the_other_keys_is_done_to_its_end(launch
 async def test_an_sshd_that_does_not_read_its_new_key(launch: Launch) -> None:
     host = launch.start()
     host.inside("rm /run/sshd.pid")
-    with pytest.raises(HostRefused, match="its sshd did not read the new one"):
+    with pytest.raises(HostRefused, match="its sshd did not load the new one"):
         await pinned(launch, launch.address(host.port))
 
 
@@ -298,7 +298,7 @@ async def test_a_host_whose_user_is_made_late_is_waited_for(launch: Launch) -> N
 
 
 async def test_patience_ends(launch: Launch) -> None:
-    with pytest.raises(HostUnreachable, match="it was tried for 1 s"):
+    with pytest.raises(HostUnreachable, match="gave up after 1 s"):
         await pinned(launch, launch.address(machine.free_port()), patience_s=1)
 
 

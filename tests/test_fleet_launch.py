@@ -202,7 +202,7 @@ async def test_no_capacity_anywhere_is_one_sentence_that_says_what_was_tried(clo
     zones = '["us-east-1a", "us-east-1b"]'
     said = await refusal(renting.profile(zones=zones, failover_regions='["eu-west-1", "us-west-2"]'))
     assert said.startswith(
-        "2 × g6.xlarge are not to be had: "
+        "2 × g6.xlarge are not available: "
         "us-east-1a has no capacity for 2 × g6.xlarge (InsufficientInstanceCapacity); "
         "us-east-1b has no capacity for 2 × g6.xlarge (InsufficientInstanceCapacity); "
         "fleet.instance_type: g6.xlarge is not offered in eu-west-1; nearest there: g5.xlarge"

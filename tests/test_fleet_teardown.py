@@ -171,7 +171,7 @@ async def test_a_console_that_dies_while_it_gives_back_leaves_the_rest_to_the_ne
     rented, _ = await rent()
     await renting.until(rented.give_back(), lambda seen: len(seen) == 1)
     other = renting.provider(rented.profile, rented.directory)
-    with pytest.raises(ProviderError, match="were given back"):
+    with pytest.raises(ProviderError, match="were released"):
         await renting.all_of(other.adopt())
     # Nothing was launched in their place.
     assert len(cloud.calls("RunInstances")) == 1

@@ -23,7 +23,7 @@ from console.state.outcome import Exit
 
 if TYPE_CHECKING:
     from console.discovery.prices import Tariff
-    from console.discovery.sweep import Leftovers, Thing
+    from console.discovery.sweep import Leftovers, Resource
     from console.fleet.aws.cloud import Cloud
 
 COLUMNS: Final = ("run", "status", "kind", "id", "region", "$/h", "what")
@@ -49,7 +49,7 @@ class Lot:
 
     run_id: str
     status: str
-    things: tuple[Thing, ...]
+    things: tuple[Resource, ...]
     owner: str
     """Who launched it, as the tags say; empty where they do not."""
 
@@ -128,7 +128,7 @@ def main(words: list[str]) -> int:
 def sort(found: Leftovers, now: float) -> list[Lot]:
     """The runs that have something at AWS, each with what this laptop knows of it."""
     here = {directory.run_id: directory for directory in all_runs()}
-    by_run: dict[str, list[Thing]] = {}
+    by_run: dict[str, list[Resource]] = {}
     for thing in found.things:
         by_run.setdefault(thing.run_id, []).append(thing)
     owners = {run.run_id: run.owner for run in found.runs}
@@ -138,7 +138,7 @@ def sort(found: Leftovers, now: float) -> list[Lot]:
     ]
 
 
-def _status(run_id: str, things: Sequence[Thing], directory: RunDirectory | None, now: float) -> str:
+def _status(run_id: str, things: Sequence[Resource], directory: RunDirectory | None, now: float) -> str:
     lives = any(thing.kind == "instance" for thing in things)
     if directory is not None:
         if directory.console_pid() is not None:
@@ -203,7 +203,7 @@ def _confirmed(chosen: Sequence[Lot]) -> bool:
 
 async def end(lots: Sequence[Lot], everywhere: Sequence[str]) -> Exit:
     """Ends all of it and tells of each thing; 0 once all is gone."""
-    from console.discovery.sweep import Left, swept
+    from console.discovery.sweep import NotEnded, swept
     from console.fleet.aws.cloud import Cloud
     from console.fleet.rental.context import Patience
 
@@ -216,7 +216,7 @@ async def end(lots: Sequence[Lot], everywhere: Sequence[str]) -> Exit:
         try:
             where = sorted({thing.region for thing in lot.things}) or everywhere
             async for one in swept(Cloud(), lot.run_id, where, Patience()):
-                if isinstance(one, Left):
+                if isinstance(one, NotEnded):
                     whole = False
                     note(plain(one.text, 1000))
                 else:

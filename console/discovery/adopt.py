@@ -1,12 +1,12 @@
-"""A run directory for a run that another laptop launched, made from the instances that bear its tag.
+"""Builds a run directory for a run that another laptop launched, from the instances that bear its tag.
 
-Theory. The instances' tags say how each host proves itself, how it is reached, and which first record the run has
-(`console.fleet.aws.tags`); whoever can write tags in the account is trusted, and no host on first use. EC2 Instance
-Connect lets this laptop's new key in for a minute, in which it is added to those that may log in. The hosts then give
-the charter and their journals, from which the run's journal is told again; what there is at AWS becomes a claim as if
-it had been launched from here. The directory is a run's only once its journal stands in it: it is written last.
+Theory. The instances' tags say how each host proves itself, how it is reached, and the hash of the run's first record
+(`console.fleet.aws.tags`); those who can write tags in the account are trusted, and no host on first use. EC2 Instance
+Connect admits this laptop's new key for a minute, in which it is added to authorized_keys. The hosts then provide the
+manifest and their journals, from which the run's journal is rebuilt; what exists at AWS becomes the run's resources as
+if it had been launched from here. Only a directory with a journal counts as a run's: the journal is written last.
 
-The console before may live on, and is not told: both hold the leases, and an order of either is an order.
+The earlier console may still be attached, and is not notified: both keep the leases, and commands of either count.
 """
 
 from __future__ import annotations
@@ -40,19 +40,19 @@ from console.ssh.address import HostAddress
 from console.state.events import AlertRaised, InstanceStarted, InstanceStopped, NodeReplaced, Record, RunCreated
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,120}")
-"""A run's id becomes a folder's name here, and a tag may hold anything."""
+"""A run's id becomes the name of a folder, and a tag may hold anything."""
 
 
 class NoSuchRun(ProviderError):
-    """Nothing at AWS bears the run's name, or nothing of it lives."""
+    """Nothing at AWS has the run's id, or all its instances have ended."""
 
 
 def named(run_id: str, seen: Look) -> FoundRun:
-    """The run that is named, by its id or by how it begins.
+    """The run with this id, or whose id begins with it.
 
     Raises:
         NoSuchRun
-        ProviderError: a region in which it may be did not answer.
+        ProviderError: a region that may have it did not answer.
     """
     found = [run for run in seen.runs if run.run_id == run_id]
     found = found or [run for run in seen.runs if run.run_id.startswith(run_id)]
@@ -71,22 +71,22 @@ def named(run_id: str, seen: Look) -> FoundRun:
 
 
 async def adopt(cloud: Cloud, run: FoundRun, tell: Callable[[str], None], *, patience_s: float = 60.0) -> RunDirectory:
-    """The run's directory on this laptop, made; `tell` says how far it is, `patience_s` is for hosts that are silent.
+    """Creates the run's directory on this laptop; `tell` gets the progress, `patience_s` is for unresponsive hosts.
 
     Raises:
         CloudError
-        ProviderError: its hosts cannot be told from impostors, or not be reached, or not be logged in to.
+        ProviderError: its hosts cannot be authenticated, or not be reached, or not be logged in to.
         OSError: the directory cannot be written.
     """
     if not _NAME.fullmatch(run.run_id):
-        raise ProviderError(f"{run.run_id!r:.80} is no name of a run of ours")
+        raise ProviderError(f"{run.run_id!r:.80} is not the id of a run of fastconsole")
     hosts = enrolled_hosts_of(run)
     directory = RunDirectory(runs_home() / run.run_id)
-    # Made beside, so that whatever goes wrong leaves a directory that is there already as it was.
+    # Built beside it: a failure leaves an existing directory as it was.
     stage = RunDirectory(state_home() / "coming" / run.run_id)
     stage.path.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not stage.take():
-        raise ProviderError(f"another console (pid {stage.console_pid()}) comes to run {run.run_id} just now")
+        raise ProviderError(f"another console (pid {stage.console_pid()}) is attaching to run {run.run_id} just now")
     try:
         enrollment = Enrollment(cloud, run, hosts, stage.path, tell, patience_s)
         adoption = _Adoption(run, stage, directory, tell, enrollment)
@@ -101,7 +101,7 @@ async def adopt(cloud: Cloud, run: FoundRun, tell: Callable[[str], None], *, pat
 
 
 def _move(stage: RunDirectory, directory: RunDirectory) -> None:
-    """Has the directory hold what was made, the journal last; an older journal stays beside it."""
+    """Moves the new files into the directory, the journal last; an older journal is kept beside it."""
     directory.path.mkdir(parents=True, exist_ok=True, mode=0o700)
     directory.checkpoints.mkdir(exist_ok=True, mode=0o700)
     if directory.journal.is_file():
@@ -113,7 +113,7 @@ def _move(stage: RunDirectory, directory: RunDirectory) -> None:
 
 
 def moved_on(directory: RunDirectory, run: FoundRun) -> bool:
-    """True if another laptop has come to the run since this one drove it, or the run has instances unknown here."""
+    """True if another laptop has attached to the run since this one did, or the run has instances unknown here."""
     resources = resources_of(directory.read_fleet()[1].get("claim", {}))
     asked = {request.token for request in resources.requests if request.outcome == ASKED}
     return any(
@@ -124,7 +124,7 @@ def moved_on(directory: RunDirectory, run: FoundRun) -> bool:
 
 
 class _Adoption:
-    """One run on its way to a directory."""
+    """The building of one run's directory."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class _Adoption:
         tell: Callable[[str], None],
         enrollment: Enrollment,
     ) -> None:
-        """`stage`: where it is made; `directory`: where it will be."""
+        """`stage`: where it is built; `directory`: where it will be."""
         self._run = run
         self._hosts = enrollment.hosts
         self._stage = stage
@@ -144,42 +144,44 @@ class _Adoption:
         self._mark = secrets.token_hex(8)
 
     async def work(self) -> None:
-        """Makes the directory whole."""
+        """Fills the directory, except for moving it to where it will be."""
         stage, enrollment = self._stage, self._enrollment
         stage.write_private(stage.key.name, enrollment.private_key)
-        await enrollment.be_let_in()
+        await enrollment.admit()
         count = len(self._hosts)
         self._tell(f"run {self._run.run_id}: {count} instances in {', '.join(self._run.regions)}; asking their hosts")
-        heard = await enrollment.ask_all()
-        # It only ever grows: the longest is the one that was brought up to date last.
-        records = self._manifest(max((one.manifest for one in heard), key=len))
+        answers = await enrollment.ask_all()
+        # A manifest only grows: the longest is the newest.
+        records = self._manifest(max((answer.manifest for answer in answers), key=len))
         created = records[0].event
         assert isinstance(created, RunCreated)
         profile = self._profile(created)
-        self._check_places(records)
+        self._check_replacements(records)
         resources = self._resources(profile, records)
-        addresses = [self._settled(one.address, profile) for one in heard]
+        addresses = [self._final_address(answer.address, profile) for answer in answers]
         stage.write_fleet("aws", addresses, {"claim": resources.to_json()})
         if not all(safe_env(name) for name in profile.run.env):
             stage.write_env(enrollment.env)
         last = await self._news(AwsContext(profile, stage, Patience()), records)
-        await asyncio.to_thread(rebuild.tell, stage.journal, records, [one.journal for one in heard], time.time(), last)
-        for one in heard:
-            if one.journal.path is not None:
-                one.journal.path.unlink()
+        await asyncio.to_thread(
+            rebuild.tell, stage.journal, records, [answer.journal for answer in answers], time.time(), last
+        )
+        for answer in answers:
+            if answer.journal.path is not None:
+                answer.journal.path.unlink()
 
-    def _settled(self, address: HostAddress, profile: Profile) -> HostAddress:
-        """The address as it is from the directory's place on."""
+    def _final_address(self, address: HostAddress, profile: Profile) -> HostAddress:
+        """The address as the finished directory has it."""
         jump = address.jump
         return replace(
             address,
             python=profile.run.python,
             client_key=str(self._directory.key) if address.client_key else None,
-            jump=self._settled(jump, profile) if jump is not None and jump.client_key else jump,
+            jump=self._final_address(jump, profile) if jump is not None and jump.client_key else jump,
         )
 
     async def mark(self, cloud: Cloud) -> None:
-        """Tells the laptops that came before that this one has come."""
+        """Marks the instances, so that other laptops see that this one has attached."""
         for region in self._run.regions:
             ids = [one.instance_id for one in self._run.living if one.region == region]
             try:
@@ -187,17 +189,17 @@ class _Adoption:
                     tags = tag_list({MARK_TAG: self._mark})
                     await cloud.at(region).call("ec2", "create_tags", Resources=ids, Tags=tags)
             except CloudError as error:
-                self._tell(f"other laptops will not see that this one has come to the run: {error}")
+                self._tell(f"other laptops will not see that this one attached to the run: {error}")
 
     # --- what the run is ---
 
     def _manifest(self, words: str) -> list[Record]:
-        """The charter's records, if the first is the one that the tags name."""
+        """The manifest's records, if the hash of the first is that of the tags."""
         first = words.partition("\n")[0]
         if not first:
             raise ProviderError(
-                f"the hosts of run {self._run.run_id} hold no {manifest.FILE}: its console has not got so far as to "
-                "start their agents; try again in a minute"
+                f"the hosts of run {self._run.run_id} have no {manifest.FILE}: its console has not started their "
+                "agents yet; try again in a minute"
             )
         records = manifest.read(words)
         event = records[0].event if records else None
@@ -205,12 +207,12 @@ class _Adoption:
         if not genuine or not isinstance(event, RunCreated) or event.run_id != self._run.run_id:
             raise ProviderError(
                 f"the hosts of run {self._run.run_id} hold another first record than the tag {MANIFEST_TAG} names: "
-                "somebody has changed it there, and nothing of it is believed"
+                "it was changed on the hosts, and is not trusted"
             )
         return records
 
-    def _check_places(self, records: Sequence[Record]) -> None:
-        """Raises ProviderError where a place is between two hosts."""
+    def _check_replacements(self, records: Sequence[Record]) -> None:
+        """Raises ProviderError if a node is just being replaced."""
         for host in self._hosts:
             old = [one for one in self._run.living if one.node == host.node and one != host.instance]
             took = [
@@ -220,8 +222,8 @@ class _Adoption:
             ]
             if old and max(took, default=0.0) < host.instance.launched_t:
                 raise ProviderError(
-                    f"run {self._run.run_id}: another host is about to take the place of node {host.node}, which the "
-                    "console that asked for it has to do; try again when it has, or when the old one is gone"
+                    f"run {self._run.run_id}: node {host.node} is just being replaced, which the console that "
+                    "requested it has to finish; try again when it has, or when the old host is gone"
                 )
 
     def _profile(self, created: RunCreated) -> Profile:
@@ -232,7 +234,7 @@ class _Adoption:
             raise ProviderError(f"{what}, and this version cannot read its profile: {error}") from None
 
     def _resources(self, profile: Profile, records: Sequence[Record]) -> RunResources:
-        """What the run has at AWS, as if it had been launched from here."""
+        """The run's resources at AWS, as if it had been launched from here."""
         by_token: dict[str, list[Instance]] = {}
         for instance in sorted(self._run.instances, key=lambda one: one.launched_t):
             if instance.node is not None:
@@ -275,7 +277,7 @@ class _Adoption:
         )
 
     async def _news(self, context: AwsContext, records: Sequence[Record]) -> list[Record]:
-        """What EC2 knows and the charter does not, and that this console is not the only one."""
+        """Records of what EC2 knows and the manifest lacks, and an alert that this console may not be the only one."""
         now = time.time()
         started = {record.event.instance_id for record in records if isinstance(record.event, InstanceStarted)}
         ended = {record.event.instance_id for record in records if isinstance(record.event, InstanceStopped)}
@@ -292,4 +294,5 @@ class _Adoption:
 
 
 def _not_alone(run: FoundRun) -> str:
-    return f"{run.owner or 'another laptop'} launched it, whose console may be attached too and is not told of this one"
+    owner = run.owner or "another laptop"
+    return f"{owner} launched it, whose console may still be attached and does not know of this one"

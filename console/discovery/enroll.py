@@ -1,7 +1,7 @@
-"""How a laptop that hosts do not know comes to be let in to them, and what they then tell.
+"""How a laptop whose key the hosts do not know gets access to them, and what it reads there.
 
-The tags of an instance say how its host proves itself and how it is reached (`console.fleet.aws.tags`). EC2
-Instance Connect lets this laptop's new key in for a minute, in which it is added to those that may log in.
+The tags of an instance say how its host proves itself and how it is reached (`console.fleet.aws.tags`). EC2 Instance
+Connect admits this laptop's new key for a minute, in which it is added to authorized_keys.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from remote.wire.layout import JOB, JOURNAL, host_folder
 
 _AGAIN_S = 2.0
 _AT_ONCE = 16
-"""Hosts that are asked for their journals at the same time."""
+"""How many hosts are read at the same time."""
 _MANIFEST_BYTES = 16 << 20
 
-# The key of a run's console is one line of the file; a file that was written by hand may lack its last newline.
-_LET_IN = """\
+# The key is one line of the file; a file that was edited by hand may lack its last newline.
+_ADD_KEY = """\
 umask 077
 mkdir -p ~/.ssh
 file=~/.ssh/authorized_keys
@@ -51,7 +51,7 @@ printf '%s\\n' {key} >>"$file"
 
 @dataclass(frozen=True, slots=True)
 class EnrolledHost:
-    """A living instance of the run."""
+    """A living instance of the run, its node, and its identity."""
 
     instance: Instance
     node: int
@@ -59,7 +59,7 @@ class EnrolledHost:
 
 
 def enrolled_hosts_of(run: FoundRun) -> list[EnrolledHost]:
-    """The instances that hold a place, in the order of nodes. Raises ProviderError where one has no papers."""
+    """The present instance of each node, in the order of nodes. Raises ProviderError if one lacks its tags."""
     found: list[EnrolledHost] = []
     without: list[str] = []
     for instance in run.living:
@@ -74,22 +74,22 @@ def enrolled_hosts_of(run: FoundRun) -> list[EnrolledHost]:
     if without:
         tags = ", ".join((HOST_KEY_TAG, LOGIN_TAG, MANIFEST_TAG))
         raise ProviderError(
-            f"{', '.join(without)} of run {run.run_id} lack the tags {tags}, so nobody but the console that launched "
-            "them can tell their hosts from impostors: they may still boot, or that console may not write tags; "
+            f"{', '.join(without)} of run {run.run_id} lack the tags {tags}, so only the console that launched "
+            "them can authenticate their hosts: they may still be booting, or that console may not write tags; "
             f"fastconsole terminate {run.run_id} ends them"
         )
     if len({enrolled.identity.manifest_sha256 for enrolled in found}) > 1:
         raise ProviderError(f"the instances of run {run.run_id} do not agree on its first record (tag {MANIFEST_TAG})")
-    # Of two that hold one place, the newer one took it from the other.
+    # Of two instances of one node, the newer one replaced the other.
     latest: dict[int, EnrolledHost] = {}
-    for enrolled in sorted(found, key=lambda one: one.instance.launched_t):
+    for enrolled in sorted(found, key=lambda enrolled: enrolled.instance.launched_t):
         latest[enrolled.node] = enrolled
     return [latest[node] for node in sorted(latest)]
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """A host's answer."""
+class HostAnswer:
+    """What a host provided."""
 
     address: HostAddress
     manifest: str
@@ -97,7 +97,7 @@ class Heard:
 
 
 class Enrollment:
-    """A laptop's way to all hosts of a run."""
+    """Gives this laptop access to all hosts of a run, and reads them."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class Enrollment:
         tell: Callable[[str], None],
         patience_s: float,
     ) -> None:
-        """`folder`: where copies of the hosts' journals go, and where this laptop's new key stands as ``key``."""
+        """`folder`: where copies of the hosts' journals go, and where this laptop's new key is, as ``key``."""
         self._cloud = cloud
         self._run = run
         self.hosts = tuple(hosts)
@@ -118,24 +118,24 @@ class Enrollment:
         self._key = asyncssh.generate_private_key("ssh-ed25519", comment=f"fastconsole {run.run_id}")
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self.admitted: str | None = None
-        """This laptop's address (CIDR), where the security group was told to let it in."""
+        """This laptop's address (CIDR), if the security group was changed to admit it."""
         self.env: dict[str, str] = {}
-        """The run's, as its hosts have it."""
+        """The run's environment variables, as its hosts have them."""
 
     @property
     def private_key(self) -> bytes:
         """This laptop's new key."""
         return self._key.export_private_key()
 
-    async def be_let_in(self) -> None:
-        """Has the run's security group let this laptop in, where it lets in laptops by their own addresses."""
+    async def admit(self) -> None:
+        """Admits this laptop's address in the run's security group, if that admits laptops by their own addresses."""
         route = self.hosts[0].identity.route
         if route.admits != OWN:
             return
         try:
             self.admitted = await own_address()
         except ProviderError as error:
-            # It may be let in already: another console of this network may be attached.
+            # It may be admitted already: another console of this network may be attached.
             self._tell(str(error))
             return
         filters = [{"Name": f"tag:{RUN_TAG}", "Values": [self._run.run_id]}]
@@ -153,19 +153,19 @@ class Enrollment:
                     if error.kind != "duplicate":
                         raise
 
-    async def ask_all(self) -> list[Heard]:
-        """What every host tells, in the order of nodes.
+    async def ask_all(self) -> list[HostAnswer]:
+        """Reads every host; the answers in the order of nodes.
 
         Raises:
-            ProviderError: one of them cannot be reached, or be told from an impostor, or be logged in to.
+            ProviderError: one of them cannot be reached, authenticated or logged in to.
         """
-        heard: dict[int, Heard] = {}
+        answers: dict[int, HostAnswer] = {}
         done = 0
 
         async def ask(enrolled: EnrolledHost, jump: HostAddress | None) -> None:
             nonlocal done
             async with self._slots:
-                heard[enrolled.node] = await self._ask(enrolled, jump)
+                answers[enrolled.node] = await self._ask(enrolled, jump)
             done, count = done + 1, len(self.hosts)
             if count > 1 and (done == count or done % max(1, count // 4) == 0):
                 self._tell(f"run {self._run.run_id}: {done} of {count} hosts")
@@ -179,7 +179,7 @@ class Enrollment:
             if rest[0].node != 0:
                 raise ProviderError(f"run {self._run.run_id}: node 0, through which the others are reached, is gone")
             await ask(rest.pop(0), None)
-            jump = heard[0].address
+            jump = answers[0].address
         tasks = [asyncio.create_task(ask(enrolled, jump)) for enrolled in rest]
         try:
             await asyncio.gather(*tasks)
@@ -187,9 +187,9 @@ class Enrollment:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        return [heard[node] for node in sorted(heard)]
+        return [answers[node] for node in sorted(answers)]
 
-    async def _ask(self, enrolled: EnrolledHost, jump: HostAddress | None) -> Heard:
+    async def _ask(self, enrolled: EnrolledHost, jump: HostAddress | None) -> HostAnswer:
         instance, route = enrolled.instance, enrolled.identity.route
         public = route.connect == "elastic-ip" and enrolled.node == 0
         host = instance.public_ip if public else route.host_of(instance)
@@ -211,11 +211,11 @@ class Enrollment:
         while True:
             try:
                 await self._send_key(enrolled)
-                return await self._hear(enrolled, address)
+                return await self._read(enrolled, address)
             except LoginRefused as error:
                 raise ProviderError(
-                    f"node {enrolled.node}: {error}; EC2 Instance Connect is not on its image, so only the console that "
-                    f"launched it can log in: fastconsole terminate {self._run.run_id} ends it"
+                    f"node {enrolled.node}: {error}; EC2 Instance Connect is not on its image, so only the console "
+                    f"that launched it can log in: fastconsole terminate {self._run.run_id} ends it"
                 ) from None
             except HostRefused as error:
                 raise ProviderError(f"node {enrolled.node}: {error}") from None
@@ -239,16 +239,16 @@ class Enrollment:
         except CloudError as error:
             if error.kind in PASSING:
                 raise HostUnreachable(str(error)) from None
-            raise ProviderError(f"node {enrolled.node}: this laptop's key could not be let in: {error}") from None
+            raise ProviderError(f"node {enrolled.node}: this laptop's key could not be admitted: {error}") from None
 
-    async def _hear(self, enrolled: EnrolledHost, address: HostAddress) -> Heard:
-        """Makes this laptop's key one that may log in, and takes what the host has to tell."""
+    async def _read(self, enrolled: EnrolledHost, address: HostAddress) -> HostAnswer:
+        """Adds this laptop's key to authorized_keys, and reads the host's manifest and journal."""
         folder = host_folder(self._run.run_id, enrolled.node)
         copy = self._folder / f"journal-{enrolled.node:02d}.part"
         connection = await connect(address)
         try:
             key = shlex.quote(self._key.export_public_key().decode().strip())
-            done = await connection.run("sh -s", input=_LET_IN.format(key=key), errors="replace")
+            done = await connection.run("sh -s", input=_ADD_KEY.format(key=key), errors="replace")
             if done.exit_status != 0:
                 why = " ".join(str(done.stderr).split())[:200]
                 raise HostRefused(f"{address}: this laptop's key could not be added to authorized_keys: {why}")
@@ -266,11 +266,11 @@ class Enrollment:
             raise HostUnreachable(f"{address}: the connection broke: {error}") from None
         finally:
             connection.abort()
-        return Heard(address, words, HostJournal(node=enrolled.node, found=found, path=journal))
+        return HostAnswer(address, words, HostJournal(node=enrolled.node, found=found, path=journal))
 
 
 async def _text(sftp: asyncssh.SFTPClient, path: str) -> str:
-    """A small file of the host's; empty where there is none."""
+    """A small file of the host; empty if there is none."""
     try:
         async with sftp.open(path, "rb") as file:
             content: Any = await file.read(_MANIFEST_BYTES)
@@ -280,7 +280,7 @@ async def _text(sftp: asyncssh.SFTPClient, path: str) -> str:
 
 
 def _env(job: str) -> dict[str, str]:
-    """The run's environment, of which the journal names the secret values only by name."""
+    """The run's environment variables: the journal has the secret ones only by name."""
     try:
         env = json.loads(job)["env"]
         return {str(name): str(value) for name, value in env.items()}

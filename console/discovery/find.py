@@ -1,4 +1,4 @@
-"""Runs as EC2 shows them to any laptop with the account's credentials: their instances, by tag, in every region."""
+"""Runs as EC2 shows them to any laptop with the account's credentials: instances by tag, in every region."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from console.fleet.aws.instances import GONE, OWNER_TAG, PROFILE_TAG, Instance, 
 from console.fleet.rental.context import PASSING
 
 PATIENCE_S = 10.0
-"""How long the regions have to answer. The slowest takes a second or two; one that takes longer has a fault."""
+"""Time limit for the regions' answers. The slowest takes a second or two; more means a fault."""
 _AGAIN_S = 0.5
 _SOMEWHERE = "us-east-1"
-"""Any region can say which regions there are."""
+"""Any region can list the regions."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class FoundRun:
-    """A run's instances, the ended ones of the last hour among them."""
+    """A run's instances, including those that ended in the last hour."""
 
     run_id: str
     instances: tuple[Instance, ...]
@@ -32,8 +32,8 @@ class FoundRun:
 
     @property
     def living(self) -> tuple[Instance, ...]:
-        """Those that are not ended, nor about to be."""
-        return tuple(one for one in self.instances if one.state not in GONE)
+        """The instances that have not ended and are not about to."""
+        return tuple(instance for instance in self.instances if instance.state not in GONE)
 
     @property
     def profile(self) -> str:
@@ -42,48 +42,48 @@ class FoundRun:
 
     @property
     def owner(self) -> str:
-        """Who launched it, and where, as the tags say."""
+        """Who launched it on which machine, as the tags say."""
         return self.instances[0].tags.get(OWNER_TAG, "")
 
     @property
     def regions(self) -> tuple[str, ...]:
-        return tuple(sorted({one.region for one in self.instances}))
+        return tuple(sorted({instance.region for instance in self.instances}))
 
     @property
     def zones(self) -> tuple[str, ...]:
-        """Of the living."""
-        return tuple(sorted({one.zone for one in self.living}))
+        """Of the living instances."""
+        return tuple(sorted({instance.zone for instance in self.living}))
 
     @property
     def types(self) -> tuple[tuple[str, int], ...]:
-        """Of the living: each type and how many there are of it."""
-        return tuple(sorted(Counter(one.instance_type for one in self.living).items()))
+        """Of the living instances: each type, and how many there are."""
+        return tuple(sorted(Counter(instance.instance_type for instance in self.living).items()))
 
     @property
     def markets(self) -> tuple[str, ...]:
-        """Of the living."""
-        return tuple(sorted({one.market for one in self.living}))
+        """Of the living instances."""
+        return tuple(sorted({instance.market for instance in self.living}))
 
     @property
     def since_t(self) -> float:
         """When the first of them was launched, epoch seconds."""
-        return min(one.launched_t for one in self.instances)
+        return min(instance.launched_t for instance in self.instances)
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What the regions answered in one look."""
+    """The regions' answers to one search."""
 
     runs: tuple[FoundRun, ...]
-    """The oldest first."""
+    """Oldest first."""
     regions: tuple[str, ...]
     """Those that answered."""
     silent: tuple[tuple[str, str], ...]
-    """Those that did not, each with why: what is there is not known."""
+    """Those that did not, each with the reason: what they hold is not known."""
 
 
 async def look(cloud: Cloud, region: str | None = None, *, patience_s: float = PATIENCE_S) -> Look:
-    """Looks for all instances of ours, in one region or in all of them.
+    """Searches for all of fastconsole's instances, in one region or in all.
 
     Raises:
         CloudError: no region could be asked at all.
@@ -94,14 +94,14 @@ async def look(cloud: Cloud, region: str | None = None, *, patience_s: float = P
 
 
 def found_runs(found: Iterable[Instance]) -> tuple[FoundRun, ...]:
-    """The runs of the instances, the oldest first."""
+    """Groups the instances by run, oldest first."""
     by_run: dict[str, list[Instance]] = {}
     for instance in found:
         if instance.run_id is not None:
             by_run.setdefault(instance.run_id, []).append(instance)
 
-    def order(one: Instance) -> tuple[str, int, str]:
-        return (one.region, -1 if one.node is None else one.node, one.instance_id)
+    def order(instance: Instance) -> tuple[str, int, str]:
+        return (instance.region, -1 if instance.node is None else instance.node, instance.instance_id)
 
     runs = [FoundRun(run_id, tuple(sorted(some, key=order))) for run_id, some in by_run.items()]
     return tuple(sorted(runs, key=lambda run: (run.since_t, run.run_id)))
@@ -110,32 +110,32 @@ def found_runs(found: Iterable[Instance]) -> tuple[FoundRun, ...]:
 async def everywhere(
     cloud: Cloud, ask: Callable[[Cloud], Awaitable[T]], region: str | None = None, *, patience_s: float = PATIENCE_S
 ) -> tuple[dict[str, T], tuple[tuple[str, str], ...]]:
-    """Asks one region, or every one at once: the answers by region, and the regions without one, each with why.
+    """Asks one region, or all at once: the answers by region, and the regions that failed, each with the reason.
 
     Raises:
-        CloudError: which regions there are could not be asked, or none of them answered.
+        CloudError: the regions could not be listed, or none of them answered.
     """
     if region and (wrong := await asyncio.to_thread(unknown_region, region)):
         raise CloudError("region", wrong)
     names = [region] if region else await regions(await _home(cloud))
-    # From here on: boto3 has been read, which on a busy laptop takes seconds.
+    # Counted from here: importing boto3 takes seconds on a busy laptop.
     end = time.monotonic() + patience_s
     answers: dict[str, T] = {}
     silent: dict[str, CloudError] = {}
 
-    async def one(name: str) -> None:
+    async def ask_region(name: str) -> None:
         while True:
             try:
                 answers[name] = await ask(cloud.at(name))
                 return
             except CloudError as error:
-                # Again only where that fits: a thread that waits cannot be called back.
+                # Retried only if there is time: a thread that waits cannot be cancelled.
                 if error.kind not in PASSING or time.monotonic() + _AGAIN_S > end - patience_s / 2:
                     silent[name] = error
                     return
             await asyncio.sleep(_AGAIN_S)
 
-    tasks = {name: asyncio.create_task(one(name)) for name in names}
+    tasks = {name: asyncio.create_task(ask_region(name)) for name in names}
     await asyncio.wait(tasks.values(), timeout=max(0.0, end - time.monotonic()))
     for name, task in tasks.items():
         if not task.done():

@@ -1,7 +1,7 @@
-"""What instances that were found by their tags cost: AWS's prices, asked for once, and the ledger over EC2's own times.
+"""What instances that were found by their tags cost: AWS's prices, and the ledger over EC2's own times.
 
-An amount is that of the instances which EC2 still shows: one that ended over an hour ago is in no look any more. The
-console that drives the run has kept books all the time and knows better.
+An amount covers the instances that EC2 still shows: it drops them an hour after their end. The console that drives the
+run has the complete ledger.
 """
 
 from __future__ import annotations
@@ -25,53 +25,61 @@ _HISTORY_S = 89 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Tariff:
-    """Prices of the instances of a look."""
+    """Prices of the instances of one search."""
 
     on_demand: Mapping[tuple[str, str], prices.Quote] = field(default_factory=dict)
     """By instance type and region."""
     spot: tuple[PriceQuoted, ...] = ()
     storage_gib: Mapping[str, int] = field(default_factory=dict)
-    """Volumes of each instance together; one that is not in it has none, or they could not be asked for."""
+    """Total volume size by instance; a missing one has no volumes, or they could not be listed."""
 
     def bill(self, run: FoundRun, now: float) -> Bill:
-        """The run's bill, as far as EC2 still shows its instances."""
-        return Bill([(one.node or 0, self._billing(one, now)) for one in run.instances if one.ran], self.spot)
+        """The run's bill, for the instances that EC2 still shows."""
+        return Bill(
+            [(instance.node or 0, self._billing(instance, now)) for instance in run.instances if instance.ran],
+            self.spot,
+        )
 
-    def usd_per_h(self, one: Instance, now: float) -> float | None:
+    def usd_per_h(self, instance: Instance, now: float) -> float | None:
         """What an instance costs now, with its volumes and addresses."""
-        return Bill([(0, self._billing(one, now))], self.spot).billed(now)[1] if one.ran else 0.0
+        return Bill([(0, self._billing(instance, now))], self.spot).billed(now)[1] if instance.ran else 0.0
 
     def notes(self, runs: Iterable[FoundRun]) -> tuple[str, ...]:
-        """Where prices of these runs are from that are not AWS's own of this moment."""
-        used = {(one.instance_type, one.region) for run in runs for one in run.instances if one.market == ON_DEMAND}
+        """The sources of the prices of these runs that are not AWS's current ones."""
+        used = {
+            (instance.instance_type, instance.region)
+            for run in runs
+            for instance in run.instances
+            if instance.market == ON_DEMAND
+        }
         quotes = {self.on_demand[key] for key in used if key in self.on_demand}
         return tuple(sorted({quote.origin for quote in quotes if not quote.live}))
 
-    def _billing(self, one: Instance, now: float) -> Billing:
-        on_demand = self.on_demand.get((one.instance_type, one.region))
+    def _billing(self, instance: Instance, now: float) -> Billing:
+        on_demand = self.on_demand.get((instance.instance_type, instance.region))
         usd_per_h = on_demand.usd_per_h if on_demand else None
-        stopped_t = one.ended_t if one.state in GONE else None
-        known = one.state not in GONE or one.ended_t is not None
-        gib = self.storage_gib.get(one.instance_id)
+        stopped_t = instance.ended_t if instance.state in GONE else None
+        known = instance.state not in GONE or instance.ended_t is not None
+        gib = self.storage_gib.get(instance.instance_id)
         return Billing(
-            instance_id=one.instance_id,
-            started_t=one.launched_t,
+            instance_id=instance.instance_id,
+            started_t=instance.launched_t,
             stopped_t=stopped_t if known else now,
-            # When it ended EC2 does not say, so what it cost is not known either.
-            usd_per_h=usd_per_h if one.market == ON_DEMAND and known else None,
+            # If EC2 does not say when it ended, its cost is unknown.
+            usd_per_h=usd_per_h if instance.market == ON_DEMAND and known else None,
             usd_per_h_on_demand=usd_per_h,
-            market=one.market if known else "",
-            instance_type=one.instance_type,
-            zone=one.zone,
+            market=instance.market if known else "",
+            instance_type=instance.instance_type,
+            zone=instance.zone,
             storage_usd_per_h=None if gib is None else prices.storage_usd_per_h(gib),
-            address_usd_per_h=prices.ADDRESS_USD_PER_H if one.public_ip else None,
-            taken_back=one.taken_back,
+            address_usd_per_h=prices.ADDRESS_USD_PER_H if instance.public_ip else None,
+            taken_back=instance.taken_back,
         )
 
 
 async def tariff(cloud: Cloud, runs: Iterable[FoundRun], now: float, *, patience_s: float) -> Tariff:
-    """The prices of the runs' instances. What AWS does not answer in time comes from the table, or is unknown."""
-    instances = [one for run in runs for one in run.instances]
+    """The prices of the runs' instances. What AWS does not answer in time is taken from the table, or unknown."""
+    instances = [instance for run in runs for instance in run.instances]
     on_demand: dict[tuple[str, str], prices.Quote] = {}
     spot: list[PriceQuoted] = []
     storage: dict[str, int] = {}
@@ -101,18 +109,18 @@ async def tariff(cloud: Cloud, runs: Iterable[FoundRun], now: float, *, patience
                 held = storage.get(attachment["InstanceId"], 0)
                 storage[attachment["InstanceId"]] = held + volume["Size"]
 
-    kinds = {(one.instance_type, one.region) for one in instances}
+    kinds = {(instance.instance_type, instance.region) for instance in instances}
     since: dict[tuple[str, str, str], float] = {}
-    for one in instances:
-        if one.market == SPOT:
-            key = (one.instance_type, one.region, one.zone)
-            since[key] = min(since.get(key, one.launched_t), one.launched_t)
+    for instance in instances:
+        if instance.market == SPOT:
+            key = (instance.instance_type, instance.region, instance.zone)
+            since[key] = min(since.get(key, instance.launched_t), instance.launched_t)
     asked = [
         *(ask_on_demand(*key) for key in kinds),
         *(ask_spot(*key, since_t) for key, since_t in since.items()),
-        *(ask_storage(region) for region in {one.region for one in instances}),
+        *(ask_storage(region) for region in {instance.region for instance in instances}),
     ]
-    tasks = [asyncio.create_task(one) for one in asked]
+    tasks = [asyncio.create_task(question) for question in asked]
     if tasks:
         await asyncio.wait(tasks, timeout=patience_s)
     for task in tasks:

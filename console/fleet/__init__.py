@@ -1,4 +1,5 @@
-"""Where hosts come from: the interface of a provider, the hosts of this machine, those that exist, and AWS.
+"""Where hosts come from: the interface of a provider, embedded hosts on this machine, existing hosts, and AWS.
 
-`console.live` and `console.discovery` use it; after an address and a pinned key nothing knows the provider.
+For `console.live`, `console.discovery` and the commands. Once there is an address with a pinned key, no caller depends
+on which provider it came from.
 """

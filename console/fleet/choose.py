@@ -1,4 +1,4 @@
-"""TODO docstring: console/fleet/choose.py."""
+"""The provider of a profile, imported only when it is used: AWS's needs boto3, the local one asyncssh."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from console.profile.schema import Profile
 
 
 def provider_of(profile: Profile, directory: RunDirectory) -> Provider:
-    """The provider that the profile names. Raises ProviderError where it cannot be used."""
+    """The provider that the profile names. Raises ProviderError if it cannot be used."""
     if profile.fleet.provider == "local":
         from console.fleet.local import LocalProvider
 

@@ -1,8 +1,8 @@
-"""Hosts out of nothing: sixteen embedded SSH servers on this machine, for the demo and for trying things.
+"""The `local` provider: embedded SSH servers on this machine, for the demo and for trying things out.
 
-Everything about them is real but the size: processes of their own, homes of their own, keys of their own. They share
-the machine's cores, its memory and one folder of data sets, as hosts with a network file system would. The price is
-simulated and called so.
+Everything about them is real except the size: each has its own process, home folder and host key. They share the
+machine's cores, its memory and one folder of data sets, as hosts with a network file system would. The price is
+simulated, and labelled so.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 import asyncssh
 
 from console.fleet.provider import News, ProviderError
-from console.fleet.rack import Order, started
+from console.fleet.rack import HostsRequest, started
 from console.journal.directory import RunDirectory
 from console.paths import cache_home
 from console.profile.schema import Profile
@@ -37,7 +37,7 @@ RANK_MIB = 430
 
 With `BASE_MIB` it comes to what 16 ranks took beyond an idle machine: 7.4 GiB (bench/results)."""
 BASE_MIB = 700
-"""What all hosts share (torch's libraries), and the console."""
+"""Memory that all hosts share (torch's libraries), and the console's."""
 _IDLE_S = 20.0
 _END_S = 10.0
 
@@ -61,19 +61,19 @@ class LocalProvider:
         self._processes: dict[int, tuple[int, str]] = {
             int(port): (pid, began) for port, (pid, began) in fleet.get("processes", {}).items()
         }
-        """All that were started, by port: also those whose places others have taken."""
+        """All that were started, by port, replaced ones too."""
         self._homes: dict[int, str] = {int(node): name for node, name in fleet.get("homes", {}).items()}
-        """The folders of the present hosts that are not a node's first."""
+        """The home folders of replacement hosts, by node."""
         self._billed: set[int] = set(self._pids)
         self._racks: list[subprocess.Popen[bytes]] = []
 
     def data_dir(self, profile: Profile) -> str:
-        """One folder for all: the user's cache, unless the profile names another."""
+        """One folder for all hosts: in the user's cache, unless the profile names another."""
         given = profile.data.dir
         return given if not given.startswith("~/.fastconsole") else str(cache_home() / "data")
 
     async def bring_up(self) -> AsyncIterator[News | HostAddress]:
-        """Starts the hosts. Raises ProviderError where they cannot be: no torch, no memory, a port in use."""
+        """Starts the hosts. Raises ProviderError if that is impossible: no torch, too little memory, a port in use."""
         self._check()
         nodes = range(self._profile.fleet.nodes)
         key = asyncssh.generate_private_key("ssh-ed25519", comment="fastconsole")
@@ -81,8 +81,8 @@ class LocalProvider:
             file.write(key.export_private_key())
         for node in nodes:
             yield node, StageProgressed(stage="host", done=0, total=1)
-        async for one in self._rack(list(nodes)):
-            yield one
+        async for news in self._rack(list(nodes)):
+            yield news
 
     async def adopt(self) -> AsyncIterator[News | HostAddress]:
         """The hosts that another console started."""
@@ -90,7 +90,7 @@ class LocalProvider:
             yield address
 
     async def replace(self, node: int) -> AsyncIterator[News | HostAddress]:
-        """A fresh host for the node, in a home of its own; one that still lives is left alone until the end."""
+        """A new host for the node, in a new home folder; one that still lives is left running until the end."""
         self._homes[node] = f"node-{node:02d}-{len(self._processes)}"
         if node in self._billed:
             ended_t = time.time()
@@ -100,31 +100,31 @@ class LocalProvider:
                     instance_id=f"embedded-{node:02d}", stopped_t=ended_t, reason="another takes its place"
                 ),
             )
-        async for one in self._rack([node]):
-            yield one
+        async for news in self._rack([node]):
+            yield news
 
     async def watch(self) -> AsyncIterator[News]:
-        """Nothing: what happens to an embedded host shows at its connection."""
+        """Nothing: the end of an embedded host shows at its connection."""
         never: tuple[News, ...] = ()
         for news in never:
             yield news
 
     async def lost(self, address: HostAddress) -> str | None:
-        """The host's process is gone, or not."""
+        """Why the host's process is gone; None while it runs."""
         known = self._processes.get(address.port or 0)
         if known is None or started(known[0]) == known[1]:
             return None
         return f"its embedded host (process {known[0]}) ended"
 
     async def remains(self) -> bool:
-        """Any of the processes lives."""
+        """True if any of the processes runs."""
         return any(started(pid) == began for pid, began in self._processes.values())
 
     async def give_back(self) -> AsyncIterator[News]:
-        """Ends every host and what runs on it, and removes the homes."""
+        """Ends every host and what runs on it, and removes the home folders."""
         nodes = list(self._pids)
         for rack in self._racks:
-            # Passes it on to all its hosts, also to those that have not come so far as to say who they are.
+            # The rack passes the signal on to all its hosts, also to those that have not reported yet.
             rack.terminate()
         await self._end()
         await asyncio.to_thread(shutil.rmtree, self._directory.homes, ignore_errors=True)
@@ -142,7 +142,7 @@ class LocalProvider:
         return home if home.is_dir() else None
 
     async def leave(self) -> None:
-        """The hosts go on by themselves; their lease ends them."""
+        """Nothing to do: the hosts keep running until their lease ends."""
 
     # --- how ---
 
@@ -169,7 +169,7 @@ class LocalProvider:
 
     async def _rack(self, nodes: list[int]) -> AsyncIterator[News | HostAddress]:
         public = asyncssh.read_private_key(str(self._directory.key)).export_public_key().decode().strip()
-        order = Order(
+        request = HostsRequest(
             homes={node: self._home(node) for node in nodes},
             client_key=public,
             idle_s=_IDLE_S,
@@ -180,7 +180,7 @@ class LocalProvider:
         assert rack.stdin is not None
         assert rack.stdout is not None
         with rack.stdin:
-            rack.stdin.write(json.dumps(asdict(order)).encode() + b"\n")
+            rack.stdin.write(json.dumps(asdict(request)).encode() + b"\n")
         missing = set(nodes)
         while missing:
             line = await asyncio.to_thread(rack.stdout.readline)
@@ -203,8 +203,8 @@ class LocalProvider:
                 python=sys.executable,
                 gang_address="127.0.0.1",
             )
-            self._addresses = [one for one in self._addresses if one.node != node] + [address]
-            # On disk before it is used, so that a console which dies now leaves a trail.
+            self._addresses = [known for known in self._addresses if known.node != node] + [address]
+            # On disk before it is used: a console that dies now leaves a record of it.
             extra = {"pids": self._pids, "processes": self._processes, "homes": self._homes}
             self._directory.write_fleet("local", self._addresses, extra)
             fleet = self._profile.fleet
@@ -234,7 +234,7 @@ class LocalProvider:
                 except ProcessLookupError:
                     continue
             end = time.monotonic() + patience
-            # They are not this process's children: the kernel has no event for their end.
+            # They are not children of this process, so there is no event for their end.
             while time.monotonic() < end and any(started(pid) == began for pid, began in waiting):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         for rack in self._racks:

@@ -1,4 +1,4 @@
-"""A login on an embedded host: a shell on a pseudo-terminal of its own, as sshd gives one."""
+"""A login on an embedded host: a shell on its own pseudo-terminal, as with sshd."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from pathlib import Path
 import asyncssh
 
 SHELLS = (("/bin/bash", "--norc", "-i"), ("/bin/sh", "-i"))
-"""The first that there is; without the machine's own settings, whose prompt would not say which host this is."""
+"""The first that exists is used; without the machine's settings, whose prompt would not name the host."""
 
 
 async def serve(process: asyncssh.SSHServerProcess[bytes], home: Path, env: Mapping[str, str]) -> int:
-    """Lends the guest a shell until it ends or the guest goes; the shell's exit status."""
+    """Runs a shell until it ends or the client disconnects; the shell's exit status."""
     loop = asyncio.get_running_loop()
     master, slave = pty.openpty()
-    shell = next(one for one in SHELLS if Path(one[0]).exists())
+    shell = next(command for command in SHELLS if Path(command[0]).exists())
     try:
         _resize(master, process.term_size)
         child = await asyncio.create_subprocess_exec(
@@ -33,7 +33,7 @@ async def serve(process: asyncssh.SSHServerProcess[bytes], home: Path, env: Mapp
             cwd=home,
             env={**env, "SHELL": shell[0], "TERM": process.term_type or "dumb", "PS1": f"{home.name}$ "},
             start_new_session=True,
-            # The first terminal that a session's leader opens is its own: Ctrl-C works in it.
+            # Makes it the session's controlling terminal: Ctrl-C works in it.
             preexec_fn=_own_terminal,
         )
     finally:
@@ -54,14 +54,14 @@ async def serve(process: asyncssh.SSHServerProcess[bytes], home: Path, env: Mapp
     loop.add_reader(master, show)
     typing = asyncio.create_task(_type(process, master))
     try:
-        # Whoever hangs up takes the terminal along.
+        # A client that disconnects closes the terminal.
         ended = asyncio.create_task(child.wait())
         await asyncio.wait([ended, typing], return_when=asyncio.FIRST_COMPLETED)
         if not ended.done():
             os.killpg(child.pid, signal.SIGHUP)
         status = await ended
         try:
-            # What it said last is read to its end, unless something in the background holds the terminal open.
+            # The last output is read to its end, unless a background process holds the terminal open.
             await asyncio.wait_for(printed.wait(), 0.5)
         except TimeoutError:
             pass

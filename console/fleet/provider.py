@@ -1,4 +1,4 @@
-"""Where hosts come from. A provider makes or finds them; after "here is an address and its pinned key" nobody asks."""
+"""The interface of a provider. It creates or finds hosts; from an address with a pinned key on, all hosts are alike."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from remote.wire.codec import Event
 
 
 class ProviderError(Exception):
-    """The hosts cannot be had, in one sentence (exit code 6)."""
+    """The hosts are not available; one sentence (exit code 6)."""
 
 
 News = tuple[int | None, Event]
-"""An event, and the node that it concerns; None where it concerns all."""
+"""An event, and the node that it concerns; None if it concerns the whole run."""
 
 
 class Provider(Protocol):
-    """Makes or finds a run's hosts, and gives them back."""
+    """Creates or finds a run's hosts, and releases them."""
 
     lease_end: str
     """What the lease's end ends on these hosts: see `remote.wire.job.Job.lease_end`."""
     embedded: int
-    """How many of the hosts share one machine; 0 where each has its own."""
+    """How many of the hosts share one machine; 0 if each has its own."""
     gives_back: bool
-    """False where the hosts are somebody's own and stay."""
+    """False if the hosts exist independently of the run and stay."""
     states_ends: bool
-    """True if the provider says when a host ended that nobody was watching."""
+    """True if the provider reports when a host ended while no console was attached."""
     lease_file: str
-    """On a host, where its own timer is told the lease's deadline: see `remote.wire.job.Job.lease_file`."""
+    """On a host, the file from which its own timer reads the lease's deadline: see `remote.wire.job.Job.lease_file`."""
     metadata_url: str
     """As a host sees it: see `remote.wire.job.Job.metadata_url`."""
 
     def bring_up(self) -> AsyncIterator[News | HostAddress]:
-        """Starts or finds the hosts: yields what happens on the way, and each host as it is there.
+        """Starts or finds the hosts: yields events on the way, and each host's address once it is ready.
 
         Raises:
             ProviderError
@@ -44,7 +44,7 @@ class Provider(Protocol):
         ...
 
     def adopt(self) -> AsyncIterator[News | HostAddress]:
-        """For a console that comes to a run: yields the hosts that it has, and goes on with a launch that was cut off.
+        """For a console that attaches to a run: yields its hosts, and finishes a launch that was interrupted.
 
         Raises:
             ProviderError
@@ -52,35 +52,35 @@ class Provider(Protocol):
         ...
 
     def replace(self, node: int) -> AsyncIterator[News | HostAddress]:
-        """Another host for the place of one that is lost or soon will be; one that still lives trains on meanwhile.
+        """Another host for a node whose host is lost or soon will be; if it still lives, it keeps training meanwhile.
 
         Raises:
-            ProviderError: there is none to be had.
+            ProviderError: there is none available.
         """
         ...
 
     def watch(self) -> AsyncIterator[News]:
-        """What only the provider knows of hosts and prices, for as long as the run goes on."""
+        """Events about hosts and prices that only the provider knows, for as long as the run lasts."""
         ...
 
     async def lost(self, address: HostAddress) -> str | None:
-        """Why the host is gone for good, or None while the provider does not know that it is."""
+        """Why the host is gone for good; None while the provider does not know that it is."""
         ...
 
     async def remains(self) -> bool:
-        """True if any host of the run is there, or may be. Raises ProviderError where nobody can say."""
+        """True if any host of the run exists, or may exist. Raises ProviderError if that cannot be determined."""
         ...
 
     def give_back(self) -> AsyncIterator[News]:
-        """Ends all hosts that it made; yields what happened to each. Safe to call twice."""
+        """Releases all hosts that it created; yields what happened to each. Safe to call twice."""
         ...
 
     def disk(self, node: int) -> Path | None:
-        """The home folder of a lost host where it can still be read without it; None elsewhere."""
+        """The home folder of a lost host, if it can be read without the host; else None."""
         ...
 
     async def leave(self) -> None:
-        """Lets go of the hosts without ending them: the run goes on unattended."""
+        """Detaches from the hosts without ending them: the run continues unattended."""
         ...
 
     def data_dir(self, profile: Profile) -> str:

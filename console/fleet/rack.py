@@ -1,15 +1,15 @@
-"""The machine room of the `local` provider: a process that forks embedded hosts and clears up after them.
+"""The process behind the `local` provider: forks embedded hosts and cleans up after them.
 
-Each host is a process with an SSH server of its own on a loopback port, a home folder, and a host key that it makes
-itself; it takes one public key and no password. The key reaches the console over the pipe on which the console started
-the rack, and not over the network, so there is nothing to trust on first use.
+Each host is a process with its own SSH server on a loopback port, its own home folder, and a host key that it
+generates itself; it accepts one public key and no password. The host key reaches the console over the pipe from which
+the console started the rack, not over the network, so nothing is trusted on first use.
 
-A host has a power cord. What it starts, daemons too, stays below it in the process tree (it is their subreaper) and
-ends with it; if the host is killed, the rack adopts what is left and kills that; if the rack is killed, the kernel
-ends the hosts. A host that has nobody connected and nothing running for its idle time ends itself.
+Everything that a host starts, daemons too, stays below it in the process tree (it is their subreaper) and ends with
+it. If the host is killed, the rack adopts what is left and kills it; if the rack is killed, the kernel ends the hosts.
+A host without connections and running commands for its idle time ends itself.
 
 The rack imports asyncssh once, before it forks: sixteen interpreters would cost sixteen imports.
-Usage: ``python -m console.fleet.rack``, a JSON `Order` on stdin, one JSON line a host on stdout.
+Usage: ``python -m console.fleet.rack``, a JSON `HostsRequest` on stdin, one JSON line per host on stdout.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from remote.parent_death import adopt_orphans, end_with_parent
 from remote.wire.layout import HOST_PID
 
 _PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "TZ")
-"""All that a host's programs see of the environment of the console's user: no credentials."""
+"""The only variables of the user's environment that a host's programs see: no credentials."""
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What the rack is asked for."""
+class HostsRequest:
+    """The hosts that the rack is to start."""
 
     homes: dict[int, str]
     """Home folder by node."""
@@ -49,23 +49,24 @@ class Order:
 
 
 def main() -> int:
-    """Forks the hosts and waits until none is left."""
-    order = json.loads(sys.stdin.buffer.readline())
-    order = Order({int(node): home for node, home in order.pop("homes").items()}, **order)
+    """Forks the hosts and waits until all have ended."""
+    values = json.loads(sys.stdin.buffer.readline())
+    homes = {int(node): home for node, home in values.pop("homes").items()}
+    request = HostsRequest(homes, **values)
     adopt_orphans()
     rack, hosts = os.getpid(), {}
-    for node in order.homes:
+    for node in request.homes:
         pid = os.fork()
         if pid == 0:
             end_with_parent(rack, signal.SIGTERM)
             status = 1
             try:
-                status = asyncio.run(_host(order, node))
+                status = asyncio.run(_host(request, node))
             finally:
                 sys.stdout.flush()
                 os._exit(status)
         hosts[pid] = node
-    # The hosts alone hold the pipe now: it ends when the last of them has said its word.
+    # Only the hosts hold the pipe now: it ends when the last of them has reported.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
     def end(number: int, frame: object) -> None:
@@ -94,7 +95,7 @@ def _reap(hosts: dict[int, int]) -> None:
 
 
 def _strays(hosts: dict[int, int]) -> list[int]:
-    """Processes that were below a host which is gone."""
+    """Processes that a host which is gone has left."""
     try:
         children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     except OSError:
@@ -112,9 +113,9 @@ def _kill(pid: int, number: int) -> None:
 # --- one host --------------------------------------------------------------------------------------------------------
 
 
-async def _host(order: Order, node: int) -> int:
-    """One embedded host, until it is ended or has been idle for too long."""
-    home = Path(order.homes[node])
+async def _host(request: HostsRequest, node: int) -> int:
+    """Runs one embedded host until it is terminated or idle for too long."""
+    home = Path(request.homes[node])
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     # SFTP's relative paths and every command begin here.
     os.chdir(home)
@@ -124,13 +125,13 @@ async def _host(order: Order, node: int) -> int:
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, ended.set)
     loop.add_signal_handler(signal.SIGINT, lambda: None)
-    guests = _Guests(home)
+    connections = _Connections(home)
     try:
         acceptor = await asyncssh.listen(
             "127.0.0.1",
-            0 if order.base_port is None else order.base_port + node,
+            0 if request.base_port is None else request.base_port + node,
             server_host_keys=[key],
-            authorized_client_keys=asyncssh.import_authorized_keys(order.client_key + "\n"),
+            authorized_client_keys=asyncssh.import_authorized_keys(request.client_key + "\n"),
             password_auth=False,
             kbdint_auth=False,
             gss_host=None,
@@ -138,13 +139,19 @@ async def _host(order: Order, node: int) -> int:
             x11_forwarding=False,
             encryption_algs=["aes128-gcm@openssh.com"],
             keepalive_interval=5,
-            process_factory=guests.serve,
+            process_factory=connections.serve,
             sftp_factory=True,
             encoding=None,
-            server_factory=guests.server,
+            server_factory=connections.server,
         )
     except OSError as error:
-        _say({"node": node, "error": error.strerror or str(error), "port": order.base_port and order.base_port + node})
+        _say(
+            {
+                "node": node,
+                "error": error.strerror or str(error),
+                "port": request.base_port and request.base_port + node,
+            }
+        )
         return 1
     public = key.export_public_key().decode().strip()
     _say(
@@ -158,10 +165,10 @@ async def _host(order: Order, node: int) -> int:
     )
     idle_since = loop.time()
     while not ended.is_set():
-        guests.reap_orphans()
-        if guests.connected or len(descendants(os.getpid())) > 1:
+        connections.reap_orphans()
+        if connections.count or len(descendants(os.getpid())) > 1:
             idle_since = loop.time()
-        elif loop.time() - idle_since > order.idle_s:
+        elif loop.time() - idle_since > request.idle_s:
             break
         try:
             async with asyncio.timeout(0.5):
@@ -169,11 +176,11 @@ async def _host(order: Order, node: int) -> int:
         except TimeoutError:
             continue
     acceptor.close()
-    # The power goes: everything below this host ends now, whatever its process session.
+    # Like a power cut: everything below this host ends now, whatever its process session.
     while below := descendants(os.getpid())[1:]:
         for pid in below:
             _kill(pid, signal.SIGKILL)
-        guests.reap_orphans(everything=True)
+        connections.reap_orphans(everything=True)
         await asyncio.sleep(0.02)
     return 0
 
@@ -184,40 +191,40 @@ def _environment(home: Path) -> dict[str, str]:
 
 
 def _say(line: dict[str, Any]) -> None:
-    # One write a line: sixteen hosts share the pipe.
+    # One write per line: the hosts share the pipe.
     os.write(1, (json.dumps(line) + "\n").encode())
 
 
 def started(pid: int) -> str:
-    """When a process started, in the kernel's ticks: with its pid it names the process for good. Empty if unknown."""
+    """When a process started, in the kernel's ticks: unique together with its pid. Empty if unknown."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[19]
     except (OSError, IndexError):
         return ""
 
 
-class _Guests:
-    """Who is connected to a host, and the processes that they run on it."""
+class _Connections:
+    """A host's connections, and the processes that they started."""
 
     def __init__(self, home: Path) -> None:
         self._home = home
         self._processes: set[int] = set()
-        self.connected = 0
+        self.count = 0
 
     def server(self) -> asyncssh.SSHServer:
-        guests = self
+        connections = self
 
         class Server(asyncssh.SSHServer):
             def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
-                guests.connected += 1
+                connections.count += 1
 
             def connection_lost(self, exc: Exception | None) -> None:
-                guests.connected -= 1
+                connections.count -= 1
 
         return Server()
 
     async def serve(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
-        """Runs a command as sshd would: the user's shell, the home folder, the three streams; or lends a shell."""
+        """Runs a command as sshd would, with the user's shell, home folder and three streams; or a login shell."""
         if process.command is None and process.term_type is not None:
             process.exit(await login.serve(process, self._home, _environment(self._home)))
             return
@@ -241,7 +248,7 @@ class _Guests:
         process.exit(status if status >= 0 else 128 - status)
 
     def reap_orphans(self, *, everything: bool = False) -> None:
-        """Collects adopted processes that ended; asyncio collects those that it started itself."""
+        """Reaps adopted processes that ended; asyncio reaps those that it started itself."""
         try:
             children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
         except OSError:

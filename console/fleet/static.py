@@ -1,7 +1,7 @@
-"""Hosts that exist: any SSH server, ``~/.ssh/config`` and ``known_hosts`` honoured, strictly.
+"""The `static` provider: existing SSH servers, with ``~/.ssh/config`` and ``known_hosts`` honoured, strictly.
 
-Nothing is rented and nothing is given back. A host whose key is not in the known_hosts file is refused: fastconsole
-trusts nobody on first use.
+Nothing is rented and nothing is released. A host whose key is not in the known_hosts file is refused: fastconsole
+never trusts a host key on first use.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class StaticProvider:
         return profile.data.dir
 
     async def bring_up(self) -> AsyncIterator[News | HostAddress]:
-        """Names the hosts. Raises ProviderError for a file that the profile names and that is not there."""
+        """Yields the profile's hosts. Raises ProviderError if a file that the profile names is missing."""
         fleet = self._profile.fleet
         for key, value in (
             ("identity_file", fleet.identity_file),
@@ -74,26 +74,26 @@ class StaticProvider:
             yield address
 
     async def adopt(self) -> AsyncIterator[News | HostAddress]:
-        """The hosts that another console named."""
+        """The hosts that an earlier console recorded."""
         for address in self._directory.read_fleet()[0]:
             yield address
 
     async def replace(self, node: int) -> AsyncIterator[News | HostAddress]:
-        """The same host: it is all there is."""
+        """The same host: there is no other."""
         yield self._address(node, self._profile.fleet.hosts[node])
 
     async def watch(self) -> AsyncIterator[News]:
-        """Nothing: the hosts are somebody's own."""
+        """Nothing: the provider knows no more than the hosts."""
         never: tuple[News, ...] = ()
         for news in never:
             yield news
 
     async def lost(self, address: HostAddress) -> str | None:
-        """Nobody but the host itself knows."""
+        """None: only the host itself knows."""
         return None
 
     async def remains(self) -> bool:
-        """The hosts stay, whatever becomes of the run."""
+        """True if the run has recorded hosts: they stay, whatever becomes of the run."""
         return bool(self._directory.read_fleet()[0])
 
     async def give_back(self) -> AsyncIterator[News]:
@@ -104,11 +104,11 @@ class StaticProvider:
         self._billed.clear()
 
     def disk(self, node: int) -> Path | None:
-        """Only the host itself can read its disk."""
+        """None: only the host itself can read its disk."""
         return None
 
     async def leave(self) -> None:
-        """The agents hold the leases."""
+        """Nothing to do: the agents keep the leases."""
 
     def _address(self, node: int, host: str) -> HostAddress:
         match = _HOST.fullmatch(host)

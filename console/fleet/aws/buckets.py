@@ -1,4 +1,4 @@
-"""What a bucket of S3 holds below a prefix."""
+"""The objects of an S3 bucket below a prefix."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from console.fleet.provider import ProviderError
 from remote.wire.layout import CONTENTS, S3
 
 MOST_OBJECTS: Final = 20_000
-"""A list of more is slow to sign and to send; a packed data set has some hundred files."""
+"""More would be slow to sign and to send; a packed data set has a few hundred files."""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a bucket holds below a prefix."""
+    """The objects below a prefix."""
 
     bucket: str
     prefix: str
-    """Empty, or with a slash at its end."""
+    """Empty, or ending in a slash."""
     region: str
     objects: tuple[tuple[str, int, str], ...]
-    """Name below the prefix, bytes, ETag without its quotes."""
+    """Name below the prefix, size in bytes, ETag without its quotes."""
 
     @property
     def total_bytes(self) -> int:
@@ -37,10 +37,10 @@ class Listing:
 
 
 async def listing(cloud: Cloud, source: str) -> Listing:
-    """What is at ``s3://bucket/prefix``.
+    """Lists ``s3://bucket/prefix``.
 
     Raises:
-        ProviderError: there is no such bucket, it may not be listed, nothing is there, or too much.
+        ProviderError: there is no such bucket, it may not be listed, it is empty, or holds too much.
         CloudError: AWS could not be asked.
     """
     bucket, _, prefix = source.removeprefix(S3).partition("/")
@@ -50,7 +50,7 @@ async def listing(cloud: Cloud, source: str) -> Listing:
     except CloudError as error:
         if error.kind != "region":
             raise
-        # S3 says where a bucket is, whichever region is asked.
+        # S3 in any region says where a bucket is.
         region = "us-east-1"
     objects: list[tuple[str, int, str]] = []
     more: dict[str, Any] = {}
@@ -58,9 +58,9 @@ async def listing(cloud: Cloud, source: str) -> Listing:
         while True:
             page = await cloud.call("s3", "list_objects_v2", in_region=region, Bucket=bucket, Prefix=prefix, **more)
             objects += [
-                (one["Key"].removeprefix(prefix), int(one["Size"]), one["ETag"].strip('"'))
-                for one in page.get("Contents", [])
-                if not one["Key"].endswith("/")
+                (found["Key"].removeprefix(prefix), int(found["Size"]), found["ETag"].strip('"'))
+                for found in page.get("Contents", [])
+                if not found["Key"].endswith("/")
             ]
             if len(objects) > MOST_OBJECTS:
                 raise ProviderError(

@@ -1,7 +1,7 @@
-"""The border to AWS: boto3 in threads, and its errors as one sentence each with what to do.
+"""Calls to AWS: boto3 in threads, and each of its errors as one sentence that says what to do.
 
-Nothing else in the house imports boto3 or botocore. The endpoint is what the user's own AWS set-up says
-(``AWS_ENDPOINT_URL`` among it), the credentials too; neither is ever written anywhere.
+No other module imports boto3 or botocore. Endpoint (``AWS_ENDPOINT_URL``) and credentials are those of the user's own
+AWS set-up; neither is ever written anywhere.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ _CONNECT_TIMEOUT_S = 5
 _READ_TIMEOUT_S = 30
 _REGIONS_AT_ONCE = 32
 _ATTEMPTS = 5
-"""botocore's standard mode: throttling and lost connections again, after up to 20 s, with the same client token."""
+"""botocore's standard mode retries after throttling and lost connections, with up to 20 s between, and with the same
+client token."""
 
 _SIGNS_ANSWERS = ("ec2", "sts")
-"""Services whose answers hold a request id in their body."""
+"""Services whose answers have a request id in their body."""
 
 KINDS = {
     "credentials": ("AuthFailure", "InvalidClientTokenId", "SignatureDoesNotMatch", "UnrecognizedClientException"),
@@ -56,10 +57,10 @@ _KIND = {code: kind for kind, codes in KINDS.items() for code in codes}
 
 
 class CloudError(ProviderError):
-    """AWS, or the way to it, refused; one sentence.
+    """A call to AWS failed; one sentence.
 
     `kind` is one of `KINDS`, or ``missing`` (…NotFound), ``duplicate`` (…Duplicate, …AlreadyExists), ``in-use``
-    (DependencyViolation, …InUse), ``unreachable``, ``region``, or ``other``; `code` is AWS's own where it spoke.
+    (DependencyViolation, …InUse), ``unreachable``, ``region``, or ``other``; `code` is AWS's own, if it answered.
     """
 
     def __init__(self, kind: str, sentence: str, code: str = "") -> None:
@@ -72,8 +73,8 @@ class Cloud:
     """AWS in one region, as the user's credentials see it."""
 
     def __init__(self, region: str | None = None, *, patience_s: float | None = None) -> None:
-        """`region`: None for that of the user's AWS set-up. `patience_s`: for somebody who waits for the answers of
-        many regions: they are asked at once, no call takes longer than this, and none is made again by itself."""
+        """`region`: None for that of the user's AWS set-up. `patience_s`: for a caller who waits for the answers of
+        many regions: they are asked at once, no call takes longer than this, and none is retried."""
         self._given = region
         self._patience_s = patience_s
         self._session: list[Any] = []
@@ -82,17 +83,17 @@ class Cloud:
         self._threads = ThreadPoolExecutor(_REGIONS_AT_ONCE, "aws") if patience_s is not None else None
 
     def at(self, region: str) -> Cloud:
-        """The same user's AWS in another region; credentials are looked for once."""
+        """The same user's AWS in another region; credentials are looked up once."""
         other = copy.copy(self)
         other._given = region
         return other
 
     async def region(self) -> str:
-        """The region's name. Raises CloudError where neither the profile nor the AWS set-up says one."""
+        """The region's name. Raises CloudError if neither the profile nor the AWS set-up names one."""
         if self._given is None:
             self._given = await asyncio.to_thread(_default_region)
         if not self._given:
-            raise CloudError("region", "no AWS region is set: say fleet.region in the profile, or set AWS_REGION")
+            raise CloudError("region", "no AWS region is set: set fleet.region in the profile, or AWS_REGION")
         return self._given
 
     async def call(
@@ -100,8 +101,8 @@ class Cloud:
     ) -> Any:
         """One call, for example ``call("ec2", "describe_instances", InstanceIds=[…])``; its answer as boto3 gives it.
 
-        `in_region`: where the service has its endpoint elsewhere (``pricing`` is in us-east-1). `once`: it is not
-        made again by itself, whatever comes of it.
+        `in_region`: for a service whose endpoint is elsewhere (``pricing`` is in us-east-1). `once`: botocore does not
+        retry it.
 
         Raises:
             CloudError
@@ -115,7 +116,7 @@ class Cloud:
     async def signed(
         self, service: str, operation: str, /, calls: Sequence[Mapping[str, Any]], *, valid_s: int, in_region: str
     ) -> list[str]:
-        """An address for each of these calls, by which whoever holds it may make it for so long. AWS is not asked.
+        """A presigned address for each of these calls, which permits the call to its holder for `valid_s`. Asks no AWS.
 
         Raises:
             CloudError: there are no credentials to sign with, or they have expired.
@@ -151,7 +152,7 @@ def _default_region() -> str | None:
     import botocore.session
 
     if os.environ.get("AWS_REGION"):
-        # What AWS's command line and its other SDKs read; botocore knows AWS_DEFAULT_REGION alone.
+        # AWS's command line and other SDKs read it; botocore knows only AWS_DEFAULT_REGION.
         return os.environ["AWS_REGION"]
     try:
         region = botocore.session.get_session().get_config_variable("region")
@@ -161,27 +162,27 @@ def _default_region() -> str | None:
 
 
 def unknown_region(name: str) -> str | None:
-    """The sentence for a region that botocore's own lists do not have; None for one that they have. Asks nobody."""
+    """The sentence for a region that botocore's own lists lack; None for a known one. No call to AWS."""
     import botocore.loaders
 
-    # Read by itself: a session would want the user's set-up to be in order.
+    # Without a session, which would fail if the user's set-up is broken.
     partitions = botocore.loaders.create_loader().load_data("endpoints")["partitions"]
-    known = sorted({one for partition in partitions for one in partition["regions"]})
+    known = sorted({region for partition in partitions for region in partition["regions"]})
     if name in known:
         return None
     near = difflib.get_close_matches(name, known, 2)
-    hint = f"did you mean {' or '.join(near)}?" if near else "say another in fleet.region"
-    return f"{name} is no region of AWS that this version of boto3 knows; {hint}"
+    hint = f"did you mean {' or '.join(near)}?" if near else "set another one in fleet.region"
+    return f"{name} is not an AWS region that this version of boto3 knows; {hint}"
 
 
 def _session() -> Any:
-    """The user's AWS set-up. A session of its own: boto3's default one is not made for threads."""
+    """The user's AWS set-up, as a separate session: boto3's default one is not thread-safe."""
     import boto3
     import botocore.exceptions
 
     try:
         session: Any = boto3.session.Session()
-        # Looked for once here: else each client would look, at the metadata service too, which takes seconds to fail.
+        # Once, here: else each client would look them up, also at the metadata service, which takes seconds to fail.
         if session.get_credentials() is None:
             raise botocore.exceptions.NoCredentialsError
     except botocore.exceptions.BotoCoreError as error:
@@ -201,7 +202,7 @@ def _client(session: Any, service: str, region: str, attempts: int, patience_s: 
                 connect_timeout=_CONNECT_TIMEOUT_S if patience_s is None else patience_s / 3,
                 read_timeout=_READ_TIMEOUT_S if patience_s is None else patience_s * 2 / 3,
                 retries={"mode": "standard", "total_max_attempts": attempts},
-                # For S3's signed addresses: the older signature knows no regions and no KMS.
+                # For S3's presigned addresses: the older signature supports neither regions nor KMS.
                 signature_version="s3v4" if service == "s3" else None,
                 max_pool_connections=32,
             ),
@@ -216,16 +217,16 @@ def _call(client: Any, service: str, operation: str, region: str, params: dict[s
 
     try:
         answer = getattr(client, operation)(**params)
-        # Any page of the web is an answer without items to botocore, and "no instances" must be EC2's own word.
+        # To botocore any web page is an answer without items, but "no instances" has to come from EC2 itself.
         if service not in _SIGNS_ANSWERS or "RequestId" in answer["ResponseMetadata"]:
             return answer
     except botocore.parsers.ResponseParserError:
-        # Not one of botocore's errors.
+        # Not a subclass of botocore's errors.
         pass
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
         raise _foreign(error, service, operation, region) from None
     where = _where(service, operation, region)
-    raise CloudError("unreachable", f"{where}: the answer is not AWS's; is there a proxy or a login page in between?")
+    raise CloudError("unreachable", f"{where}: the answer is not AWS's; is there a proxy or a login page in the way?")
 
 
 def _sign(
@@ -234,7 +235,7 @@ def _sign(
     import botocore.exceptions
 
     try:
-        return [client.generate_presigned_url(operation, Params=dict(one), ExpiresIn=valid_s) for one in calls]
+        return [client.generate_presigned_url(operation, Params=dict(call), ExpiresIn=valid_s) for call in calls]
     except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
         raise _foreign(error, service, operation, region) from None
 
@@ -257,13 +258,13 @@ def _foreign(error: Exception, service: str, operation: str, region: str) -> Clo
     if isinstance(error, (be.TokenRetrievalError, be.SSOTokenLoadError, be.UnauthorizedSSOTokenError)):
         return CloudError("expired", "the AWS login has expired: run `aws sso login`")
     if isinstance(error, be.InvalidRegionError):
-        return CloudError("region", f"{region!r} is no AWS region; say another in fleet.region")
+        return CloudError("region", f"{region!r} is not an AWS region; set another one in fleet.region")
     if isinstance(error, be.EndpointConnectionError):
         return CloudError(
             "unreachable", f"{where}: no connection; is the network up, and is {region} the name of a region?"
         )
     if isinstance(error, be.HTTPClientError):
-        return CloudError("unreachable", f"{where}: the connection broke or nobody answered: {_plain(str(error))}")
+        return CloudError("unreachable", f"{where}: the connection broke or there was no answer: {_plain(str(error))}")
     if isinstance(error, be.ParamValidationError):
         return CloudError("other", f"{where}: {_plain(str(error))}")
     return CloudError("other", f"{where}: {_plain(str(error))}")

@@ -1,7 +1,7 @@
-"""Whether this laptop has an AWS set-up at all, found out without boto3 and without asking anybody.
+"""Whether this laptop has an AWS set-up at all, determined without boto3 and without any call.
 
-A laptop without one must not wait: boto3 asks EC2's metadata service for credentials last, which on a machine that is
-no instance answers nobody. On an instance with a role, where that service is the only set-up, one says ``--aws``.
+A laptop without one must not wait: boto3 asks EC2's metadata service for credentials last, which does not answer on a
+machine that is not an instance. On an instance with a role, where that service is the only set-up, ``--aws`` is needed.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _FILES = (("AWS_SHARED_CREDENTIALS_FILE", "~/.aws/credentials"), ("AWS_CONFIG_FI
 _A_LOGIN = re.compile(
     r"^\s*(aws_access_key_id|sso_\w+|role_arn|credential_process|credential_source|login_session)\s*=", re.MULTILINE
 )
-"""What leads to credentials in these files; a region alone does not."""
+"""The settings in these files that lead to credentials; a region alone does not."""
 
 
 def is_set_up() -> bool:
-    """True if the user's environment or files name AWS credentials; whether these are any good, only AWS knows."""
+    """True if the user's environment or files name AWS credentials, valid or not."""
     return any(os.environ.get(name) for name in _ENVIRONMENT) or any(_leads(*file) for file in _FILES)
 
 
@@ -41,5 +41,5 @@ def _leads(variable: str, usual: str) -> bool:
 
 
 def rents_here() -> bool:
-    """True if a run of this laptop has rented instances and has not ended."""
+    """True if a run of this laptop rented instances and has not ended."""
     return any(run.read_fleet()[1].get("provider") == "aws" and not run.ended() for run in all_runs())

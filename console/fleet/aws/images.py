@@ -1,4 +1,4 @@
-"""The machine image: by SSM's public parameters, whose names change with the versions, or by its owner and name."""
+"""The machine image: by SSM's public parameters, whose names contain versions, or by owner and name."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _CANDIDATES = (
     "oss-nvidia-driver-gpu-pytorch-2.8-ubuntu-24.04",
     "oss-nvidia-driver-gpu-pytorch-2.7-ubuntu-22.04",
 )
-"""AWS's deep learning images, the best first. Those of 2.9 and before are from the release notes of 2026; the others
-follow their pattern, and a name that does not exist costs nothing: all are asked for at once."""
+"""AWS's deep learning images, the best first. Names up to 2.9 are from the release notes of 2026; later ones follow the
+pattern, and a name that does not exist costs nothing: all are requested in one call."""
 _NAMES = {
     "x86_64": "Deep Learning OSS Nvidia Driver AMI GPU PyTorch * (Ubuntu *",
     "arm64": "Deep Learning ARM64 AMI OSS Nvidia Driver GPU PyTorch * (Ubuntu *",
@@ -47,7 +47,7 @@ async def find_image(cloud: Cloud, wanted: str | None, architecture: str) -> Ima
         return await _described(cloud, wanted, architecture, f"fleet.image: there is no image {wanted} in {region}")
     if wanted is not None:
         name = wanted if wanted.startswith("/") else _PARAMETER.format(architecture=architecture, name=wanted)
-        missing = f"fleet.image: there is no SSM parameter {name} in {region}; an image's id (ami-...) does as well"
+        missing = f"fleet.image: there is no SSM parameter {name} in {region}; an image id (ami-...) is accepted too"
         try:
             said = await cloud.call("ssm", "get_parameter", Name=name)
         except CloudError as error:
@@ -63,9 +63,9 @@ async def _default(cloud: Cloud, architecture: str) -> Image:
     names = [_PARAMETER.format(architecture=architecture, name=candidate) for candidate in _CANDIDATES]
     try:
         said = await cloud.call("ssm", "get_parameters", Names=names)
-        found = {one["Name"]: one["Value"] for one in said["Parameters"]}
+        found = {parameter["Name"]: parameter["Value"] for parameter in said["Parameters"]}
     except CloudError as error:
-        # Who may not read parameters may still look at images.
+        # Without permission to read parameters, images may still be listed.
         if error.kind != "permission":
             raise
         found = {}
@@ -81,8 +81,8 @@ async def _default(cloud: Cloud, architecture: str) -> Image:
     ]
     images = await cloud.pages("ec2", "describe_images", "Images", Owners=["amazon"], Filters=filters)
     if not images:
-        raise ProviderError(f"no deep learning image of AWS's was found in {region}; set fleet.image to an ami-...")
-    return _image_of(max(images, key=lambda one: str(one.get("CreationDate", ""))))
+        raise ProviderError(f"no AWS deep learning image was found in {region}; set fleet.image to an ami-...")
+    return _image_of(max(images, key=lambda image: str(image.get("CreationDate", ""))))
 
 
 async def _described(cloud: Cloud, image_id: str, architecture: str, missing: str) -> Image:

@@ -1,4 +1,4 @@
-"""Instances as EC2 states them, and the tags by which any laptop finds them."""
+"""Instances as EC2 describes them, and the tags by which any laptop finds them."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ OWNER_TAG = "fastconsole:owner"
 NODE_TAG = "fastconsole:node"
 
 GONE = ("shutting-down", "terminated")
-"""States from which no instance comes back, and which are not billed."""
+"""Final states, which are not billed."""
 HALTED = (*GONE, "stopping", "stopped")
-"""States in which the host is not there. Ours never stop, but somebody may stop one."""
+"""States in which the host is not running. Ours are never stopped by us, but a user may stop one."""
 
 _AFTER_RUNNING = (
     "Client.InstanceInitiatedShutdown",
@@ -28,14 +28,14 @@ _AFTER_RUNNING = (
     "Server.SpotInstanceShutdown",
     "Server.SpotInstanceTermination",
 )
-"""Of the reasons in docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StateReason.html those that are no launch's
-failure. A user can end a pending one, too: who has seen it pending knows better."""
+"""The reasons in docs.aws.amazon.com/AWSEC2/latest/APIReference/API_StateReason.html that are not launch failures. A
+user can end a pending instance too; a caller who saw it pending knows better."""
 _ENDED_AT = re.compile(r"\((\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (?:GMT|UTC)\)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Instance:
-    """An instance in one look of EC2's."""
+    """An instance in one answer of EC2's."""
 
     instance_id: str
     region: str
@@ -44,17 +44,17 @@ class Instance:
     state: str
     """``pending``, ``running``, ``shutting-down``, ``terminated``, ``stopping`` or ``stopped``."""
     reason: str
-    """Why it is in that state, as EC2 says; empty where it does not say."""
+    """Why it is in that state, in EC2's words; empty if EC2 does not say."""
     code: str
-    """The same as one word of EC2's (StateReason)."""
+    """The reason as EC2's code (StateReason)."""
     launched_t: float
     """LaunchTime, epoch seconds."""
     ended_t: float | None
-    """When it was ended, where EC2 states it."""
+    """When it was ended, if EC2 states it."""
     market: str
     """``spot``, ``capacity-block``, ``reservation`` or ``on-demand``."""
     token: str
-    """The client token that it was asked for with."""
+    """The client token of the launch request."""
     private_ip: str | None = None
     public_ip: str | None = None
     interface_id: str | None = None
@@ -63,22 +63,22 @@ class Instance:
 
     @property
     def run_id(self) -> str | None:
-        """The run that it belongs to; None where it is not one of ours."""
+        """The run that it belongs to; None if it is not one of ours."""
         return self.tags.get(RUN_TAG)
 
     @property
     def taken_back(self) -> bool:
-        """EC2 itself ended it, which was a spot instance."""
+        """True for a spot instance that EC2 reclaimed."""
         return self.code == "Server.SpotInstanceTermination"
 
     @property
     def ran(self) -> bool:
-        """It runs, or ended in a way that an instance which never ran does not: it is, or was, billed."""
+        """True if it runs, or ended for a reason that implies it ran: it is, or was, billed."""
         return self.state in ("running", "stopping", "stopped") or (self.state in GONE and self.code in _AFTER_RUNNING)
 
     @property
     def node(self) -> int | None:
-        """The place that it holds, where its tag says so."""
+        """Its node, if its tag says so."""
         said = self.tags.get(NODE_TAG, "")
         return int(said) if said.isascii() and said.isdigit() else None
 
@@ -92,9 +92,9 @@ def instance_of(said: Mapping[str, Any], region: str) -> Instance:
     market = said.get("InstanceLifecycle") or ("reservation" if said.get("CapacityReservationId") else "on-demand")
     interfaces = sorted(
         said.get("NetworkInterfaces") or (),
-        key=lambda one: (
-            one.get("Attachment", {}).get("NetworkCardIndex") or 0,
-            one.get("Attachment", {}).get("DeviceIndex") or 0,
+        key=lambda interface: (
+            interface.get("Attachment", {}).get("NetworkCardIndex") or 0,
+            interface.get("Attachment", {}).get("DeviceIndex") or 0,
         ),
     )
     return Instance(
@@ -122,7 +122,7 @@ async def of_run(cloud: Cloud, run_id: str) -> list[Instance]:
 
 
 async def of_tokens(cloud: Cloud, tokens: Iterable[str]) -> list[Instance]:
-    """The instances that were asked for with these tokens. Raises CloudError."""
+    """The instances that were requested with these client tokens. Raises CloudError."""
     return await _found(cloud, [{"Name": "client-token", "Values": sorted(tokens)}])
 
 
@@ -134,18 +134,18 @@ async def ours(cloud: Cloud) -> list[Instance]:
 async def regions(cloud: Cloud) -> list[str]:
     """The regions that the account may use, sorted. Raises CloudError."""
     answer = await cloud.call("ec2", "describe_regions")
-    return sorted(one["RegionName"] for one in answer["Regions"] if one.get("OptInStatus") != "not-opted-in")
+    return sorted(region["RegionName"] for region in answer["Regions"] if region.get("OptInStatus") != "not-opted-in")
 
 
 async def _found(cloud: Cloud, filters: list[dict[str, Any]]) -> list[Instance]:
     region = await cloud.region()
     reservations = await cloud.pages("ec2", "describe_instances", "Reservations", Filters=filters)
-    found = [instance_of(said, region) for one in reservations for said in one["Instances"]]
+    found = [instance_of(said, region) for reservation in reservations for said in reservation["Instances"]]
     return sorted(found, key=lambda instance: instance.instance_id)
 
 
 def why_gone(instance: Instance) -> str | None:
-    """The sentence for an instance that is not there any more, or is about to be; None for one that runs."""
+    """The sentence for an instance that is gone or about to be; None for one that runs."""
     if instance.state not in HALTED:
         return None
     states = {"shutting-down": "is being terminated", "terminated": "is terminated"}
@@ -154,4 +154,4 @@ def why_gone(instance: Instance) -> str | None:
 
 
 def _plain(text: str) -> str:
-    return " ".join("".join(one if one.isprintable() else " " for one in text).split())[:200]
+    return " ".join("".join(character if character.isprintable() else " " for character in text).split())[:200]

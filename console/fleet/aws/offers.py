@@ -1,4 +1,4 @@
-"""Asks AWS what a plan needs to know: all at once, and for ten seconds at most, whoever has answered by then."""
+"""Asks AWS what a plan needs to know: everything at once, with a limit of ten seconds for all answers."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from remote.wire.layout import S3
 
 PATIENCE_S: Final = 10.0
 _MARKETS: Final = {"spot": ("spot",), "on-demand": ("on-demand",), "spot-then-on-demand": ("spot", "on-demand")}
-"""Whose quotas count. A reservation was counted when it was made."""
+"""The markets whose quotas count. A reservation was counted when it was made."""
 _ALIKE: Final = ("credentials", "expired", "unreachable")
-"""Kinds of errors that are the same whatever is asked: said once."""
+"""Kinds of errors that are the same for every question: reported once."""
 
 T = TypeVar("T")
 
 
 def ask(profile: Profile, patience_s: float = PATIENCE_S) -> Offer:
-    """What AWS says of the profile's fleet and data set within `patience_s` seconds; of what is not AWS's, nothing."""
+    """What AWS says about the profile's fleet and data set within `patience_s` seconds; empty for other providers."""
     source = profile.data.stage_from or ""
     if profile.fleet.provider == "aws":
         return asyncio.run(_ask(profile.fleet, source, patience_s))
@@ -50,7 +50,7 @@ async def _ask(fleet: Fleet, source: str, patience_s: float) -> Offer:
         home = fleet.region or await Cloud().region()
     except CloudError as error:
         return Offer(silent=(str(error),))
-    # A reservation is in one zone: there is nothing to fall back on.
+    # A reservation is in one zone: there is no other region.
     names = tuple(dict.fromkeys((home, *(() if fleet.reservation else fleet.failover_regions))))
     wrong = [sentence for name in names if (sentence := unknown_region(name))]
     if wrong:
@@ -75,7 +75,7 @@ async def _ask(fleet: Fleet, source: str, patience_s: float) -> Offer:
 
 
 class _Hasty:
-    """AWS in a region, each question asked once: a second answer would come too late."""
+    """AWS in a region, each call made once: a retry would come too late."""
 
     def __init__(self, region: str) -> None:
         self.region = region
@@ -91,7 +91,7 @@ class _Hasty:
 
 
 class _Asking:
-    """Questions under one deadline, and what became of those without an answer."""
+    """Questions under one deadline, and why some were not answered."""
 
     def __init__(self, patience_s: float) -> None:
         self.wrong: list[str] = []
@@ -101,7 +101,7 @@ class _Asking:
         self._failed: dict[str, str] = {}
 
     async def answer(self, what: str, question: Coroutine[Any, Any, T]) -> T | None:
-        """The answer to the question of `what`; None where there is none."""
+        """The answer to the question about `what`; None if there is none."""
         try:
             async with asyncio.timeout_at(self._end):
                 return await question
@@ -113,8 +113,8 @@ class _Asking:
         return None
 
     def silent(self) -> Iterable[str]:
-        """What was not answered, and why."""
-        # In no order of arrival: the same silence is told in the same words.
+        """The questions without an answer, and why."""
+        # Sorted: the order of arrival varies.
         yield from sorted(self._failed.values())
         if self._late:
             yield f"AWS did not answer within {self._patience_s:.0f} s: {', '.join(sorted(self._late))}"
@@ -183,22 +183,22 @@ async def _used_vcpus(cloud: _Hasty, wanted: str, markets: tuple[str, ...]) -> d
         "Reservations",
         Filters=[{"Name": "instance-state-name", "Values": ["pending", "running"]}],
     )
-    for one in (one for reservation in reservations for one in reservation["Instances"]):
-        market = one.get("InstanceLifecycle", "on-demand")
-        if market in used and instance_types.quota(one["InstanceType"], market) == quotas[market]:
-            used[market] += _vcpus(one)
+    for instance in (instance for reservation in reservations for instance in reservation["Instances"]):
+        market = instance.get("InstanceLifecycle", "on-demand")
+        if market in used and instance_types.quota(instance["InstanceType"], market) == quotas[market]:
+            used[market] += _vcpus(instance)
     return used
 
 
 def _vcpus(instance: Mapping[str, Any]) -> int:
     known = instance_types.find(instance["InstanceType"])
     options = instance.get("CpuOptions", {})
-    # The quota counts what the type has, whatever threads were switched off.
+    # The quota counts the type's vCPUs, even if threads are switched off.
     return known.vcpus if known else options.get("CoreCount", 0) * options.get("ThreadsPerCore", 1)
 
 
 async def _described(fleet: Fleet, cloud: _Hasty, asking: _Asking) -> InstanceType | None:
-    """The type, where only EC2 knows it; None where the table does, or nobody."""
+    """The type, if only EC2 knows it; None if the table has it, or EC2 does not know it either."""
     name = fleet.instance_type or ""
     if instance_types.find(name) is not None:
         return None
@@ -209,7 +209,7 @@ async def _described(fleet: Fleet, cloud: _Hasty, asking: _Asking) -> InstanceTy
             return instance_types.from_ec2(answer["InstanceTypes"][0])
         except CloudError as error:
             if error.kind in ("unsupported", "missing"):
-                # There is no such type; the empty list of its zones says so.
+                # There is no such type; its empty list of zones says so.
                 return None
             raise
 
@@ -217,7 +217,7 @@ async def _described(fleet: Fleet, cloud: _Hasty, asking: _Asking) -> InstanceTy
 
 
 async def _data_set(source: str, region: str | None, asking: _Asking) -> DataSet | None:
-    """What is at ``s3://...``; None for a folder, which only the hosts see."""
+    """The data set at ``s3://...``; None for a folder, which only the hosts see."""
     if not source.startswith(S3):
         return None
 
@@ -273,12 +273,12 @@ def _t(when: datetime | None) -> float | None:
 
 
 class _Unwaited(ThreadPoolExecutor):
-    """A thread a call, for which nobody waits at the end: a plan is done when its patience is."""
+    """One daemon thread per call, which is not joined at exit: a plan is done when its time is up."""
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         """Starts the call in a thread of its own."""
         future: Future[Any] = Future()
-        # From here on it cannot be cancelled: whoever asked may have gone when the answer comes.
+        # It cannot be cancelled from here on: the caller may be gone when the answer comes.
         future.set_running_or_notify_cancel()
 
         def work() -> None:

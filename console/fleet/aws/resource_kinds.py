@@ -1,4 +1,4 @@
-"""What a run has at AWS beside its instances: how each kind is found by its tag, and deleted."""
+"""The kinds of resources that a run has at AWS beside its instances: how each is found by its tag, and deleted."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """Something else than an instance that a run may have, and how it is found and deleted."""
+    """A kind of resource, and how it is found and deleted."""
 
     name: str
     describe: str
@@ -16,12 +16,12 @@ class Kind:
     delete: str
     parameter: str
     option: str
-    """Of the AWS CLI's command."""
+    """The option of the AWS CLI's command that names it."""
     only: tuple[str, str] | None = None
-    """A filter: what is not so goes with its instance."""
+    """A filter: resources that do not match are deleted with their instance."""
 
     def command(self, region: str, identity: str) -> str:
-        """What deletes it by hand."""
+        """The AWS CLI command that deletes it."""
         return f"aws ec2 {self.delete.replace('_', '-')} --region {region} --{self.option} {identity}"
 
 
@@ -68,4 +68,4 @@ KINDS = (
         "group-id",
     ),
 )  # fmt: skip
-"""In the order in which they let go of each other."""
+"""In the order of deletion: each is in use by those before it."""

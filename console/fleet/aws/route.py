@@ -1,4 +1,4 @@
-"""The way from a laptop to an instance's host: as the profile says, or as the instance's tag tells another laptop."""
+"""How a laptop reaches an instance's host: from the profile, or on another laptop from the instance's tag."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from console.ssh.address import HostAddress
 
 _BASTION = re.compile(r"(?:(?P<user>[^@]+)@)?(?:\[(?P<v6>[^\]]+)\]|(?P<name>[^:]+))(?::(?P<port>\d+))?")
 OWN = "own"
-"""Who may reach the SSH port: the laptops' own addresses, each let in when its console comes to the run."""
+"""Who may reach the SSH port: the laptops' own addresses, each admitted when its console attaches to the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,15 +24,15 @@ class Route:
     """The image's login user."""
     port: int
     admits: str
-    """`OWN`, or the addresses (CIDR) of `fleet.ssh_from`; empty where only the VPC's own come in."""
+    """`OWN`, or the addresses (CIDR) of `fleet.ssh_from`; empty if only the VPC's own addresses are admitted."""
     bastion: str | None = None
     known_hosts: str | None = None
-    """The bastion's, on this laptop."""
+    """The file with the bastion's host key, on this laptop."""
     ssh_config: str | None = None
 
     @classmethod
     def of(cls, fleet: Fleet) -> Route:
-        """The way that the profile says."""
+        """The route that the profile describes."""
         return cls(
             connect=fleet.connect,
             user=fleet.user,
@@ -44,17 +44,17 @@ class Route:
         )
 
     def text(self) -> str:
-        """For another laptop; what is a file of this one's is left out."""
+        """The tag's value, for other laptops; files of this laptop are left out."""
         words = {"connect": self.connect, "user": self.user, "port": self.port, "from": self.admits}
         words |= {"bastion": self.bastion} if self.bastion else {}
         return " ".join(f"{name}={value}" for name, value in words.items())
 
     def host_of(self, instance: Instance) -> str | None:
-        """Where the laptop reaches the instance; None while it has no such address."""
+        """The address by which the laptop reaches the instance; None while it has none."""
         return instance.public_ip if self.connect == "public" else instance.private_ip
 
     def bastion_address(self) -> HostAddress:
-        """The user's own host on the way: ~/.ssh/config and known_hosts know it."""
+        """The user's own jump host, which ~/.ssh/config and known_hosts describe."""
         match = _BASTION.fullmatch(self.bastion or "")
         assert match is not None, self.bastion
         return HostAddress(
@@ -68,10 +68,10 @@ class Route:
 
 
 def route_of(text: str) -> Route:
-    """What `Route.text` wrote.
+    """The inverse of `Route.text`.
 
     Raises:
-        ValueError: it is no such text.
+        ValueError: it is not such a text.
     """
     words = dict(word.partition("=")[::2] for word in text.split())
     try:
@@ -83,7 +83,7 @@ def route_of(text: str) -> Route:
             bastion=words.get("bastion"),
         )
     except (KeyError, ValueError):
-        raise ValueError(f"{text!r:.100} tells no way to a host") from None
+        raise ValueError(f"{text!r:.100} does not say how a host is reached") from None
     if route.connect not in CONNECTS or (route.connect == "bastion" and not _BASTION.fullmatch(route.bastion or "")):
-        raise ValueError(f"{text!r:.100} tells no way to a host")
+        raise ValueError(f"{text!r:.100} does not say how a host is reached")
     return route

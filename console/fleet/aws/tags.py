@@ -1,7 +1,7 @@
-"""What an instance's tags tell a laptop that did not launch it: its host's key, the way there, what its run is.
+"""The tags that tell another laptop an instance's host key, how to reach it, and which run it belongs to.
 
-The console that pinned the host writes them. Whoever may write tags in the account is trusted with this, and nobody
-else: a host without them is not connected to from elsewhere, and a run's first record is taken only as the tag has it.
+The console that pinned the host writes them. Only those who may write tags in the account are trusted with this:
+another laptop does not connect to a host without them, and accepts a run's first record only with the tag's hash.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ LOGIN_TAG = "fastconsole:login"
 MANIFEST_TAG = "fastconsole:charter"
 """SHA-256 of the run's first record: see `console.journal.manifest`."""
 MARK_TAG = "fastconsole:console"
-"""A mark of the laptop that came to the run last; none while that is the one that launched it."""
+"""A mark of the laptop that attached to the run last; missing while that is the one that launched it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostIdentity:
-    """An instance's papers."""
+    """How an instance's host proves itself and is reached, and which run it belongs to."""
 
     host_key: str
-    """The public key that its host made for the run, one line as in an OpenSSH public key file."""
+    """The public host key that its host generated for the run, one line as in an OpenSSH public key file."""
     route: Route
     manifest_sha256: str
-    """SHA-256 of the run's first record; empty where the run has none."""
+    """SHA-256 of the run's first record, with which the manifest begins; empty if the run has none."""
 
     def tags(self) -> dict[str, str]:
         """The tags to write; a key of ed25519 takes 80 of the 256 characters that a value may have."""
@@ -35,7 +35,7 @@ class HostIdentity:
 
 
 def identity_of(instance: Instance) -> HostIdentity | None:
-    """The papers of an instance; None where they are not complete."""
+    """The identity in an instance's tags; None if they are incomplete."""
     tags = instance.tags
     try:
         return HostIdentity(

@@ -1,4 +1,4 @@
-"""What EC2 states of an instance type that a launch has to know: its zones, its network cards, its processor."""
+"""The facts about an instance type that a launch needs from EC2: zones, network cards, processor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from console.fleet.provider import ProviderError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """An instance type as RunInstances has to know it."""
+    """An instance type, as far as RunInstances' parameters depend on it."""
 
     name: str
     vcpus: int
@@ -22,9 +22,9 @@ class Machine:
     cards: tuple[int, ...] = (0,)
     """Indexes of its network cards."""
     efa_cards: tuple[int, ...] = ()
-    """Those that can hold an EFA interface."""
+    """The cards that support an EFA interface."""
     cluster: bool = False
-    """It may be in a cluster placement group."""
+    """True if it can be in a cluster placement group."""
 
 
 def machine_of(said: Mapping[str, Any]) -> Machine:
@@ -35,7 +35,7 @@ def machine_of(said: Mapping[str, Any]) -> Machine:
     efa_cards: tuple[int, ...] = ()
     if network.get("EfaSupported"):
         efa_cards = tuple(card for card in cards if {"efa", "efa-only"} & set(listed.get(card, ())))
-        # Where EC2 does not say which: if one card has none (p6-b300), it is the first.
+        # If EC2 does not say which: the card without EFA (p6-b300) is the first.
         efa_cards = efa_cards or cards[-network.get("EfaInfo", {}).get("MaximumEfaInterfaces", 1) :]
     architectures = said.get("ProcessorInfo", {}).get("SupportedArchitectures") or ["x86_64"]
     return Machine(
@@ -49,7 +49,7 @@ def machine_of(said: Mapping[str, Any]) -> Machine:
 
 
 async def describe_machine(cloud: Cloud, name: str) -> Machine:
-    """The type as EC2 states it. Raises CloudError."""
+    """The type as EC2 describes it. Raises CloudError."""
     answer = await cloud.call("ec2", "describe_instance_types", InstanceTypes=[name])
     return machine_of(answer["InstanceTypes"][0])
 
@@ -59,12 +59,12 @@ async def offered_zones(cloud: Cloud, name: str) -> list[str]:
 
     Raises:
         CloudError
-        ProviderError: none does; the sentence names what comes nearest.
+        ProviderError: none does; the sentence names the nearest type.
     """
-    zones = {place for _, place in await _offers(cloud, "availability-zone", [name])}
+    zones = {zone for _, zone in await _offers(cloud, "availability-zone", [name])}
     if zones:
         return sorted(zones)
-    offered = {one for one, _ in await _offers(cloud, "region", sorted(instance_types.TYPES))}
+    offered = {offer for offer, _ in await _offers(cloud, "region", sorted(instance_types.TYPES))}
     raise ProviderError(not_offered(name, await cloud.region(), offered))
 
 
@@ -73,15 +73,15 @@ async def _offers(cloud: Cloud, kind: str, names: list[str]) -> list[tuple[str, 
     said = await cloud.pages(
         "ec2", "describe_instance_type_offerings", "InstanceTypeOfferings", LocationType=kind, Filters=filters
     )
-    return [(one["InstanceType"], one["Location"]) for one in said]
+    return [(offer["InstanceType"], offer["Location"]) for offer in said]
 
 
 def not_offered(name: str, region: str, offered: Collection[str]) -> str:
     """The sentence for a type that a region does not offer."""
     known = instance_types.find(name)
     if known is None:
-        alike = [one for one in instance_types.alike(name) if one in offered]
-        hint = f"did you mean {alike[0]}?" if alike else "`fastconsole plan` tells where a type is offered"
+        alike = [other for other in instance_types.alike(name) if other in offered]
+        hint = f"did you mean {alike[0]}?" if alike else "`fastconsole plan` shows where a type is offered"
     else:
         near = instance_types.nearest(known, offered)
         hint = f"nearest there: {_either(near)}" if near else "another region may offer it (fleet.region)"
@@ -98,4 +98,4 @@ def retired(name: str) -> str | None:
 
 
 def _either(near: tuple[instance_types.Nearest, ...]) -> str:
-    return ", or ".join(f"{one.type.name}, {one.reason}" for one in near)
+    return ", or ".join(f"{nearest.type.name}, {nearest.reason}" for nearest in near)

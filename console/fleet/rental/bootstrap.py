@@ -1,10 +1,10 @@
-"""From the host key of the launch, which all its instances share, to one of each host's own. No trust on first use.
+"""Replaces the launch's host key, which its instances share, by one of each host's own. No trust on first use.
 
-Theory. The launch's key came to the hosts by user data, so that the first connection can be pinned; but every instance
-of the launch holds it, and any user of one can read it there. So each host makes a key of its own over that first
-connection, and the laptop remembers its public half before the host puts it in place: whoever dies when, one of the two
-keys is the right one. A host counts as pinned once it has proved, on a new connection, that it holds its own key.
-Whoever presents neither key is refused at once and for good.
+Theory. The launch's key reaches the hosts in user data, so that the first connection can be pinned; but every instance
+of the launch holds it, and any user of one can read it there. So each host generates its own key over that first
+connection, and the laptop stores its public half before the host installs it: whichever side dies when, one of the two
+keys is right. A host counts as pinned once it has proved, on a new connection, that it holds its own key. A host that
+presents neither key is refused at once and for good.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from console.ssh.errors import HostRefused, HostUnreachable, LoginRefused, Wrong
 _BACKOFF_S = (1.0, 8.0)
 """First and longest wait before a host that does not answer is tried again."""
 _BOOTING_S = 60.0
-"""How long a host that holds its key may refuse the login: until the end of its boot, pam_nologin lets nobody in."""
+"""How long a host that holds its key may refuse the login: until its boot ends, pam_nologin lets no user in."""
 _RELOADS = 6
-"""How often sshd is told to read its new key. Between the word and the deed a connection may still meet the old one."""
+"""How often sshd is told to reload its key. Until it has, a connection may still see the old one."""
 _RELOAD_S = 0.3
 _COMMAND_S = 60.0
 _DISKS_S = 150.0
-"""Making a file system over eight local disks takes seconds; a boot that waits for them is not to wait for ever."""
+"""Making a file system over eight local disks takes seconds; the limit keeps a boot from hanging."""
 
 _SCRIPT = Path(__file__).with_name("host").joinpath("host_key.sh")
 _REFUSED = 10
-"""Exit status of the script: it cannot be done here, and the sentence is on stderr."""
+"""Exit status of the script: not possible on this host; the sentence is on stderr."""
 
-# Joins the job that boot began, or finds it done.
+# Joins the job that the boot started, or finds it done.
 _DISKS = f"""\
 systemctl cat fastconsole-nvme.service >/dev/null 2>&1 || exit 0
 timeout {_DISKS_S:.0f} systemctl start fastconsole-nvme.service
 """
 _INSTANCE_ID = "/var/lib/cloud/data/instance-id"
-"""Where cloud-init notes which instance it runs on."""
+"""Where cloud-init stores the id of the instance it runs on."""
 
 
 async def pin(
@@ -56,16 +56,16 @@ async def pin(
     progress: Callable[[str], None],
     instance_id: str | None = None,
 ) -> HostAddress:
-    """The address, pinned to a key that its host made itself and has proved to hold.
+    """The address, pinned to a key that its host generated itself and has proved to hold.
 
     `bootstrap` and `known` are public keys as in an OpenSSH file: that of the launch, and the host's own where an
-    earlier call got so far as to `remember` it. `patience_s` is for a host that does not answer yet. With
-    `instance_id`, a host that says to be another instance of the same launch is refused.
+    earlier call got as far as to `remember` it. `patience_s` is for a host that does not answer yet. With
+    `instance_id`, a host that says it is another instance of the same launch is refused.
 
-    Can be broken off at any point and called again.
+    Can be interrupted at any point and called again.
 
     Raises:
-        HostRefused: another host key, a host that answers in place of another, no way to become root there, …
+        HostRefused: another host key, another host at the address, no way to become root there, …
         HostUnreachable: it did not answer in time.
     """
     pinning = _Pinning(address, bootstrap, known, remember, instance_id)
@@ -77,7 +77,7 @@ async def pin(
         try:
             if await pinning.attempt(progress):
                 return pinning.pinned
-            # sshd is about to read its new key, and does not listen for a moment.
+            # sshd is reloading its key, and does not listen for a moment.
             await asyncio.sleep(_RELOAD_S)
             wait_s = _RELOAD_S
             continue
@@ -90,7 +90,7 @@ async def pin(
             problem = str(error)
         left_s = began + patience_s - clock()
         if left_s <= 0:
-            raise HostUnreachable(f"{problem}; it was tried for {patience_s:.0f} s")
+            raise HostUnreachable(f"{problem}; gave up after {patience_s:.0f} s")
         if problem != said:
             said = problem
             progress(problem)
@@ -99,7 +99,7 @@ async def pin(
 
 
 class _Pinning:
-    """What is known of one host on its way."""
+    """What is known of one host while it is being pinned."""
 
     def __init__(
         self,
@@ -121,24 +121,24 @@ class _Pinning:
         return replace(self._address, host_key=self._own)
 
     async def attempt(self, progress: Callable[[str], None]) -> bool:
-        """One connection's worth of the way; True at its end."""
+        """The steps of one connection; True once the host is pinned."""
         connection, has_own = await self._reach()
         try:
             if self._own is None:
-                progress("makes a host key of its own")
+                progress("making its own host key")
                 await self._check_instance(connection)
                 own = _made(await self._as_root(connection, _SCRIPT.read_text(), "make"), self._address)
                 if own == self._bootstrap:
-                    raise HostRefused(f"{self._address} gave the key of its launch for one of its own")
-                # Before the host uses it: a laptop that dies between the two can come back.
+                    raise HostRefused(f"{self._address} returned its launch's key as its own")
+                # Before the host uses it: a laptop that dies in between can come back.
                 self._remember(own)
                 self._own = own
             if not has_own or not self._swaps:
                 if self._swaps == _RELOADS:
                     raise HostRefused(
-                        f"{self._address} goes on presenting its launch's host key: its sshd did not read the new one"
+                        f"{self._address} still presents its launch's host key: its sshd did not load the new one"
                     )
-                # A host that has its own key may still hold others, if an earlier swap broke off.
+                # A host that has its own key may still hold others, if an earlier swap was interrupted.
                 await self._as_root(connection, _SCRIPT.read_text(), "swap", self._own)
                 self._swaps += 1
             if has_own:
@@ -165,7 +165,7 @@ class _Pinning:
             ) from None
 
     async def _check_instance(self, connection: asyncssh.SSHClientConnection) -> None:
-        """Instances of one launch share the first key, so that only their own word tells one from another."""
+        """Instances of one launch share the first key: only what a host says tells one from another."""
         if self._instance_id is None:
             return
         _, said, _ = await self._run(connection, f"cat {_INSTANCE_ID}", "")
@@ -174,15 +174,15 @@ class _Pinning:
             raise HostRefused(f"{self._address} is {said} and answers in place of {self._instance_id}")
 
     async def _wait_for_disks(self, connection: asyncssh.SSHClientConnection, progress: Callable[[str], None]) -> None:
-        progress("waits for its local disks")
+        progress("waiting for its local disks")
         try:
             await self._as_root(connection, _DISKS)
         except HostRefused as error:
-            # Slower and not wrong: the folder is then on the root volume.
+            # Slower but not wrong: the folder is then on the root volume.
             progress(str(error))
 
     async def _as_root(self, connection: asyncssh.SSHClientConnection, script: str, *words: str) -> str:
-        """What the script prints. Raises HostRefused where it fails, in one sentence."""
+        """The script's output. Raises HostRefused if it fails."""
         shell = shlex.join(["sh", "-s", "--", *words])
         command = f'if [ "$(id -u)" = 0 ]; then exec {shell}; else exec env LC_ALL=C sudo -n {shell}; fi'
         status, printed, complaint = await self._run(connection, command, script)
@@ -197,7 +197,7 @@ class _Pinning:
                 f"{self._address}: {who} may not use sudo without a password ({last}); name the image's login user in "
                 "fleet.user"
             )
-        raise HostRefused(f"{self._address}: what was to be done as root ended with exit status {status}: {last}")
+        raise HostRefused(f"{self._address}: a script that runs as root ended with exit status {status}: {last}")
 
     async def _run(self, connection: asyncssh.SSHClientConnection, command: str, text: str) -> tuple[int, str, str]:
         try:
@@ -220,7 +220,7 @@ def _bare(key: str) -> str:
 
 
 def _made(printed: str, address: HostAddress) -> str:
-    """The public key in what the host printed. Raises HostRefused where there is none."""
+    """The public key in the output. Raises HostRefused if there is none."""
     key = _bare(_last_line(printed))
     try:
         if asyncssh.import_public_key(key).get_algorithm() == "ssh-ed25519":
@@ -231,6 +231,6 @@ def _made(printed: str, address: HostAddress) -> str:
 
 
 def _last_line(text: str) -> str:
-    """The last line that says something; a host's words are bounded and show no control character."""
+    """The last line that is not blank, cut in length and without control characters: a host is not trusted."""
     lines = [line for line in text.splitlines() if line.strip()]
     return "".join(filter(str.isprintable, lines[-1].strip()))[:200] if lines else ""

@@ -1,4 +1,4 @@
-"""A run's dealings with AWS: its claim on disk, its name and tags, and the calls that are under way."""
+"""A run's side of AWS: its resources on disk, its name and tags, and the calls in flight."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from console.profile.schema import Profile
 from console.ssh.address import HostAddress
 
 UNCERTAIN = ("unreachable", "unavailable")
-"""Kinds of error after which nobody knows whether the call was accepted."""
+"""Kinds of error that leave open whether the call was accepted."""
 PASSING = (*UNCERTAIN, "throttled")
-"""Kinds of error that say nothing about what was asked for: the same question may be answered later."""
+"""Transient kinds of error: the same call may succeed later."""
 
 _NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _NOT_IN_A_TAG = re.compile(r"[^\w +\-=.:/@]+")
@@ -29,30 +29,30 @@ _NOT_IN_A_TAG = re.compile(r"[^\w +\-=.:/@]+")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Patience:
-    """How long EC2 is waited for, in seconds."""
+    """Time limits and intervals for EC2, in seconds."""
 
     visible_s: float = 60.0
-    """Until something that was asked for has to be seen, if it is there: EC2 is eventually consistent."""
+    """Until what a call created must be visible: EC2 is eventually consistent."""
     poll_s: float = 3.0
-    """Between two looks while something is awaited."""
+    """Between two polls while something is awaited."""
     running_s: float = 900.0
     """From the launch to `running`."""
     boot_s: float = 900.0
     """From `running` to an SSH server that answers."""
     ended_s: float = 1800.0
-    """From the end to `terminated`; a host with eight GPUs may take ten minutes."""
+    """From the call to `terminated`; a host with eight GPUs may take ten minutes."""
     free_s: float = 300.0
-    """Until a group is no longer in use by what has ended."""
+    """Until a group is no longer in use by terminated instances."""
     watch_s: float = 30.0
-    """Between two looks while the run goes on."""
+    """Between two polls while the run lasts."""
     quote_s: float = 300.0
-    """Between two questions for spot prices."""
+    """Between two polls of spot prices."""
     doomed_s: float = 300.0
-    """How long a host that was replaced before it was gone may live on."""
+    """How long a host that was replaced while it lived may keep running."""
 
 
 class AwsContext:
-    """What a run has at AWS, and how it asks for more."""
+    """What a run has at AWS, and the calls that change it."""
 
     def __init__(self, profile: Profile, directory: RunDirectory, patience: Patience) -> None:
         self.profile = profile
@@ -62,7 +62,7 @@ class AwsContext:
         self.addresses: dict[int, HostAddress] = {address.node: address for address in addresses}
         self.resources: RunResources = resources_of(fleet.get("claim", {}))
         self._clouds: dict[str | None, Cloud] = {}
-        self._under_way: set[asyncio.Task[Any]] = set()
+        self._in_flight: set[asyncio.Task[Any]] = set()
 
     @property
     def run_id(self) -> str:
@@ -70,31 +70,31 @@ class AwsContext:
 
     @property
     def name(self) -> str:
-        """What everything of the run is named that has a name."""
+        """The name of every named resource of the run."""
         return "fastconsole-" + _NOT_IN_A_NAME.sub("-", self.run_id)
 
     def cloud(self, region: str | None = None) -> Cloud:
-        """AWS in the region; None for the profile's, or where the run is already."""
+        """AWS in the region; None for the profile's, or the one that the run is in."""
         region = region or self.profile.fleet.region or next(iter(self.resources.regions), None)
         if region not in self._clouds:
             self._clouds[region] = Cloud(region)
         return self._clouds[region]
 
     def remember(self, resources: RunResources) -> None:
-        """Writes the claim to disk; from here on it is the run's."""
+        """Sets the run's resources, and writes them to disk."""
         self.resources = resources
         self.write()
 
     def write(self) -> None:
-        """Writes the claim and the addresses to disk."""
+        """Writes the resources and the addresses to disk."""
         hosts = [self.addresses[node] for node in sorted(self.addresses)]
         self.directory.write_fleet("aws", hosts, {"claim": self.resources.to_json()})
 
     async def identify(self) -> None:
-        """Notes whose account it is.
+        """Records the AWS account.
 
         Raises:
-            CloudError: nobody's, or another one than the run's.
+            CloudError: there are no usable credentials, or they are of another account than the run's.
         """
         account = str((await self.cloud().call("sts", "get_caller_identity"))["Account"])
         if not self.resources.account:
@@ -107,14 +107,14 @@ class AwsContext:
             )
 
     async def make(self, region: str, operation: str, /, *, once: bool = False, **params: Any) -> Any:
-        """A call to EC2 that makes or ends something. It goes on although the caller is cancelled: see `settled`."""
+        """A call to EC2 that creates or ends something. It completes even if the caller is cancelled: see `settled`."""
         task = asyncio.ensure_future(self.cloud(region).call("ec2", operation, once=once, **params))
-        self._under_way.add(task)
+        self._in_flight.add(task)
         task.add_done_callback(self._done)
         return await asyncio.shield(task)
 
     async def create(self, region: str, kind: str, operation: str, /, **params: Any) -> Any:
-        """A call that makes one thing of a kind, noted on disk for as long as its answer is not known."""
+        """A call that creates one resource of a kind, recorded on disk for as long as its answer is not known."""
         what = f"{kind} in {region}"
         self.remember(replace(self.resources, unanswered={**self.resources.unanswered, what: time.time()}))
         try:
@@ -131,22 +131,22 @@ class AwsContext:
         self.remember(replace(self.resources, unanswered=rest))
 
     def may_appear(self, kind: str, region: str) -> bool:
-        """True while something of the kind may be there that EC2 does not show yet."""
+        """True while a resource of the kind may exist that EC2 does not show yet."""
         asked_t = self.resources.unanswered.get(f"{kind} in {region}")
         return asked_t is not None and time.time() - asked_t < self.patience.visible_s
 
     def _done(self, task: asyncio.Task[Any]) -> None:
-        self._under_way.discard(task)
+        self._in_flight.discard(task)
         if not task.cancelled():
             task.exception()
 
     async def settled(self) -> None:
-        """Waits for the calls that are under way: what they make cannot be found before."""
-        while self._under_way:
-            await asyncio.wait(set(self._under_way))
+        """Waits for the calls in flight: what they create cannot be found before."""
+        while self._in_flight:
+            await asyncio.wait(set(self._in_flight))
 
     def tags(self) -> dict[str, str]:
-        """What everything of the run is tagged with: also the user's own, which cannot take the place of ours."""
+        """The tags of every resource of the run: the user's own too, which cannot override ours."""
         return {
             **self.profile.fleet.tags,
             "Name": self.name,
@@ -175,7 +175,7 @@ def _user() -> str:
 
 
 class Deadline:
-    """A time by which something has to have happened."""
+    """A time limit, counted from its creation."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds

@@ -11,15 +11,15 @@ from console.fleet.rental.context import PASSING, AwsContext, Deadline
 
 
 async def attach(context: AwsContext, instance: Instance) -> str:
-    """The run's Elastic IP, allocated where there is none yet, now at the instance. Raises CloudError."""
+    """Associates the run's Elastic IP, allocated if there is none, with the instance. Raises CloudError."""
     region = instance.region
-    have = await _allocated(context, region)
-    while have is None and context.may_appear("elastic-ip", region):
-        # A console before this one asked for it, and AllocateAddress takes no token.
+    address = await _allocated(context, region)
+    while address is None and context.may_appear("elastic-ip", region):
+        # An earlier console requested it, and AllocateAddress takes no client token.
         await asyncio.sleep(context.patience.poll_s)
-        have = await _allocated(context, region)
-    if have is None:
-        have = await context.create(
+        address = await _allocated(context, region)
+    if address is None:
+        address = await context.create(
             region, "elastic-ip", "allocate_address", Domain="vpc", TagSpecifications=context.tagged("elastic-ip")
         )
     end = Deadline(context.patience.visible_s)
@@ -28,13 +28,13 @@ async def attach(context: AwsContext, instance: Instance) -> str:
             await context.make(
                 region,
                 "associate_address",
-                AllocationId=have["AllocationId"],
+                AllocationId=address["AllocationId"],
                 NetworkInterfaceId=instance.interface_id,
                 AllowReassociation=True,
             )
-            return str(have["PublicIp"])
+            return str(address["PublicIp"])
         except CloudError as error:
-            # Just made, and not yet known everywhere.
+            # Just created, and not visible everywhere yet.
             if error.kind not in (*PASSING, "missing") or end.passed:
                 raise
         await asyncio.sleep(context.patience.poll_s)
@@ -43,5 +43,5 @@ async def attach(context: AwsContext, instance: Instance) -> str:
 async def _allocated(context: AwsContext, region: str) -> dict[str, Any] | None:
     filters = [{"Name": f"tag:{RUN_TAG}", "Values": [context.run_id]}]
     answer = await context.cloud(region).call("ec2", "describe_addresses", Filters=filters)
-    have: list[dict[str, Any]] = sorted(answer["Addresses"], key=lambda one: str(one["AllocationId"]))
-    return have[0] if have else None
+    addresses: list[dict[str, Any]] = sorted(answer["Addresses"], key=lambda address: str(address["AllocationId"]))
+    return addresses[0] if addresses else None

@@ -1,8 +1,8 @@
-"""Getting instances: one all-or-nothing call a zone, zone after zone, until one launches them all.
+"""Launching instances: one all-or-nothing call per zone, zone after zone, until one launches them all.
 
-Theory. Each call is a `LaunchRequest`, in the run's resources on disk before it is made. Its answer settles it:
-accepted, or refused and the next zone is tried. Where no answer comes, EC2 is asked what became of it, by the order's token, before anything
-else is tried; a call made again with its token launches nothing twice.
+Theory. Each call is a `LaunchRequest`, stored with the run's resources before it is made. Its answer settles it:
+accepted, or refused and the next zone is tried. If no answer comes, EC2 is asked for instances with the request's token
+before anything else is tried; a call that is repeated with its token launches nothing twice.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from console.state.run import Run
 from remote.wire.events import StageProgressed
 
 _ATTEMPTS = 3
-"""How often a call is made at least before its silence is believed."""
+"""How many attempts a call gets at least before it counts as unanswered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +45,24 @@ class LaunchZone:
 
 
 class _Refused(Exception):
-    """EC2 launched nothing; why, and how much of what is left to try that rules out."""
+    """EC2 launched nothing; why, and whether that rules out the rest of the region."""
 
     def __init__(self, sentence: str, *, everywhere: bool = False) -> None:
         super().__init__(sentence)
         self.everywhere = everywhere
-        """It goes for all zones of the region."""
+        """It holds for all zones of the region."""
 
 
 async def request_instances(
     context: AwsContext, nodes: Sequence[int], number: int, only: Sequence[LaunchZone] = ()
 ) -> AsyncIterator[News | LaunchRequest]:
-    """Gets an instance for each of the nodes: tells what happens on the way, and yields the accepted order last.
+    """Launches an instance for each of the nodes: yields events on the way, and the accepted request last.
 
-    `number` is the launch's; where the claim holds orders of it, it goes on with them. `only`: the places to try.
+    `number` is the launch's; if the resources hold requests of it, it continues with them. `only`: the zones to try.
 
     Raises:
         CloudError
-        ProviderError: they are not to be had; one sentence that names all that was tried.
+        ProviderError: no zone has them; one sentence that names all that was tried.
     """
     tried: list[str] = []
     pending = [request for request in context.resources.requests if request.launch == number]
@@ -143,13 +143,13 @@ def _nowhere(context: AwsContext, count: int, tried: list[str]) -> str:
     what = f"{count} × {context.profile.fleet.instance_type}"
     if len(tried) == 1:
         return tried[0]
-    return f"{what} are not to be had: " + "; ".join(tried)
+    return f"{what} are not available: " + "; ".join(tried)
 
 
 def _written(
     context: AwsContext, prerequisites: Prerequisites, where: LaunchZone, nodes: Sequence[int], number: int
 ) -> LaunchRequest:
-    """A new order, on disk with all that its call needs."""
+    """A new request, on disk with all that its call needs."""
     params = prerequisites.params(context, where.zone, where.market, len(nodes))
     token = f"fastconsole-{secrets.token_hex(16)}"
     key = asyncssh.generate_private_key("ssh-ed25519", comment="fastconsole")
@@ -178,10 +178,10 @@ def _written(
 
 
 async def _affordable(context: AwsContext, request: LaunchRequest) -> None:
-    """Raises ProviderError where the budget would end the run as soon as its instances run."""
+    """Raises ProviderError if the budget would end the run as soon as its instances run."""
     budget_usd = context.profile.budget.max_usd
     if budget_usd is None or len(request.nodes) < context.profile.fleet.nodes:
-        # Another host for a place is the policy's to decide, which knows what is spent.
+        # Replacements are up to the policy, which knows what is spent.
         return
     usd_per_h = await HourlyPrice(context, request).usd_per_h()
     seconds = MINIMUM_BILLED_S + closing_s(Run())
@@ -190,25 +190,25 @@ async def _affordable(context: AwsContext, request: LaunchRequest) -> None:
         drop_user_data(context, request)
         raise ProviderError(
             f"budget.max_usd is {money(budget_usd)}: {len(request.nodes)} × {request.instance_type} in {request.zone} "
-            f"({request.market}) cost {money(usd_per_h)} an hour, and the first minute with an end in order "
+            f"({request.market}) cost {money(usd_per_h)} an hour, and the first minute with an orderly shutdown "
             f"{money(usd_per_h * seconds / 3600)}; allow more, or take fewer nodes"
         )
 
 
 def write_secret(context: AwsContext, name: str, content: bytes) -> None:
-    """Writes a file of the run directory that only its owner may read, whole or not at all."""
+    """Writes a file of the run directory atomically, readable by its owner only."""
     context.directory.write_private(name, content)
 
 
 def drop_user_data(context: AwsContext, request: LaunchRequest) -> None:
-    """Removes what the order's instances booted with: nobody needs it once it is refused or all have their own keys."""
+    """Removes the request's user data: it is of no use once the call is refused or all hosts have their own keys."""
     (context.directory.path / request.user_data).unlink(missing_ok=True)
 
 
 async def _asked(context: AwsContext, request: LaunchRequest, *, again: bool) -> AsyncIterator[News | LaunchRequest]:
-    """Makes the order's call until its answer is known, for as long as an answer may take; yields the accepted order.
+    """Makes the request's call until its answer is known, within a time limit; yields the accepted request.
 
-    `again`: a console before this one may have made it.
+    `again`: an earlier console may have made it.
 
     Raises:
         _Refused, CloudError, ProviderError
@@ -225,7 +225,7 @@ async def _asked(context: AwsContext, request: LaunchRequest, *, again: bool) ->
             if error.kind not in PASSING:
                 raise _settled(context, request, error) from None
             silent += 1
-            # One attempt may take most of the time by itself.
+            # A single attempt may take most of the time.
             if end.passed and silent >= _ATTEMPTS:
                 raise _unsettled(context, request, error) from None
             again = True
@@ -239,9 +239,9 @@ async def _asked(context: AwsContext, request: LaunchRequest, *, again: bool) ->
 
 
 async def _run(context: AwsContext, request: LaunchRequest) -> list[str]:
-    """The ids of the order's instances: launched now, or by an earlier call with its token.
+    """The ids of the request's instances: launched now, or by an earlier call with its token.
 
-    Made once: botocore would ask again for seconds where a zone has no capacity, which EC2 says with status 500.
+    Without botocore's retries: it would repeat for seconds what EC2 answers with status 500, a zone without capacity.
     """
     text = (context.directory.path / request.user_data).read_text()
     said = await context.make(
@@ -251,14 +251,14 @@ async def _run(context: AwsContext, request: LaunchRequest) -> list[str]:
 
 
 async def _found(context: AwsContext, request: LaunchRequest) -> list[str]:
-    """The ids of the order's instances, if EC2 shows them all."""
+    """The ids of the request's instances, if EC2 shows them all."""
     seen = await of_tokens(context.cloud(request.region), [request.token])
     ids = [one.instance_id for one in seen]
     return ids if len(ids) == len(request.nodes) else []
 
 
 def _unsettled(context: AwsContext, request: LaunchRequest, error: CloudError) -> Exception:
-    """No answer came in time: the order stays asked, so that whoever gives back looks for its instances."""
+    """No answer came in time: the request stays `ASKED`, so that the teardown looks for its instances."""
     if error.kind == "throttled":
         return _settled(context, request, error)
     what = f"{len(request.nodes)} × {request.instance_type}"

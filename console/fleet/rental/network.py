@@ -30,7 +30,7 @@ class Subnet:
 
 
 async def subnets(cloud: Cloud, fleet: Fleet) -> dict[str, Subnet]:
-    """The subnet of each zone: those that the profile names and the region has, or the default ones.
+    """The subnet of each zone: the profile's that are in the region, or the default ones.
 
     Raises:
         CloudError
@@ -63,16 +63,16 @@ async def subnets(cloud: Cloud, fleet: Fleet) -> dict[str, Subnet]:
 
 
 async def admitted(cloud: Cloud, fleet: Fleet, vpc_id: str) -> tuple[list[str], str | None]:
-    """The addresses (CIDR) that may reach the SSH port, and the one among them that is this laptop's own.
+    """The addresses (CIDR) that may reach the SSH port, and which of them is this laptop's own.
 
     Raises:
         CloudError
-        ProviderError: this laptop's public address cannot be found out.
+        ProviderError: this laptop's public address cannot be determined.
     """
     if fleet.ssh_from is not None:
         return [fleet.ssh_from], None
     if fleet.connect in ("private", "bastion"):
-        # Whoever comes this way has an address of the VPC, or of a network that fleet.ssh_from has to name.
+        # Connections come from inside the VPC, or from a network that fleet.ssh_from has to name.
         answer = await cloud.call("ec2", "describe_vpcs", VpcIds=[vpc_id])
         return [answer["Vpcs"][0]["CidrBlock"]], None
     own = await own_address()
@@ -80,7 +80,7 @@ async def admitted(cloud: Cloud, fleet: Fleet, vpc_id: str) -> tuple[list[str], 
 
 
 async def own_address() -> str:
-    """This laptop's public address (CIDR). Raises ProviderError where it cannot be found out."""
+    """This laptop's public address (CIDR). Raises ProviderError if it cannot be determined."""
     return await asyncio.to_thread(_own_address)
 
 
@@ -98,11 +98,11 @@ def _own_address() -> str:
 
 
 async def security_group(context: AwsContext, region: str, vpc_id: str, cidrs: list[str]) -> str:
-    """The run's security group, made where it is not: open to itself, and the SSH port to `cidrs` alone.
+    """The run's security group, created if missing: open to itself, and the SSH port to `cidrs` alone.
 
     Raises:
         CloudError
-        ProviderError: it was made and cannot be seen.
+        ProviderError: it exists but EC2 does not show it.
     """
     try:
         made = await context.create(
@@ -119,7 +119,7 @@ async def security_group(context: AwsContext, region: str, vpc_id: str, cidrs: l
         if error.kind != "duplicate":
             raise
         group = await _group_by_name(context, region, vpc_id)
-    # EFA needs both directions spelt out; the egress to everywhere that a new group has does not do.
+    # EFA needs explicit rules in both directions; a new group's egress to everywhere is not enough.
     itself = {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}
     port = context.profile.fleet.ssh_port
     await _allow(context, region, "ingress", group, itself)
@@ -137,7 +137,7 @@ def ssh_rule(port: int, cidr: str) -> dict[str, Any]:
 
 
 async def readmit(context: AwsContext, region: str, before: str, own: str) -> None:
-    """Lets this laptop in from `own` (CIDR) in place of `before`. Raises CloudError."""
+    """Allows SSH from this laptop's address `own` (CIDR) in place of `before`. Raises CloudError."""
     filters = [{"Name": f"tag:{RUN_TAG}", "Values": [context.run_id]}]
     cloud, port = context.cloud(region), context.profile.fleet.ssh_port
     for group in await cloud.pages("ec2", "describe_security_groups", "SecurityGroups", Filters=filters):
@@ -159,7 +159,7 @@ async def _allow(context: AwsContext, region: str, way: str, group: str, rule: d
         except CloudError as error:
             if error.kind == "duplicate":
                 return
-            # Just made, and not yet known everywhere.
+            # Just created, and not visible everywhere yet.
             if error.code != "InvalidGroup.NotFound" or end <= 0:
                 raise
         await asyncio.sleep(context.patience.poll_s)
@@ -180,7 +180,7 @@ async def _group_by_name(context: AwsContext, region: str, vpc_id: str) -> str:
 
 
 async def placement_group(context: AwsContext, region: str) -> str:
-    """The run's cluster placement group, made where it is not. Raises CloudError."""
+    """The run's cluster placement group, created if missing. Raises CloudError."""
     try:
         await context.create(
             region,
@@ -197,7 +197,7 @@ async def placement_group(context: AwsContext, region: str) -> str:
 
 
 def has_efa(fleet: Fleet, kind: Machine) -> bool:
-    """True if the instances get EFA interfaces. Raises ProviderError where the type has none to give."""
+    """True if the instances get EFA interfaces. Raises ProviderError if the profile wants EFA and the type has none."""
     if fleet.efa and not kind.efa_cards:
         raise ProviderError(f"fleet.efa is true, and {kind.name} has no EFA; set it to false, or take p4d.24xlarge")
     return bool(kind.efa_cards) if fleet.efa is None else fleet.efa
@@ -206,8 +206,8 @@ def has_efa(fleet: Fleet, kind: Machine) -> bool:
 def interfaces(fleet: Fleet, kind: Machine, subnet_id: str, group: str) -> list[dict[str, Any]]:
     """The network interfaces of an instance, as RunInstances takes them.
 
-    A type with one card has one interface. With EFA on several cards, the primary one is a plain one that holds the
-    address and every card that can gets an EFA-only one: on card 0 as its second device, elsewhere as its first
+    A type with one card has one interface. With EFA on several cards, the primary interface is a plain one that holds
+    the address, and every EFA-capable card gets an EFA-only one: on card 0 as its second device, elsewhere as its first
     (docs.aws.amazon.com/AWSEC2/latest/UserGuide/efa-acc-inst-types.html).
 
     Raises:

@@ -1,4 +1,4 @@
-"""What has to be there in a region before instances can be launched: found where it is, made where it is not."""
+"""What a region needs before instances can be launched: image, subnets, groups. Found, or else created."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ STEPS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prerequisites:
-    """A region that instances can be launched into."""
+    """What a launch in one region needs."""
 
     region: str
     zones: tuple[str, ...]
-    """Those to try: they offer the type and have a subnet."""
+    """The zones to try: they offer the type and have a subnet."""
     subnets: Mapping[str, Subnet]
     machine: Machine
     image: Image
@@ -34,10 +34,10 @@ class Prerequisites:
     placement: str | None
     """The placement group's name."""
     spot: Mapping[str, prices.Quote]
-    """The spot price of each zone, where it is known."""
+    """The spot price of each zone whose price is known."""
 
     def params(self, context: AwsContext, zone: str, market: str, count: int) -> dict[str, Any]:
-        """What RunInstances is asked, but for the token and the user-data. Raises ProviderError."""
+        """The parameters of RunInstances, without the token and the user data. Raises ProviderError."""
         fleet = context.profile.fleet
         placement = {"AvailabilityZone": zone}
         if self.placement is not None:
@@ -56,7 +56,7 @@ class Prerequisites:
             "NetworkInterfaces": interfaces(fleet, self.machine, self.subnets[zone].subnet_id, self.group),
             "Placement": placement,
             "BlockDeviceMappings": [{"DeviceName": self.image.root_device, "Ebs": volume}],
-            # The lease on the host ends it with poweroff, which has to mean its end.
+            # The lease powers the host off, which has to terminate the instance.
             "InstanceInitiatedShutdownBehavior": "terminate",
             "MetadataOptions": {"HttpEndpoint": "enabled", "HttpTokens": "required", "HttpPutResponseHopLimit": 1},
             "TagSpecifications": context.tagged(*tagged),
@@ -73,11 +73,11 @@ class Prerequisites:
 
 
 async def prepare(context: AwsContext, region: str, market: str) -> AsyncIterator[str | Prerequisites]:
-    """Names each step as it begins, `STEPS` of them, and yields the ground last.
+    """Names each step as it begins, `STEPS` of them, and yields the prerequisites last.
 
     Raises:
         CloudError
-        ProviderError: it cannot be launched there.
+        ProviderError: instances cannot be launched there.
     """
     profile, fleet, cloud = context.profile, context.profile.fleet, context.cloud(region)
     assert fleet.instance_type is not None
@@ -85,7 +85,7 @@ async def prepare(context: AwsContext, region: str, market: str) -> AsyncIterato
     zones = await offered_zones(cloud, fleet.instance_type)
     machine = await describe_machine(cloud, fleet.instance_type)
     if has_efa(fleet, machine) and fleet.connect == "public":
-        # Says so before anything is made.
+        # Raises before anything is created.
         interfaces(fleet, machine, "", "")
     group_name: str | None = None
     if market in ("capacity-block", "reservation"):
@@ -105,7 +105,7 @@ async def prepare(context: AwsContext, region: str, market: str) -> AsyncIterato
     context.remember(replace(context.resources.in_region(region), admitted=own))
     group = await security_group(context, region, vpc_id, cidrs)
     yield "placement group"
-    # A reservation brings its own placement, and a capacity block is placed by EC2.
+    # A reservation has its own placement group, and EC2 places a capacity block.
     if market in ("spot", "on-demand") and profile.fleet.nodes > 1 and fleet.placement_group and machine.cluster:
         group_name = await placement_group(context, region)
     yield Prerequisites(
@@ -122,7 +122,7 @@ async def prepare(context: AwsContext, region: str, market: str) -> AsyncIterato
 
 def _wanted(zones: list[str], by_zone: Mapping[str, Subnet], context: AwsContext, region: str) -> list[str]:
     fleet = context.profile.fleet
-    # Zones of the home region say nothing of the others.
+    # Zones of the home region do not restrict the others.
     named = [zone for zone in fleet.zones if zone.startswith(region)]
     offering = [zone for zone in zones if not named or zone in named]
     if not offering:
@@ -163,7 +163,7 @@ async def _reserved(cloud: Cloud, context: AwsContext, zones: list[str]) -> tupl
 
 
 async def _spot(cloud: Cloud, instance_type: str) -> dict[str, prices.Quote]:
-    """The zones' spot prices; none where they may not be asked for: they only order the zones."""
+    """The zones' spot prices; empty without the permission to ask: they only order the zones."""
     try:
         quotes = await prices.spot(cloud, instance_type, time.time())
     except CloudError as error:

@@ -1,4 +1,4 @@
-"""The `aws` provider: a run's instances, from the launch to their end. What it does is beside it, a noun a module."""
+"""The `aws` provider: a run's instances, from the launch to their termination. Each step is a module beside it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from console.fleet.rental.launch import LaunchZone, markets, request_instances, 
 from console.fleet.rental.network import own_address, readmit
 from console.fleet.rental.provision import Provisioning
 from console.fleet.rental.resources import ACCEPTED, ASKED, ENDED, LaunchRequest, RunResources
-from console.fleet.rental.teardown import ended, release_all, stopped
+from console.fleet.rental.teardown import end_instances, release_all, stopped
 from console.fleet.rental.user_data import DATA_DIR, LEASE_FILE
 from console.journal.directory import RunDirectory
 from console.profile.schema import Data, Profile
@@ -28,15 +28,15 @@ from console.ssh.address import HostAddress
 from console.state.events import AlertRaised, HostLost, PriceQuoted
 
 _LOOK_AGAIN_S = 5.0
-"""How old EC2's answer may be when a broken connection asks whether its host is gone: one call for all of them."""
+"""How old EC2's answer may be when broken connections ask whether their hosts are gone: one call serves all."""
 _FORGOTTEN_S = 3600.0
-"""EC2 shows an ended instance for about an hour; one that is not shown so long after its launch has ended."""
+"""EC2 shows a terminated instance for about an hour; one that is not shown that long after its launch has ended."""
 _NOBODY_THERE = ("unreachable", "unavailable", "credentials", "expired")
-"""Kinds of error after which nothing can be given back now."""
+"""Kinds of error after which nothing can be released now."""
 
 
 class AwsProvider:
-    """Instances of EC2's, rented for a run."""
+    """EC2 instances, rented for a run."""
 
     lease_end = "poweroff"
     embedded = 0
@@ -55,36 +55,36 @@ class AwsProvider:
         self._patience = patience or Patience()
         self._context = AwsContext(profile, directory, self._patience)
         self._seen: dict[str, tuple[float, dict[str, Instance]]] = {}
-        """By region, when EC2 was asked last (monotonic seconds) and what it showed."""
+        """By region, when EC2 was last asked (monotonic seconds) and what it showed."""
         self._looking = asyncio.Lock()
         self._ended: set[str] = set()
-        """Instances whose end was told."""
+        """Instances whose end was reported."""
 
     def data_dir(self, profile: Profile) -> str:
-        """The local NVMe disks, unless the profile names another place."""
+        """The local NVMe disks, unless the profile names another folder."""
         return DATA_DIR if profile.data.dir == Data.__dataclass_fields__["dir"].default else profile.data.dir
 
     def disk(self, node: int) -> Path | None:
-        """An instance's disk goes with it."""
+        """None: an instance's disk is deleted with it."""
         return None
 
     async def leave(self) -> None:
-        """The leases hold the hosts."""
+        """Nothing to do: the leases keep the hosts."""
 
     # --- hosts ---
 
     async def bring_up(self) -> AsyncIterator[News | HostAddress]:
-        """Rents the instances. Raises ProviderError where they cannot be had; what was made is then given back."""
+        """Rents the instances. Raises ProviderError if they are not available; what was created is then released."""
         context = self._context
         if context.resources.open or context.resources.regions:
-            # Of an earlier attempt that did not get to its end.
+            # Left by an earlier attempt that was interrupted.
             async for news in self.give_back():
                 yield news
             if context.resources.open:
-                raise ProviderError(f"run {context.run_id} still has instances that could not be given back")
+                raise ProviderError(f"run {context.run_id} still has instances that could not be released")
         context.addresses.clear()
         number = context.resources.launch + 1
-        # EC2 shows the instances of earlier attempts for an hour yet: their orders say that they are ended.
+        # EC2 shows the instances of earlier attempts for another hour: their requests say that they are ended.
         context.remember(RunResources(requests=context.resources.requests, base=number))
         key = asyncssh.generate_private_key("ssh-ed25519", comment="fastconsole")
         write_secret(context, context.directory.key.name, key.export_private_key())
@@ -92,49 +92,51 @@ class AwsProvider:
             yield one
 
     async def adopt(self) -> AsyncIterator[News | HostAddress]:
-        """The hosts that the run has, and the rest of a launch that was cut off. Raises ProviderError."""
+        """The run's hosts, and the rest of a launch that was interrupted. Raises ProviderError."""
         context = self._context
         if context.resources.ending:
             async for news in self.give_back():
                 yield news
-            raise ProviderError(f"the instances of run {context.run_id} were given back")
+            raise ProviderError(f"the instances of run {context.run_id} were released")
         if not context.directory.key.is_file():
-            # Cut off before it had asked for anything.
+            # Interrupted before it had requested anything.
             async for one in self.bring_up():
                 yield one
             return
-        places = context.resources.nodes_by_instance()
+        by_instance = context.resources.nodes_by_instance()
         for instance_id in context.resources.served:
-            node = places.get(instance_id)
+            node = by_instance.get(instance_id)
             if node is not None and context.resources.holder(node) == instance_id and node in context.addresses:
                 yield context.addresses[node]
-        async for news in self._let_in():
+        async for news in self._admit_this_laptop():
             yield news
         unfinished = self._unfinished()
         if unfinished is not None:
             nodes, number = unfinished
-            async for one in self._launched(nodes, number, self._beside() if number > context.resources.base else ()):
+            async for one in self._launched(
+                nodes, number, self._zones_beside() if number > context.resources.base else ()
+            ):
                 yield one
 
     async def replace(self, node: int) -> AsyncIterator[News | HostAddress]:
-        """Another instance for the node, beside the others. Raises ProviderError where there is none."""
+        """Another instance for the node, in the zone of the others. Raises ProviderError if there is none."""
         context = self._context
         old = context.resources.holder(node)
         request = context.resources.by_instance(old) if old else None
         if request is None or old is None:
             raise ProviderError(f"node {node} has no instance that could be replaced")
         try:
-            instance = (await self._look(request.region)).get(old)
+            instance = (await self._instances(request.region)).get(old)
             if instance is not None and instance.state in HALTED and instance.state not in GONE:
                 await context.make(request.region, "terminate_instances", InstanceIds=[old])
         except CloudError as error:
             if error.kind not in (*PASSING, "missing"):
                 raise
-        async for one in self._launched([node], context.resources.launch + 1, self._beside()):
+        async for one in self._launched([node], context.resources.launch + 1, self._zones_beside()):
             yield one
         context.remember(replace(context.resources, retired={**context.resources.retired, old: time.time()}))
         if node == 0 and self.profile.fleet.connect == "elastic-ip":
-            # The way to the others leads through another host now.
+            # The other hosts are reached through the new one now.
             for other, address in sorted(context.addresses.items()):
                 if other != 0 and address.jump is not None:
                     context.addresses[other] = replace(address, jump=context.addresses[0])
@@ -142,14 +144,14 @@ class AwsProvider:
             context.write()
 
     async def _launched(
-        self, nodes: Sequence[int], number: int, places: Sequence[LaunchZone] = ()
+        self, nodes: Sequence[int], number: int, zones: Sequence[LaunchZone] = ()
     ) -> AsyncIterator[News | HostAddress]:
-        """Instances for the nodes, and their hosts; what was made is given back where that fails."""
+        """Launches instances for the nodes and yields their hosts; if that fails, what was created is released."""
         context = self._context
         try:
             await context.identify()
             request: LaunchRequest | None = None
-            async for one in request_instances(context, sorted(nodes), number, places):
+            async for one in request_instances(context, sorted(nodes), number, zones):
                 if isinstance(one, LaunchRequest):
                     request = one
                 else:
@@ -165,28 +167,28 @@ class AwsProvider:
             raise
 
     async def _undone(self, requests: Sequence[LaunchRequest]) -> AsyncIterator[News]:
-        """Gives back what a launch that failed has made: all of it, or where the run has other hosts, its instances."""
+        """Releases what a failed launch created: everything, or its instances alone if the run has other hosts."""
         if len(requests) == len(self._context.resources.open):
             async for news in self.give_back():
                 yield news
             return
         await self._context.settled()
         for request in requests:
-            async for news in ended(self._context, request.region, [request], wait=False):
+            async for news in end_instances(self._context, request.region, [request], wait=False):
                 yield news
 
-    def _beside(self) -> list[LaunchZone]:
-        """Where another instance can be beside those that the run has: in their zone."""
+    def _zones_beside(self) -> list[LaunchZone]:
+        """The zone of the run's instances, in each market to try: where a replacement has to be."""
         base = self._context.resources.base
-        beside = next(
+        first = next(
             request for request in self._context.resources.requests if request.instance_ids and request.launch == base
         )
         on_demand = self.profile.fleet.on_loss == "replace-on-demand"
         which = ("on-demand",) if on_demand else markets(self.profile.fleet.market)
-        return [LaunchZone(beside.region, beside.zone, market) for market in which]
+        return [LaunchZone(first.region, first.zone, market) for market in which]
 
     def _unfinished(self) -> tuple[list[int], int] | None:
-        """The nodes and the number of a launch that has not come to hosts; None where all have."""
+        """The nodes and the number of a launch whose hosts are not all ready; None if there is none."""
         resources = self._context.resources
         number = max(resources.launch, resources.base)
         last = [request for request in resources.requests if request.launch == number]
@@ -196,8 +198,8 @@ class AwsProvider:
         there = last[-1].outcome == ACCEPTED and all(one in resources.served for one in last[-1].instance_ids)
         return None if ended or there else (list(last[-1].nodes), number)
 
-    async def _let_in(self) -> AsyncIterator[News]:
-        """A laptop that came back from another network is let in from there."""
+    async def _admit_this_laptop(self) -> AsyncIterator[News]:
+        """Allows SSH from this laptop's present address, if it changed networks."""
         before = self._context.resources.admitted
         if before is None:
             return
@@ -209,24 +211,24 @@ class AwsProvider:
                 await readmit(self._context, region, before, own)
             self._context.remember(replace(self._context.resources, admitted=own))
         except ProviderError as error:
-            text = f"whether this laptop may reach the hosts is not known: {error}"
+            text = f"it is not known whether this laptop may reach the hosts: {error}"
             yield None, AlertRaised(kind="host", text=text)
 
     # --- what EC2 says ---
 
     async def lost(self, address: HostAddress) -> str | None:
-        """Why the host's instance is gone, as EC2 says; None while EC2 says that it runs, or cannot be asked."""
+        """Why the host's instance is gone, in EC2's words; None while it runs, or while EC2 cannot be asked."""
         resources = self._context.resources
         holder = self._instance_of(address)
         request = resources.by_instance(holder) if holder else None
         if holder is None or request is None:
             return None
         try:
-            instance = (await self._look(request.region)).get(holder)
+            instance = (await self._instances(request.region)).get(holder)
             if instance is not None:
                 return why_gone(instance)
             if time.time() - request.asked_t > _FORGOTTEN_S:
-                # Unless these credentials are somebody else's, who sees nothing of the run.
+                # Credentials of another account would see nothing of the run either.
                 await self._context.identify()
                 return f"EC2: {holder} is not there any more"
         except CloudError:
@@ -234,13 +236,13 @@ class AwsProvider:
         return None
 
     def _instance_of(self, address: HostAddress) -> str | None:
-        """The instance behind the address, by its key: another one may have had the same address before."""
+        """The instance behind the address, by its host key: an earlier instance may have had the same address."""
         resources = self._context.resources
         known = next((one for one, key in resources.host_keys.items() if key == address.host_key), None)
         return known or resources.holder(address.node)
 
     async def remains(self) -> bool:
-        """Any instance of the run lives. Raises CloudError where EC2 cannot be asked."""
+        """True if any instance of the run lives. Raises CloudError if EC2 cannot be asked."""
         context = self._context
         if not context.resources.regions:
             return False
@@ -255,12 +257,12 @@ class AwsProvider:
                 found = await of_run(cloud, context.run_id) + (await of_tokens(cloud, tokens) if tokens else [])
                 if any(instance.state not in GONE for instance in found):
                     return True
-            # What was asked for a moment ago may be there and not be shown yet.
+            # Instances that were requested a moment ago may not be visible yet.
             if time.time() - asked_t > self._patience.visible_s:
                 return False
             await asyncio.sleep(self._patience.poll_s)
 
-    async def _look(self, region: str) -> dict[str, Instance]:
+    async def _instances(self, region: str) -> dict[str, Instance]:
         async with self._looking:
             asked, seen = self._seen.get(region, (float("-inf"), {}))
             if time.monotonic() - asked > min(_LOOK_AGAIN_S, self._patience.watch_s):
@@ -270,16 +272,16 @@ class AwsProvider:
             return seen
 
     async def watch(self) -> AsyncIterator[News]:
-        """The ends of instances with EC2's own times, and the spot prices of the zones in use, until cancelled."""
+        """Ends of instances with EC2's own times, and spot prices of the zones in use, until cancelled."""
         quoted: dict[str, float] = {}
         quoted_at = time.monotonic()
         while True:
             await asyncio.sleep(self._patience.watch_s)
             for region in _regions(self._context.resources.open):
                 try:
-                    seen = await self._look(region)
+                    seen = await self._instances(region)
                 except CloudError:
-                    # What is not known is not told.
+                    # Nothing is reported that is not known.
                     continue
                 for instance in seen.values():
                     for news in self._news_of(instance):
@@ -304,18 +306,18 @@ class AwsProvider:
             yield node, HostLost(reason=reason)
 
     async def _end_retired(self, region: str, seen: dict[str, Instance]) -> None:
-        """Ends instances whose place another one took, if EC2 has not done so by itself."""
+        """Ends replaced instances, if EC2 has not done so by itself."""
         for key, since in self._context.resources.retired.items():
             living = key in seen and seen[key].state not in GONE
             if living and time.time() - since > self._patience.doomed_s:
                 try:
                     await self._context.make(region, "terminate_instances", InstanceIds=[key])
                 except CloudError:
-                    # The next look tries again.
+                    # The next poll tries again.
                     continue
 
     async def _quotes(self, quoted: dict[str, float]) -> list[PriceQuoted]:
-        """Spot prices of the zones in use that are new since `quoted`, which is brought up to date."""
+        """Spot prices of the zones in use that differ from `quoted`, which is updated."""
         news: list[PriceQuoted] = []
         spot = {
             (one.region, one.zone, one.instance_type) for one in self._context.resources.open if one.market == "spot"
@@ -343,7 +345,7 @@ class AwsProvider:
     # --- the end ---
 
     async def give_back(self) -> AsyncIterator[News]:
-        """Ends all that was made and waits until EC2 says so; what is left is told with the command that ends it."""
+        """Ends everything and waits until EC2 confirms it; reports what is left, with the command that ends it."""
         async for news in release_all(self._context):
             yield news
 

@@ -1,4 +1,4 @@
-"""From an accepted order to hosts: each instance awaited as EC2 states it, put on the bill, and pinned to its key."""
+"""From an accepted request to hosts: waits until each instance runs, bills it, and pins its host key."""
 
 from __future__ import annotations
 
@@ -26,44 +26,44 @@ from remote.wire.events import StageProgressed
 
 
 class Provisioning:
-    """The instances of one order on their way to being hosts."""
+    """Turns the instances of one request into hosts."""
 
     def __init__(self, context: AwsContext, request: LaunchRequest) -> None:
         self._context = context
         self._request = request
         self._fleet = context.profile.fleet
         self._route = Route.of(context.profile.fleet)
-        self._places = request.nodes_by_instance()
+        self._nodes = request.nodes_by_instance()
         self._price = HourlyPrice(context, request)
         self._news: asyncio.Queue[News | HostAddress | BaseException] = asyncio.Queue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._gateway: asyncio.Future[HostAddress] = asyncio.get_running_loop().create_future()
-        """Node 0's host, where it is the way to the others."""
+        """Node 0's host, if the others are reached through it."""
 
     async def hosts(self) -> AsyncIterator[News | HostAddress]:
-        """Tells what happens to the instances, and yields each host once it is pinned, until all are there.
+        """Yields events of the instances, and each host once it is pinned, until all are ready.
 
         Raises:
             CloudError
             ProviderError: an instance ended, or a host cannot take part.
         """
-        missing = {node for instance_id, node in self._places.items() if not self._arrived(instance_id, node)}
+        missing = {node for instance_id, node in self._nodes.items() if not self._ready(instance_id, node)}
         other = self._context.addresses.get(0)
         if 0 not in missing and other is not None:
             self._gateway.set_result(other)
-        self._start(self._look())
+        self._start(self._poll())
         try:
             while missing:
-                one = await self._news.get()
-                if isinstance(one, BaseException):
-                    raise one
-                yield one
-                if isinstance(one, HostAddress):
-                    missing.discard(one.node)
-                elif isinstance(one[1], InstanceStarted):
-                    # After it is in the journal: a console that dies in between tells it twice, and never not at all.
+                news = await self._news.get()
+                if isinstance(news, BaseException):
+                    raise news
+                yield news
+                if isinstance(news, HostAddress):
+                    missing.discard(news.node)
+                elif isinstance(news[1], InstanceStarted):
+                    # After it is in the journal: a console that dies in between reports it twice rather than never.
                     resources = self._context.resources
-                    self._context.remember(replace(resources, told=(*resources.told, one[1].instance_id)))
+                    self._context.remember(replace(resources, told=(*resources.told, news[1].instance_id)))
             drop_user_data(self._context, self._request)
         finally:
             for task in self._tasks:
@@ -73,8 +73,8 @@ class Provisioning:
 
     # --- instances ---
 
-    async def _look(self) -> None:
-        """Looks at the instances until their hosts are there: EC2 says when one runs, and when it is gone."""
+    async def _poll(self) -> None:
+        """Polls the instances until cancelled: EC2 says when one runs, and when it is gone."""
         context = self._context
         seen: dict[str, str] = {}
         end = Deadline(context.patience.running_s)
@@ -86,9 +86,9 @@ class Provisioning:
                 if error.kind not in PASSING or end.passed:
                     raise
                 found = {}
-            for instance_id, node in self._places.items():
+            for instance_id, node in self._nodes.items():
                 instance = found.get(instance_id)
-                if instance is None or self._arrived(instance_id, node):
+                if instance is None or self._ready(instance_id, node):
                     continue
                 gone = why_gone(instance)
                 if gone is not None:
@@ -99,11 +99,11 @@ class Provisioning:
                 seen[instance_id] = state
                 if state == "running":
                     await self._runs(instance, node)
-                    self._start(self._welcome(instance, node))
+                    self._start(self._make_host(instance, node))
                 else:
                     self._stage(node, "instance", 1, 2, f"{instance_id} in {instance.zone} is pending")
-            if end.passed and len([one for one in seen.values() if one == "running"]) < len(self._places):
-                late = sorted(node for one, node in self._places.items() if seen.get(one) != "running")
+            if end.passed and len([one for one in seen.values() if one == "running"]) < len(self._nodes):
+                late = sorted(node for one, node in self._nodes.items() if seen.get(one) != "running")
                 raise ProviderError(
                     f"EC2 accepted the launch, but after {context.patience.running_s / 60:.0f} minutes the instances "
                     f"of nodes {', '.join(map(str, late))} are not running"
@@ -115,18 +115,18 @@ class Provisioning:
             self._news.put_nowait((node, await self._price.started(instance, node)))
         self._stage(node, "instance", 2, 2, f"{instance.instance_id} in {instance.zone}")
 
-    def _arrived(self, instance_id: str, node: int) -> bool:
+    def _ready(self, instance_id: str, node: int) -> bool:
         return instance_id in self._context.resources.served and node in self._context.addresses
 
     # --- hosts ---
 
-    async def _welcome(self, instance: Instance, node: int) -> None:
-        """Brings one instance from `running` to a host that is pinned to its own key."""
+    async def _make_host(self, instance: Instance, node: int) -> None:
+        """Turns a running instance into a host that is pinned to its own key."""
         context = self._context
-        # For who looks from another laptop.
+        # For other laptops.
         await self._tag(instance, node, {NODE_TAG: str(node)})
         address = await self._address(instance, node)
-        self._stage(node, "host", 0, 1, "boots")
+        self._stage(node, "host", 0, 1, "booting")
 
         def remember(host_key: str) -> None:
             context.remember(context.resources.with_key(instance.instance_id, host_key))
@@ -156,7 +156,7 @@ class Provisioning:
         self._news.put_nowait(pinned)
 
     async def _tag(self, instance: Instance, node: int, tags: Mapping[str, str]) -> None:
-        """Writes tags on the instance that it does not bear yet."""
+        """Writes the tags on the instance, unless it has them."""
         if tags.items() <= instance.tags.items():
             return
         end = Deadline(self._context.patience.visible_s)
@@ -203,11 +203,11 @@ class Provisioning:
         self._news.put_nowait((node, StageProgressed(stage=stage, done=done, total=total, detail=detail)))
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
-        async def told() -> None:
+        async def guarded() -> None:
             try:
                 await work
             except Exception as error:
-                # Whoever reads the news raises it: a bug as well.
+                # `hosts` raises it, bugs included.
                 self._news.put_nowait(error)
 
-        self._tasks.add(asyncio.create_task(told()))
+        self._tasks.add(asyncio.create_task(guarded()))

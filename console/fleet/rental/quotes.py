@@ -1,4 +1,4 @@
-"""What an order's instances cost an hour, as AWS says it on the day, or else the profile or the table."""
+"""What a request's instances cost an hour: AWS's price of the day, or else the profile's or the table's."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from console.state.events import InstanceStarted
 
 
 class HourlyPrice:
-    """The prices of an order, asked for once."""
+    """The hourly price of a request's instances, asked for once."""
 
     def __init__(self, context: AwsContext, request: LaunchRequest) -> None:
         self._context = context
@@ -22,14 +22,14 @@ class HourlyPrice:
         self._asked: asyncio.Future[tuple[float | None, float | None]] | None = None
 
     async def usd_per_h(self) -> float | None:
-        """What all instances of the order cost an hour, with what hangs on them; None where no price is known."""
+        """What all instances of the request cost an hour, volumes included; None if no price is known."""
         billed, _ = await self._ask()
         volumes = [mapping["Ebs"]["VolumeSize"] for mapping in self._request.params["BlockDeviceMappings"]]
         each = None if billed is None else billed + prices.storage_usd_per_h(sum(volumes))
         return None if each is None else each * len(self._request.nodes)
 
     async def started(self, instance: Instance, node: int) -> InstanceStarted:
-        """The event that puts the instance on the bill."""
+        """The event from which the instance is billed."""
         if self._asked is None:
             self._asked = asyncio.ensure_future(self._ask())
         billed, on_demand = await asyncio.shield(self._asked)
@@ -49,7 +49,7 @@ class HourlyPrice:
         )
 
     async def _ask(self) -> tuple[float | None, float | None]:
-        """Billed and on demand. What a reservation costs was agreed when it was made: only the profile can say."""
+        """Billed and on-demand price. A reservation's price was agreed when it was made: only the profile knows it."""
         request, fleet = self._request, self._context.profile.fleet
         cloud = self._context.cloud(request.region)
         on_demand = fleet.usd_per_h_on_demand

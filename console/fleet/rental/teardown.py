@@ -1,8 +1,8 @@
-"""Giving back: every instance of the run ended and seen to be, then all else that was made, and what is left named.
+"""Releasing a run: terminates every instance and waits for it, deletes all else, and reports what is left.
 
-Theory. What there is to end is found by the run's tag, by the tokens of orders and by the ids that EC2 gave, and looked
-for as long as something that was asked for may still be invisible. Nothing here raises because AWS refuses or cannot be
-reached: what may be left is told, with the command that ends it. All of it can be broken off and done again.
+Theory. Instances are found by the run's tag, by the tokens of requests and by their ids, and looked for as long as a
+requested one may still be invisible. Nothing here raises because AWS refuses or cannot be reached: what may be left is
+reported, with the command that ends it. All of it can be interrupted and repeated.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from remote.wire.events import StageProgressed
 
 
 async def release_all(context: AwsContext) -> AsyncIterator[News]:
-    """Ends all that the run has, and tells what could not be ended. Raises nothing of AWS's."""
+    """Ends everything that the run has, and reports what could not be ended. Raises no error of AWS's."""
     await context.settled()
     if not context.resources.regions:
         return
-    # First on disk, so that a console which comes to the run in between does not go on with a launch.
+    # On disk first, so that a console which attaches meanwhile does not continue a launch.
     context.remember(replace(context.resources, ending=True))
     try:
         await context.identify()
     except CloudError as error:
-        yield None, _left(f"nothing could be given back: {error}", f"fastconsole terminate {context.run_id}")
+        yield None, _left(f"nothing could be released: {error}", f"fastconsole terminate {context.run_id}")
         return
     for region in context.resources.regions:
         requests = [request for request in context.resources.open if request.region == region]
         whole = True
-        async for news in ended(context, region, requests, everything=True):
+        async for news in end_instances(context, region, requests, everything=True):
             whole = whole and not isinstance(news[1], AlertRaised)
             yield news
         if whole:
-            async for news in _rest(context, region):
+            async for news in _delete_rest(context, region):
                 whole = whole and not isinstance(news[1], AlertRaised)
                 yield news
         if whole:
@@ -61,12 +61,12 @@ def _left(what: str, command: str) -> AlertRaised:
 # --- instances -------------------------------------------------------------------------------------------------------
 
 
-async def ended(
+async def end_instances(
     context: AwsContext, region: str, requests: Sequence[LaunchRequest], *, everything: bool = False, wait: bool = True
 ) -> AsyncIterator[News]:
-    """Ends the instances of the orders, or every instance of the run in the region, and tells of each one's end.
+    """Ends the instances of the requests, or every instance of the run in the region, and reports each one's end.
 
-    `wait`: until EC2 says that they are terminated; else until each has been told to.
+    `wait`: until EC2 says that they are terminated; else until the calls are made.
     """
     ending = _Ending(context, region, requests, everything)
     patience, failing, slow = context.patience, Deadline(context.patience.free_s), Deadline(context.patience.ended_s)
@@ -88,7 +88,7 @@ async def ended(
         if ending.over(found, wait=wait):
             break
         if slow.passed:
-            for news in ending.left(f"after {patience.ended_s / 60:.0f} minutes EC2 has not ended them"):
+            for news in ending.left(f"after {patience.ended_s / 60:.0f} minutes EC2 has not terminated them"):
                 yield news
             return
         await asyncio.sleep(patience.poll_s)
@@ -100,7 +100,7 @@ async def ended(
 
 
 class _Ending:
-    """What is known of the instances that are to end."""
+    """The instances that are to end, and what is known of them."""
 
     def __init__(self, context: AwsContext, region: str, requests: Sequence[LaunchRequest], everything: bool) -> None:
         self._context = context
@@ -122,18 +122,18 @@ class _Ending:
             found = {key: one for key, one in found.items() if one.token in self._tokens or key in self._ids()}
         self._seen |= found
         for key, one in found.items():
-            # One that was seen pending and then ended by us has never run.
+            # An instance that was pending when it was ended has never run.
             self._ran[key] = one.ran if one.state not in GONE or key not in self._ran else self._ran[key]
         for request in list(self._tokens.values()):
             ids = [key for key, one in found.items() if one.token == request.token]
             if request.outcome == ASKED and len(ids) == len(request.nodes):
-                # Known from here on: its places too.
+                # Its instances are known from here on, and their nodes.
                 self._tokens[request.token] = request.accepted(ids)
                 self._context.remember(self._context.resources.with_request(self._tokens[request.token]))
         return list(found.values())
 
     async def terminate(self, found: Iterable[Instance]) -> None:
-        """Tells those that live to end, and those that are known and not shown yet. Raises CloudError."""
+        """Terminates those that live, and those that are known but not visible yet. Raises CloudError."""
         living = {one.instance_id for one in found if one.state not in GONE}
         unseen = self._ids() - set(self._seen) if self._waiting() else set()
         if living:
@@ -146,7 +146,7 @@ class _Ending:
                     raise
 
     def over(self, found: Iterable[Instance], *, wait: bool) -> bool:
-        """True once nothing lives and nothing can appear any more."""
+        """True once nothing lives and nothing more can appear."""
         states = ("terminated",) if wait else GONE
         return not self._waiting() and all(one.state in states for one in found)
 
@@ -154,7 +154,7 @@ class _Ending:
         return {one for request in self._tokens.values() for one in request.instance_ids}
 
     def _waiting(self) -> bool:
-        """True while instances that were asked for may be there and invisible."""
+        """True while requested instances may exist invisibly."""
         for request in self._tokens.values():
             unseen = request.outcome == ASKED or any(one not in self._seen for one in request.instance_ids)
             if unseen and time.time() - request.asked_t < self._context.patience.visible_s:
@@ -162,7 +162,7 @@ class _Ending:
         return False
 
     async def tell(self, instance: Instance) -> AsyncIterator[News]:
-        """What is new of an instance."""
+        """Events for what changed of an instance."""
         key, before = instance.instance_id, self._states.get(instance.instance_id)
         if before == instance.state:
             return
@@ -171,7 +171,7 @@ class _Ending:
         node = next((node for node in nodes if node is not None), None)
         if node is None:
             return
-        detail = f"{key} is {instance.state}" if instance.state in GONE else f"{key} was told to end"
+        detail = f"{key} is {instance.state}" if instance.state in GONE else f"{key} is being terminated"
         yield node, StageProgressed(stage="end", done=int(instance.state == "terminated"), total=1, detail=detail)
         if instance.state not in GONE or key in self._told:
             return
@@ -184,7 +184,7 @@ class _Ending:
         yield node, stopped(instance)
 
     def left(self, why: str) -> list[News]:
-        """What may be left, for the operator."""
+        """Alerts that name what may be left."""
         living = sorted(one.instance_id for one in self._seen.values() if self._states.get(one.instance_id) not in GONE)
         unseen = sorted(self._ids() - set(self._seen))
         ids = [*living, *unseen]
@@ -194,11 +194,11 @@ class _Ending:
         if any(request.outcome in (ASKED, ACCEPTED) for request in self._tokens.values()):
             what = f"instances of run {self._context.run_id} may run in {self._region} ({why})"
             return [(None, _left(what, f"fastconsole terminate {self._context.run_id}"))]
-        return [(None, _left(f"{self._region} could not be looked at ({why})", "fastconsole clean"))]
+        return [(None, _left(f"{self._region} could not be checked ({why})", "fastconsole clean"))]
 
 
 def stopped(instance: Instance) -> InstanceStopped:
-    """The event that takes the instance off the bill, with EC2's own time where it states one."""
+    """The event that ends the instance's bill, with EC2's own time if it states one."""
     return InstanceStopped(
         instance_id=instance.instance_id,
         stopped_t=instance.ended_t or time.time(),
@@ -210,28 +210,29 @@ def stopped(instance: Instance) -> InstanceStopped:
 # --- all else --------------------------------------------------------------------------------------------------------
 
 
-async def _rest(context: AwsContext, region: str) -> AsyncIterator[News]:
-    """Deletes what else the run has in the region."""
+async def _delete_rest(context: AwsContext, region: str) -> AsyncIterator[News]:
+    """Deletes everything but instances that the run has in the region."""
     for kind in KINDS:
         end, why, pause_s = Deadline(context.patience.free_s), "EC2 still shows it", 0.0
         found: list[str] = []
         while True:
             try:
                 found = await _tagged(context, region, kind)
-                # Looked at again after it was deleted: only what EC2 shows no more counts as gone.
+                # Listed again after the deletion: only what EC2 no longer shows counts as gone.
                 if not found and not context.may_appear(kind.name, region):
                     break
-                for one in found:
-                    await context.make(region, kind.delete, **_of(kind, one))
+                for identity in found:
+                    await context.make(region, kind.delete, **_of(kind, identity))
             except CloudError as error:
                 why = str(error)
                 if error.kind not in (*PASSING, "in-use", "missing"):
                     end = Deadline(0)
             if end.passed:
-                for one in found:
-                    yield None, _left(f"{kind.name} {one} in {region} is left ({why})", kind.command(region, one))
+                for identity in found:
+                    left = f"{kind.name} {identity} in {region} is left ({why})"
+                    yield None, _left(left, kind.command(region, identity))
                 if not found:
-                    what = f"whether {region} has a {kind.name} of run {context.run_id} could not be found out ({why})"
+                    what = f"whether {region} has a {kind.name} of run {context.run_id} is not known ({why})"
                     yield None, _left(what, f"fastconsole terminate {context.run_id}")
                 break
             await asyncio.sleep(pause_s)

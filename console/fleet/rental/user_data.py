@@ -1,9 +1,9 @@
-"""What cloud-init does on an instance before anyone has connected: the launch's host key, the first lease, the disks.
+"""What cloud-init does on an instance before the first connection: the launch's host key, the first lease, the disks.
 
-The text is JSON under cloud-init's first line, which is YAML too, so that nothing in it can be read as anything else.
-The lease is armed by ``bootcmd``, the first thing that cloud-init does of all this (its modules run in the order
-bootcmd, write-files, users-groups, ssh) and long before sshd starts. The one secret in it is the launch's host key,
-which every instance of the launch can read; `console.fleet.rental.bootstrap` has each host drop it.
+The text is JSON under cloud-init's first line; JSON is YAML, without YAML's ambiguities. The lease is armed by
+``bootcmd``, the first of the modules used here (they run in the order bootcmd, write-files, users-groups, ssh) and long
+before sshd starts. Its only secret is the launch's host key, which every instance of the launch can read;
+`console.fleet.rental.bootstrap` has each host replace it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ LIMIT_BYTES = 16 * 1024
 """EC2's limit on user data, before it is encoded for the wire."""
 
 LEASE_FILE = "/run/fastconsole/lease"
-"""Where a host's login user moves the deadline: see ``host/lease.sh``."""
+"""The file by which a host's login user moves the deadline: see ``host/lease.sh``."""
 DATA_DIR = "/opt/dlami/nvme/fastconsole"
-"""The login user's folder on the local NVMe disks, or on the root volume where there are none: ``host/nvme.sh``."""
+"""The login user's folder on the local NVMe disks, or on the root volume if there are none: ``host/nvme.sh``."""
 
 _HOST = Path(__file__).with_name("host")
 _USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
@@ -37,8 +37,8 @@ put "$2" "/usr/local/sbin/$1" 755
 put "$3" "/etc/systemd/system/$1.service" 644
 systemctl daemon-reload
 """
-# Queued only: to wait for a unit here would be to wait for a boot that waits for this. A lease that systemd does not
-# keep is kept all the same.
+# Queued only: waiting for a unit here would deadlock with the boot, which waits for this. Without systemd the script
+# runs by itself.
 _ARM = f"""{_INSTALL}\
 systemctl enable "$1.service"
 systemctl start --no-block "$1.service" || {{ setsid "/usr/local/sbin/$1" "$4" "$5" </dev/null >/dev/null 2>&1 & }}
@@ -55,7 +55,7 @@ def user_data(*, host_key: asyncssh.SSHKey, authorized_keys: Sequence[str], leas
     user; the host powers itself off `lease_s` after its boot unless its lease is moved.
 
     Raises:
-        ValueError: `user` is no name of a Linux user.
+        ValueError: `user` is not the name of a Linux user.
     """
     if not _USER.fullmatch(user):
         raise ValueError(f"fleet.user is {user!r}; accepted is a Linux user's name, for example ubuntu or ec2-user")
@@ -75,7 +75,7 @@ def user_data(*, host_key: asyncssh.SSHKey, authorized_keys: Sequence[str], leas
         "ssh_authorized_keys": list(authorized_keys),
         "ssh_pwauth": False,
         "disable_root": user != "root",
-        # Minutes at the price of the instance, and a lock that a set-up command of the profile would wait for.
+        # They take minutes at the instance's price, and a lock that set-up commands of the profile would wait for.
         "package_update": False,
         "package_upgrade": False,
     }
