@@ -169,6 +169,19 @@ def test_without_a_schedule_there_is_a_least_and_no_most() -> None:
     assert said.high_s is None
 
 
+def test_no_range_counts_an_epoch_whose_size_is_unknown() -> None:
+    first, second = PHASES.split("[[phase]]\n")[1:]
+    # Of the epochs to come the profile says nothing from the fifth on.
+    story = ended(training(f"[[phase]]\n{first}"), 0.3, 0.5, 0.6)
+    assert schedule_s(story.run, story.t) is None
+    assert eta(story.run, story.t) is None
+    # Of the epochs that were seen it does not say which size they had.
+    for values in ((0.3, 0.5, 0.6), (0.3, 0.5, 0.6, 0.65)):
+        story = ended(training(f"[[phase]]\n{second}"), *values)
+        assert schedule_s(story.run, story.t) is None
+        assert eta(story.run, story.t) is None
+
+
 def test_an_epoch_of_a_new_kind_is_known_by_its_steps_before_it_ends() -> None:
     story = training()
     for number in range(1, 6):

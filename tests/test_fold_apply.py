@@ -16,7 +16,7 @@ from console.state import events as ce
 from console.state.events import KNOWN, Record
 from console.state.run import ALERTS, LOG_LINES, NODES, Run
 from console.state.series import Series
-from console.state.status import LAUNCHING, PAUSED, REACHED, TRAINING
+from console.state.status import LAUNCHING, NODE_PAUSED, NODE_TRAINING, NODE_WAITING, PAUSED, REACHED, TRAINING
 from remote.wire import events as re
 
 NO_ARM = {
@@ -101,8 +101,10 @@ def test_pause_and_resume() -> None:
     assert story.run.status == TRAINING
     run = story.hears(0, re.Paused(rank=0, step=4), after_s=1).run
     assert (run.status, run.paused_since_t) == (PAUSED, story.t)
+    assert [node.status for node in run.nodes] == [NODE_PAUSED, NODE_PAUSED]
     run = story.hears(0, re.Resumed(rank=0, step=4, paused_s=2.0), after_s=2).run
     assert (run.status, run.paused_since_t) == (TRAINING, None)
+    assert [node.status for node in run.nodes] == [NODE_TRAINING, NODE_PAUSED]
 
 
 def test_steps_after_an_older_checkpoint_are_taken_again() -> None:
@@ -122,6 +124,7 @@ def test_a_run_that_goes_on_keeps_its_curves_and_its_bill() -> None:
     assert run.attempt == 2
     assert run.ended_t is None
     assert len(run.points) == 12
+    assert [node.status for node in run.nodes] == [NODE_WAITING, NODE_WAITING]
     assert all(node.billing and node.address is None and not node.ranks for node in run.nodes)
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from run_story import START_T, Story, created, folded, launched, told, trained
+from test_compare_race import epoch
 from test_wire_events import PATIENT
 
 from console.billing import cost
@@ -137,6 +138,21 @@ def test_best_and_target() -> None:
     missed = progress.target(trained(top5=0.1).run)
     assert missed is not None
     assert missed.time_to_target_s is None
+
+
+def test_the_cost_to_the_target_is_what_was_billed_at_the_end_of_its_epoch() -> None:
+    story = Story().says(created(nnodes=1, target_value=0.6))
+    began = ce.InstanceStarted(instance_id="i", started_t=START_T, usd_per_h=7.2, usd_per_h_on_demand=24.0)
+    story.says(began, 0)
+    for number, top5 in enumerate((0.3, 0.6, 0.9)):
+        story.hears(0, epoch(number, 600.0 * (number + 1), top5), after_s=600)
+        if number == 1:
+            reached = re.TargetReached(metric="top5", value=top5, target=0.6, epoch=1, step=20, elapsed_s=1200.0)
+            story.hears(0, reached, after_s=100)
+    goal = progress.target(story.run)
+    assert goal is not None
+    # 1,200 seconds at 0.2 and at 0.667 cents.
+    assert (goal.cost_usd, goal.cost_on_demand_usd) == (pytest.approx(2.4), pytest.approx(8.0))
 
 
 def test_who_is_quiet() -> None:

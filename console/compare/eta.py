@@ -243,7 +243,7 @@ class _Clock:
             one = self._epoch_s(leg)
             if one is None:
                 return None
-            end = min(epoch, leg.end if leg else epoch)
+            end = min(epoch, leg.end if leg else next((leg.start for leg in self._legs if leg.start > at), epoch))
             low += one[0] * (end - at)
             high += one[1] * (end - at)
             if leg and before and leg.image_size != before.image_size:
