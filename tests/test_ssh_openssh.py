@@ -159,13 +159,13 @@ def test_the_console_lends_its_terminal_goes_on_and_takes_it_back(tmp_path: Path
     assert b"Nodes" not in shown, "nothing is painted over a shell"
     # Ctrl-C goes to the shell; to the console it would mean to stop the run.
     os.write(master, b"\x03")
-    until(b"Back from node")
+    until(b"Closed the shell on")
     os.write(master, b"j!")
     until(b"Enter returns")
     os.write(master, b"\n")
     until(b"ssh failed.")
     os.write(master, b"q")
-    until(b"Leave the console")
+    until(b"Quit the console")
     os.write(master, b"d")
     rest = b""
     try:

@@ -31,7 +31,7 @@ from console.state.events import Record
 from console.state.run import LOG_LINES, LogLine, Run
 from console.tui.draw import ink
 from console.tui.screens.node import NodeScreen
-from console.tui.widgets.log_search import Pattern
+from console.tui.widgets.log_search import LIMIT_S, Pattern
 from console.views import filter as filters
 from console.views import log as log_view
 from console.views.log import FIELDS, Entry, entries, failure_lines, rows, spans
@@ -278,6 +278,9 @@ def test_a_pattern_leaves_anothers_timer_running() -> None:
     timer = signal.setitimer(signal.ITIMER_PROF, 0.3)
     try:
         assert Pattern("a").spans("bab") == [(1, 2)]
+        assert signal.getitimer(signal.ITIMER_PROF)[0] > 2 * LIMIT_S, (
+            "what is left is the other's time, not the pattern's"
+        )
         began = time.process_time()
         while not rung.is_set():  # the timer counts processor time alone
             assert time.process_time() - began < 5
