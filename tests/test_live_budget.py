@@ -100,7 +100,7 @@ async def test_another_budget_moves_the_leases_of_the_hosts_at_once(tmp_path: Pa
     assert small_run.differences(live.run, open_log.fold(live.directory.journal)) == []
     code, said = await fastconsole("budget", run.run_id, "60")
     assert code == 2
-    assert f"has ended; fastconsole resume {run.run_id} --budget 60 goes on with it" in said
+    assert f"has ended; fastconsole resume {run.run_id} --budget 60 resumes it" in said
     assert small_run.none_left(tmp_path, 10) == {}
 
 
