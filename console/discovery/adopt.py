@@ -117,9 +117,9 @@ def moved_on(directory: RunDirectory, run: FoundRun) -> bool:
     resources = resources_of(directory.read_fleet()[1].get("claim", {}))
     asked = {request.token for request in resources.requests if request.outcome == ASKED}
     return any(
-        one.tags.get(MARK_TAG, resources.mark) != resources.mark
-        or (one.instance_id not in resources.nodes_by_instance() and one.token not in asked)
-        for one in run.living
+        instance.tags.get(MARK_TAG, resources.mark) != resources.mark
+        or (instance.instance_id not in resources.nodes_by_instance() and instance.token not in asked)
+        for instance in run.living
     )
 
 
@@ -183,7 +183,7 @@ class _Adoption:
     async def mark(self, cloud: Cloud) -> None:
         """Marks the instances, so that other laptops see that this one has attached."""
         for region in self._run.regions:
-            ids = [one.instance_id for one in self._run.living if one.region == region]
+            ids = [instance.instance_id for instance in self._run.living if instance.region == region]
             try:
                 if ids:
                     tags = tag_list({MARK_TAG: self._mark})
@@ -214,7 +214,7 @@ class _Adoption:
     def _check_replacements(self, records: Sequence[Record]) -> None:
         """Raises ProviderError if a node is just being replaced."""
         for host in self._hosts:
-            old = [one for one in self._run.living if one.node == host.node and one != host.instance]
+            old = [known for known in self._run.living if known.node == host.node and known != host.instance]
             took = [
                 record.received_t
                 for record in records
@@ -236,13 +236,13 @@ class _Adoption:
     def _resources(self, profile: Profile, records: Sequence[Record]) -> RunResources:
         """The run's resources at AWS, as if it had been launched from here."""
         by_token: dict[str, list[Instance]] = {}
-        for instance in sorted(self._run.instances, key=lambda one: one.launched_t):
+        for instance in sorted(self._run.instances, key=lambda instance: instance.launched_t):
             if instance.node is not None:
                 by_token.setdefault(instance.token, []).append(instance)
         volume = {"DeviceName": "root", "Ebs": {"VolumeSize": profile.fleet.volume_gib}}
         requests: list[LaunchRequest] = []
         for launch, (token, some) in enumerate(by_token.items(), 1):
-            some.sort(key=lambda one: (one.node or 0, one.instance_id))
+            some.sort(key=lambda instance: (instance.node or 0, instance.instance_id))
             requests.append(
                 LaunchRequest(
                     token=token,
@@ -251,27 +251,29 @@ class _Adoption:
                     zone=some[0].zone,
                     market=some[0].market,
                     instance_type=some[0].instance_type,
-                    nodes=tuple(one.node or 0 for one in some),
+                    nodes=tuple(instance.node or 0 for instance in some),
                     params={"BlockDeviceMappings": [volume]},
                     user_data=f"user-data-{token[-8:]}",
                     bootstrap_key="",
                     asked_t=some[0].launched_t,
-                    outcome=ENDED if all(one.state in GONE for one in some) else ACCEPTED,
-                    instance_ids=tuple(one.instance_id for one in some),
+                    outcome=ENDED if all(instance.state in GONE for instance in some) else ACCEPTED,
+                    instance_ids=tuple(instance.instance_id for instance in some),
                 )
             )
-        instances = [one for some in by_token.values() for one in some]
-        identities = {one.instance_id: identity_of(one) for one in instances}
+        instances = [instance for some in by_token.values() for instance in some]
+        identities = {instance.instance_id: identity_of(instance) for instance in instances}
         hold = {host.instance.instance_id for host in self._hosts}
         started = {record.event.instance_id for record in records if isinstance(record.event, InstanceStarted)}
         return RunResources(
             regions=self._run.regions,
             requests=tuple(requests),
             base=next((request.launch for request in requests if request.outcome == ACCEPTED), 1),
-            told=tuple(sorted(started | {one.instance_id for one in instances if one.ran})),
-            host_keys={one: identity.host_key for one, identity in identities.items() if identity is not None},
-            served=tuple(one.instance_id for one in instances),
-            retired={one.instance_id: time.time() for one in self._run.living if one.instance_id not in hold},
+            told=tuple(sorted(started | {instance.instance_id for instance in instances if instance.ran})),
+            host_keys={key: identity.host_key for key, identity in identities.items() if identity is not None},
+            served=tuple(instance.instance_id for instance in instances),
+            retired={
+                instance.instance_id: time.time() for instance in self._run.living if instance.instance_id not in hold
+            },
             admitted=self._enrollment.admitted,
             mark=self._mark,
         )
@@ -285,7 +287,7 @@ class _Adoption:
         for request in context.resources.requests:
             price = HourlyPrice(context, request)
             for instance_id, node in request.nodes_by_instance().items():
-                instance = next(one for one in self._run.instances if one.instance_id == instance_id)
+                instance = next(known for known in self._run.instances if known.instance_id == instance_id)
                 if instance_id not in started and instance.ran:
                     news.append(Record(now, now, await price.started(instance, node), node))
                 if instance_id not in ended and instance.state in GONE:

@@ -70,11 +70,17 @@ async def leftovers(cloud: Cloud, region: str | None = None, *, patience_s: floa
         return instances, [thing for some in others for thing in some]
 
     answers, silent = await everywhere(cloud, ask, region, patience_s=patience_s)
-    runs = found_runs(one for instances, _ in answers.values() for one in instances)
+    runs = found_runs(instance for instances, _ in answers.values() for instance in instances)
     things = [
-        Resource(run.run_id, one.region, _INSTANCE, one.instance_id, f"{one.instance_type}, {one.market}, {one.state}")
+        Resource(
+            run.run_id,
+            instance.region,
+            _INSTANCE,
+            instance.instance_id,
+            f"{instance.instance_type}, {instance.market}, {instance.state}",
+        )
         for run in runs
-        for one in run.living
+        for instance in run.living
     ]
     things += [thing for _, others in answers.values() for thing in others]
     # Stable: within a run, instances come first and all else in the order of deletion.
@@ -91,11 +97,11 @@ async def _tagged(cloud: Cloud, kind: Kind, run_id: str | None = None) -> list[R
         filters.append({"Name": kind.only[0], "Values": [kind.only[1]]})
     answer = await cloud.call("ec2", kind.describe, Filters=filters)
     found = []
-    for one in answer[kind.key]:
-        tags = {tag["Key"]: tag["Value"] for tag in one.get("Tags", ())}
-        if RUN_TAG in tags and one.get("State") not in ("deleting", "deleted"):
-            detail, usd_per_h = _detail(kind, one)
-            found.append(Resource(tags[RUN_TAG], region, kind.name, str(one[kind.identity]), detail, usd_per_h))
+    for item in answer[kind.key]:
+        tags = {tag["Key"]: tag["Value"] for tag in item.get("Tags", ())}
+        if RUN_TAG in tags and item.get("State") not in ("deleting", "deleted"):
+            detail, usd_per_h = _detail(kind, item)
+            found.append(Resource(tags[RUN_TAG], region, kind.name, str(item[kind.identity]), detail, usd_per_h))
     return sorted(found, key=lambda thing: thing.identity)
 
 
@@ -138,14 +144,14 @@ async def swept(
     for region in regions:
         there = cloud.at(region)
         whole = True
-        async for one in _ended(there, region, run_id, patience):
-            whole = whole and not isinstance(one, NotEnded)
-            yield one
+        async for change in _ended(there, region, run_id, patience):
+            whole = whole and not isinstance(change, NotEnded)
+            yield change
         if whole:
             # Everything else can be deleted only once no instance uses it.
             for kind in _ALL:
-                async for one in _deleted(there, region, run_id, kind, patience):
-                    yield one
+                async for change in _deleted(there, region, run_id, kind, patience):
+                    yield change
 
 
 async def _ended(cloud: Cloud, region: str, run_id: str, patience: Patience) -> AsyncIterator[StateChanged | NotEnded]:
@@ -156,8 +162,8 @@ async def _ended(cloud: Cloud, region: str, run_id: str, patience: Patience) -> 
     while True:
         try:
             found = await of_run(cloud, run_id)
-            there = [one for one in found if one.state != "terminated"]
-            living = [one.instance_id for one in there if one.state not in GONE]
+            there = [instance for instance in found if instance.state != "terminated"]
+            living = [instance.instance_id for instance in there if instance.state not in GONE]
             if living:
                 await cloud.call("ec2", "terminate_instances", InstanceIds=living)
             failing = Deadline(patience.free_s)
@@ -167,11 +173,13 @@ async def _ended(cloud: Cloud, region: str, run_id: str, patience: Patience) -> 
                 return
             await asyncio.sleep(patience.poll_s)
             continue
-        states |= {one.instance_id: states.get(one.instance_id, "") for one in there}
-        for one in found:
-            if one.state in GONE and states.get(one.instance_id, one.state) != one.state:
-                states[one.instance_id] = one.state
-                yield StateChanged(Resource(run_id, region, _INSTANCE, one.instance_id, one.instance_type), one.state)
+        states |= {instance.instance_id: states.get(instance.instance_id, "") for instance in there}
+        for instance in found:
+            if instance.state in GONE and states.get(instance.instance_id, instance.state) != instance.state:
+                states[instance.instance_id] = instance.state
+                yield StateChanged(
+                    Resource(run_id, region, _INSTANCE, instance.instance_id, instance.instance_type), instance.state
+                )
         if not there:
             return
         if slow.passed:
@@ -187,7 +195,7 @@ def _left_instances(region: str, run_id: str, there: Sequence[Instance], why: st
             f"whether {region} has instances of run {run_id} is not known ({why}); "
             f"try again with `fastconsole clean --run {run_id}`"
         )
-    ids = " ".join(one.instance_id for one in there)
+    ids = " ".join(instance.instance_id for instance in there)
     command = f"aws ec2 terminate-instances --region {region} --instance-ids {ids}"
     return NotEnded(f"{len(there)} instances may still run in {region} ({why}); end them with `{command}`")
 

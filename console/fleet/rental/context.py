@@ -127,7 +127,7 @@ class AwsContext:
         return answer
 
     def _answered(self, what: str) -> None:
-        rest = {one: t for one, t in self.resources.unanswered.items() if one != what}
+        rest = {other: t for other, t in self.resources.unanswered.items() if other != what}
         self.remember(replace(self.resources, unanswered=rest))
 
     def may_appear(self, kind: str, region: str) -> bool:

@@ -72,8 +72,8 @@ async def request_instances(
             return
         if request.outcome == ASKED:
             try:
-                async for one in _asked(context, request, again=True):
-                    yield one
+                async for news in _asked(context, request, again=True):
+                    yield news
                 return
             except _Refused as refusal:
                 tried.append(str(refusal))
@@ -112,8 +112,8 @@ async def request_instances(
                 request = _written(context, prerequisites, launch_zone, nodes, number)
                 await _affordable(context, request)
                 try:
-                    async for one in _asked(context, request, again=False):
-                        yield one
+                    async for news in _asked(context, request, again=False):
+                        yield news
                     return
                 except _Refused as refusal:
                     tried.append(str(refusal))
@@ -247,13 +247,13 @@ async def _run(context: AwsContext, request: LaunchRequest) -> list[str]:
     said = await context.make(
         request.region, "run_instances", once=True, ClientToken=request.token, UserData=text, **request.params
     )
-    return [one["InstanceId"] for one in said["Instances"]]
+    return [instance["InstanceId"] for instance in said["Instances"]]
 
 
 async def _found(context: AwsContext, request: LaunchRequest) -> list[str]:
     """The ids of the request's instances, if EC2 shows them all."""
     seen = await of_tokens(context.cloud(request.region), [request.token])
-    ids = [one.instance_id for one in seen]
+    ids = [instance.instance_id for instance in seen]
     return ids if len(ids) == len(request.nodes) else []
 
 

@@ -44,8 +44,8 @@ async def subnets(cloud: Cloud, fleet: Fleet) -> dict[str, Subnet]:
     )
     said = await cloud.pages("ec2", "describe_subnets", "Subnets", Filters=[chosen])
     found = [
-        Subnet(subnet_id=one["SubnetId"], zone=one["AvailabilityZone"], vpc_id=one["VpcId"])
-        for one in sorted(said, key=lambda one: str(one["SubnetId"]))
+        Subnet(subnet_id=subnet["SubnetId"], zone=subnet["AvailabilityZone"], vpc_id=subnet["VpcId"])
+        for subnet in sorted(said, key=lambda subnet: str(subnet["SubnetId"]))
     ]
     if not found:
         if fleet.subnets:
@@ -54,11 +54,11 @@ async def subnets(cloud: Cloud, fleet: Fleet) -> dict[str, Subnet]:
             f"{region} has no default subnets: name some with fleet.subnets, or make them with "
             f"`aws ec2 create-default-vpc --region {region}`"
         )
-    if len({one.vpc_id for one in found}) > 1:
-        raise ProviderError(f"fleet.subnets: {', '.join(fleet.subnets)} are in different VPCs; name those of one")
+    if len({subnet.vpc_id for subnet in found}) > 1:
+        raise ProviderError(f"fleet.subnets: {', '.join(fleet.subnets)} are in different VPCs; name subnets of one VPC")
     by_zone: dict[str, Subnet] = {}
-    for one in found:
-        by_zone.setdefault(one.zone, one)
+    for subnet in found:
+        by_zone.setdefault(subnet.zone, subnet)
     return by_zone
 
 

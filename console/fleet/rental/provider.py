@@ -88,8 +88,8 @@ class AwsProvider:
         context.remember(RunResources(requests=context.resources.requests, base=number))
         key = asyncssh.generate_private_key("ssh-ed25519", comment="fastconsole")
         write_secret(context, context.directory.key.name, key.export_private_key())
-        async for one in self._launched(range(self.profile.fleet.nodes), number):
-            yield one
+        async for step in self._launched(range(self.profile.fleet.nodes), number):
+            yield step
 
     async def adopt(self) -> AsyncIterator[News | HostAddress]:
         """The run's hosts, and the rest of a launch that was interrupted. Raises ProviderError."""
@@ -100,8 +100,8 @@ class AwsProvider:
             raise ProviderError(f"the instances of run {context.run_id} were released")
         if not context.directory.key.is_file():
             # Interrupted before it had requested anything.
-            async for one in self.bring_up():
-                yield one
+            async for step in self.bring_up():
+                yield step
             return
         by_instance = context.resources.nodes_by_instance()
         for instance_id in context.resources.served:
@@ -113,10 +113,10 @@ class AwsProvider:
         unfinished = self._unfinished()
         if unfinished is not None:
             nodes, number = unfinished
-            async for one in self._launched(
+            async for step in self._launched(
                 nodes, number, self._zones_beside() if number > context.resources.base else ()
             ):
-                yield one
+                yield step
 
     async def replace(self, node: int) -> AsyncIterator[News | HostAddress]:
         """Another instance for the node, in the zone of the others. Raises ProviderError if there is none."""
@@ -132,8 +132,8 @@ class AwsProvider:
         except CloudError as error:
             if error.kind not in (*PASSING, "missing"):
                 raise
-        async for one in self._launched([node], context.resources.launch + 1, self._zones_beside()):
-            yield one
+        async for step in self._launched([node], context.resources.launch + 1, self._zones_beside()):
+            yield step
         context.remember(replace(context.resources, retired={**context.resources.retired, old: time.time()}))
         if node == 0 and self.profile.fleet.connect == "elastic-ip":
             # The other hosts are reached through the new one now.
@@ -151,11 +151,11 @@ class AwsProvider:
         try:
             await context.identify()
             request: LaunchRequest | None = None
-            async for one in request_instances(context, sorted(nodes), number, zones):
-                if isinstance(one, LaunchRequest):
-                    request = one
+            async for answer in request_instances(context, sorted(nodes), number, zones):
+                if isinstance(answer, LaunchRequest):
+                    request = answer
                 else:
-                    yield one
+                    yield answer
             assert request is not None
             async for arrived in Provisioning(context, request).hosts():
                 yield arrived
@@ -195,7 +195,9 @@ class AwsProvider:
         if not last:
             return list(range(self.profile.fleet.nodes)), number
         ended = any(request.outcome == ENDED for request in last)
-        there = last[-1].outcome == ACCEPTED and all(one in resources.served for one in last[-1].instance_ids)
+        there = last[-1].outcome == ACCEPTED and all(
+            instance_id in resources.served for instance_id in last[-1].instance_ids
+        )
         return None if ended or there else (list(last[-1].nodes), number)
 
     async def _admit_this_laptop(self) -> AsyncIterator[News]:
@@ -238,7 +240,7 @@ class AwsProvider:
     def _instance_of(self, address: HostAddress) -> str | None:
         """The instance behind the address, by its host key: an earlier instance may have had the same address."""
         resources = self._context.resources
-        known = next((one for one, key in resources.host_keys.items() if key == address.host_key), None)
+        known = next((instance_id for instance_id, key in resources.host_keys.items() if key == address.host_key), None)
         return known or resources.holder(address.node)
 
     async def remains(self) -> bool:
@@ -252,7 +254,7 @@ class AwsProvider:
             for region in context.resources.regions:
                 cloud, tokens = (
                     context.cloud(region),
-                    [one.token for one in context.resources.open if one.region == region],
+                    [request.token for request in context.resources.open if request.region == region],
                 )
                 found = await of_run(cloud, context.run_id) + (await of_tokens(cloud, tokens) if tokens else [])
                 if any(instance.state not in GONE for instance in found):
@@ -320,7 +322,9 @@ class AwsProvider:
         """Spot prices of the zones in use that differ from `quoted`, which is updated."""
         news: list[PriceQuoted] = []
         spot = {
-            (one.region, one.zone, one.instance_type) for one in self._context.resources.open if one.market == "spot"
+            (request.region, request.zone, request.instance_type)
+            for request in self._context.resources.open
+            if request.market == "spot"
         }
         for region, zone, kind in sorted(spot):
             try:

@@ -102,8 +102,8 @@ class Provisioning:
                     self._start(self._make_host(instance, node))
                 else:
                     self._stage(node, "instance", 1, 2, f"{instance_id} in {instance.zone} is pending")
-            if end.passed and len([one for one in seen.values() if one == "running"]) < len(self._nodes):
-                late = sorted(node for one, node in self._nodes.items() if seen.get(one) != "running")
+            if end.passed and len([state for state in seen.values() if state == "running"]) < len(self._nodes):
+                late = sorted(node for instance_id, node in self._nodes.items() if seen.get(instance_id) != "running")
                 raise ProviderError(
                     f"EC2 accepted the launch, but after {context.patience.running_s / 60:.0f} minutes the instances "
                     f"of nodes {', '.join(map(str, late))} are not running"

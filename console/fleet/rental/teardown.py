@@ -48,7 +48,7 @@ async def release_all(context: AwsContext) -> AsyncIterator[News]:
                 whole = whole and not isinstance(news[1], AlertRaised)
                 yield news
         if whole:
-            left = tuple(one for one in context.resources.regions if one != region)
+            left = tuple(other for other in context.resources.regions if other != region)
             context.remember(replace(context.resources, regions=left))
     if not context.resources.regions:
         context.remember(replace(context.resources, unanswered={}, retired={}, admitted=None))
@@ -115,17 +115,19 @@ class _Ending:
 
     async def look(self) -> list[Instance]:
         """The instances that EC2 shows. Raises CloudError."""
-        found = {one.instance_id: one for one in await of_run(self._cloud, self._context.run_id)}
+        found = {instance.instance_id: instance for instance in await of_run(self._cloud, self._context.run_id)}
         if self._tokens:
-            found |= {one.instance_id: one for one in await of_tokens(self._cloud, self._tokens)}
+            found |= {instance.instance_id: instance for instance in await of_tokens(self._cloud, self._tokens)}
         if not self._everything:
-            found = {key: one for key, one in found.items() if one.token in self._tokens or key in self._ids()}
+            found = {
+                key: instance for key, instance in found.items() if instance.token in self._tokens or key in self._ids()
+            }
         self._seen |= found
-        for key, one in found.items():
+        for key, instance in found.items():
             # An instance that was pending when it was ended has never run.
-            self._ran[key] = one.ran if one.state not in GONE or key not in self._ran else self._ran[key]
+            self._ran[key] = instance.ran if instance.state not in GONE or key not in self._ran else self._ran[key]
         for request in list(self._tokens.values()):
-            ids = [key for key, one in found.items() if one.token == request.token]
+            ids = [key for key, instance in found.items() if instance.token == request.token]
             if request.outcome == ASKED and len(ids) == len(request.nodes):
                 # Its instances are known from here on, and their nodes.
                 self._tokens[request.token] = request.accepted(ids)
@@ -134,7 +136,7 @@ class _Ending:
 
     async def terminate(self, found: Iterable[Instance]) -> None:
         """Terminates those that live, and those that are known but not visible yet. Raises CloudError."""
-        living = {one.instance_id for one in found if one.state not in GONE}
+        living = {instance.instance_id for instance in found if instance.state not in GONE}
         unseen = self._ids() - set(self._seen) if self._waiting() else set()
         if living:
             await self._context.make(self._region, "terminate_instances", InstanceIds=sorted(living))
@@ -148,15 +150,17 @@ class _Ending:
     def over(self, found: Iterable[Instance], *, wait: bool) -> bool:
         """True once nothing lives and nothing more can appear."""
         states = ("terminated",) if wait else GONE
-        return not self._waiting() and all(one.state in states for one in found)
+        return not self._waiting() and all(instance.state in states for instance in found)
 
     def _ids(self) -> set[str]:
-        return {one for request in self._tokens.values() for one in request.instance_ids}
+        return {instance_id for request in self._tokens.values() for instance_id in request.instance_ids}
 
     def _waiting(self) -> bool:
         """True while requested instances may exist invisibly."""
         for request in self._tokens.values():
-            unseen = request.outcome == ASKED or any(one not in self._seen for one in request.instance_ids)
+            unseen = request.outcome == ASKED or any(
+                instance_id not in self._seen for instance_id in request.instance_ids
+            )
             if unseen and time.time() - request.asked_t < self._context.patience.visible_s:
                 return True
         return False
@@ -185,7 +189,11 @@ class _Ending:
 
     def left(self, why: str) -> list[News]:
         """Alerts that name what may be left."""
-        living = sorted(one.instance_id for one in self._seen.values() if self._states.get(one.instance_id) not in GONE)
+        living = sorted(
+            instance.instance_id
+            for instance in self._seen.values()
+            if self._states.get(instance.instance_id) not in GONE
+        )
         unseen = sorted(self._ids() - set(self._seen))
         ids = [*living, *unseen]
         if ids:
@@ -250,4 +258,4 @@ async def _tagged(context: AwsContext, region: str, kind: Kind) -> list[str]:
     cloud = context.cloud(region)
     answer = await cloud.call("ec2", kind.describe, Filters=filters)
     going = ("deleting", "deleted")
-    return sorted(one[kind.identity] for one in answer[kind.key] if one.get("State") not in going)
+    return sorted(item[kind.identity] for item in answer[kind.key] if item.get("State") not in going)

@@ -1,9 +1,9 @@
-# For sh -s, as root. Has this host present an SSH host key that it made itself.
+# For sh -s, as root. Makes this host present an SSH host key that it generated itself.
 #
-#   make         prints the public half of a new key, which lies beside the one in use
-#   swap PUBLIC  puts that key in the place of all others and has sshd read it
+#   make         prints the public half of a new key, which is kept beside the one in use
+#   swap PUBLIC  replaces all other keys by that key and has sshd load it
 #
-# Each can be done again after it broke off anywhere, and whoever broke off.
+# Both can be repeated after they were interrupted at any point.
 set -u
 umask 077
 
@@ -24,7 +24,7 @@ make() {
         ssh-keygen -q -t ed25519 -N '' -C '' -f "$own.part" </dev/null >&2 || refuse "ssh-keygen could not make a host key"
         rm -f "$own.part.pub"
         mv -f "$own.part" "$own" || refuse "$folder cannot be written"
-        # The laptop is about to remember the key: it must be there after a crash too.
+        # The laptop is about to store the key: it has to survive a crash.
         sync
     fi
     public "$own"
@@ -36,7 +36,7 @@ swap() {
         cp "$own" "$used.part" || refuse "$folder cannot be written"
         mv -f "$used.part" "$used" || refuse "$folder cannot be written"
     fi
-    # sshd only compares the public half; it is for whoever looks.
+    # sshd does not need the public half; it is for people.
     printf '%s\n' "$1" >"$used.pub.part" && chmod 644 "$used.pub.part" && mv -f "$used.pub.part" "$used.pub"
     for other in "$folder"/ssh_host_*; do
         case $other in
@@ -51,10 +51,10 @@ swap() {
 }
 
 main() {
-    # A connection that breaks must not leave half of it undone.
+    # A broken connection must not interrupt it.
     trap '' HUP PIPE
     command -v ssh-keygen >/dev/null || refuse "there is no ssh-keygen"
-    # Of a console that was killed, the last script may still be at it.
+    # The script of a console that was killed may still be running.
     if command -v flock >/dev/null; then
         exec 9>/run/fastconsole-host-key.lock
         flock -w 30 9
@@ -62,5 +62,5 @@ main() {
     "$@"
 }
 
-# All is read before anything is done.
+# Last: the shell has read everything before it does anything.
 main "$@"

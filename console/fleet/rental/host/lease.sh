@@ -1,10 +1,10 @@
 #!/bin/sh
 # fastconsole-lease SECONDS [USER]: powers this host off when its lease is over.
 #
-# The deadline is a whole number of seconds on the scale of /proc/uptime, which no correction of the clock moves. At
-# first it is SECONDS from the first start of this script in this boot; ending the script and starting it again changes
-# nothing. USER moves it, without root's help, by replacing /run/fastconsole/lease. What is no whole number there, or
-# nothing at all, leaves the last good deadline as it was.
+# The deadline is a whole number of seconds on the scale of /proc/uptime, which clock corrections do not affect. At
+# first it is SECONDS after the first start of this script in this boot; restarting the script changes nothing. USER
+# moves it, without root, by replacing /run/fastconsole/lease. Anything there that is not a whole number, or a missing
+# file, leaves the last valid deadline in force.
 set -u
 
 run=${FASTCONSOLE_RUN:-/run}
@@ -13,14 +13,14 @@ insist_s=${FASTCONSOLE_INSIST_S:-60}
 lease=$run/fastconsole/lease
 state=$run/fastconsole-lease/deadline
 
-# No deadline is further off than 13 h: a console leaves its hosts to themselves for 12 h at most, and an hour more is
-# for whatever is slow. What moves the deadline by mistake costs no more than that.
+# No deadline is further away than 13 h: a console leaves its hosts unattended for 12 h at most, plus an hour for
+# delays. A deadline that was moved by mistake costs no more than that.
 limit_s=46800
 
 say() { printf 'fastconsole-lease: %s\n' "$*" >&2; }
 
 whole() {
-    # Ten digits at most, since a shell's numbers end somewhere; none before them, since 010 is eight to it.
+    # At most ten digits, since a shell's integers are limited; no leading zero, since 010 is octal.
     case $1 in
         '' | *[!0-9]* | 0?* | ???????????*) return 1 ;;
     esac
@@ -32,7 +32,7 @@ look_at_clock() {
 }
 
 keep() {
-    # seen: the number as it stood in the file, so that one which was cut is not cut anew, ever later.
+    # seen: the number in the file, so that a deadline that was capped is not capped again, ever later.
     printf '%s %s\n' "$seen" "$deadline" >"$state.part" && mv -f "$state.part" "$state"
 }
 
@@ -59,7 +59,7 @@ while :; do
     if [ -n "$user" ] && chown "$user" "$run/fastconsole" 2>/dev/null; then
         user=
     fi
-    # With a limit in bytes and in time: the folder is the user's, and what stands there may be anything.
+    # With a limit in bytes and in time: the folder is the user's, and the file may be anything.
     said=$(timeout 5 head -c 32 "$lease" 2>/dev/null | tr '\0' '?')
     look_at_clock
     if [ "$said" != "$seen" ] && whole "$said"; then
@@ -75,6 +75,6 @@ say "the lease is over: uptime $now s, deadline $deadline s; powering off"
 # `halt` would leave an EC2 instance running and billed.
 poweroff
 while sleep "$insist_s"; do
-    say "still up; powering off without asking anybody"
+    say "still up; powering off by force"
     poweroff -f
 done

@@ -1,9 +1,9 @@
 #!/bin/sh
-# fastconsole-nvme USER: a folder of USER's own at /opt/dlami/nvme/fastconsole, on the local NVMe disks where there are
-# some, else on the root volume.
+# fastconsole-nvme USER: makes a folder of USER at /opt/dlami/nvme/fastconsole, on the local NVMe disks if there are
+# any, else on the root volume.
 #
-# Deep learning images mount those disks there themselves (dlami-nvme.service), and are left to it. Elsewhere only blank
-# disks are touched: of EC2's instance store, without partition, holder, mount or signature. Nothing here ends a boot.
+# Deep learning images mount those disks there themselves (dlami-nvme.service). Elsewhere only blank disks are used: of
+# EC2's instance store, without partition, holder, mount or signature. No failure here stops the boot.
 set -u
 
 at=/opt/dlami/nvme
@@ -25,7 +25,7 @@ blank() {
 blank_disks() {
     for disk in /sys/block/nvme*; do
         model=
-        # The kernel pads the model with blanks, which read drops.
+        # The kernel pads the model with blanks, which read strips.
         [ -r "$disk/device/model" ] && read -r model <"$disk/device/model"
         if [ "$model" = "Amazon EC2 NVMe Instance Storage" ] && blank "$disk"; then
             echo "/dev/${disk##*/}"
