@@ -78,7 +78,7 @@ async def test_a_call_that_is_on_its_way_when_its_console_is_killed(cloud: FakeC
     finally:
         console.kill()
         console.join(10)
-    seen = await renting.all_of(renting.provider(given, directory).give_back())
+    seen = await renting.all_of(renting.provider(given, directory).release())
     assert renting.alerts(seen, "left over") == []
     assert [call.code for call in cloud.calls(action)] == ["OK"]
     assert cloud.left_over() == []
@@ -99,7 +99,7 @@ async def test_the_next_console_goes_on_with_the_launch(cloud: FakeCloud, action
     told = {node: start.instance_id for node, start in renting.started(seen).items()}
     # The console that was killed has told of them already where it came so far as to write their tags.
     assert told == ({} if action == "CreateTags" else dict(enumerate(ever)))
-    await renting.all_of(rented.give_back())
+    await renting.all_of(rented.release())
     assert cloud.left_over() == []
 
 
@@ -108,6 +108,6 @@ async def test_the_next_console_gives_back_what_is_there(cloud: FakeCloud, actio
     # What was made just before is seen by nobody for a moment.
     cloud.hide_new(0.7)
     rented = killed(cloud, action, nth, when)
-    seen = await renting.all_of(rented.give_back())
+    seen = await renting.all_of(rented.release())
     assert renting.alerts(seen, "left over") == []
     assert cloud.left_over() == []

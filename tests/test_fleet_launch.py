@@ -71,7 +71,7 @@ async def test_two_hosts_pinned_to_keys_of_their_own(cloud: FakeCloud, machines:
         connection.abort()
         assert said.exit_status == 0
         assert await rented.lost(address) is None
-    await renting.all_of(rented.give_back())
+    await renting.all_of(rented.release())
     assert cloud.left_over() == []
 
 
@@ -192,7 +192,7 @@ async def test_no_capacity_in_a_region_and_then_in_another(cloud: FakeCloud) -> 
     assert [zone for zone, _ in tried(cloud)] == ["us-east-1a", "us-east-1b", "us-west-2a"]
     assert len(cloud.instances(region="us-west-2")) == 2
     assert len(renting.alerts(seen, "launch")) == 2
-    await renting.all_of(rented.give_back())
+    await renting.all_of(rented.release())
     # In the region where nothing was launched, too.
     assert cloud.left_over() == []
 
@@ -338,7 +338,7 @@ async def test_no_answer_at_all_and_what_may_be_left_is_said(cloud: FakeCloud) -
     assert {zone for zone, _ in tried(cloud)} == {"us-east-1a"}
     assert len(cloud.instances()) == 2
     cloud.released()
-    await renting.all_of(rented.give_back())
+    await renting.all_of(rented.release())
     assert cloud.left_over() == []
 
 
@@ -388,7 +388,7 @@ async def test_through_an_elastic_ip_at_node_0(cloud: FakeCloud, machines: Machi
     assert (await connection.run("true")).exit_status == 0
     connection.abort()
     assert [renting.started(seen)[node].address_usd_per_h for node in (0, 1)] == [0.005, None]
-    await renting.all_of(rented.give_back())
+    await renting.all_of(rented.release())
     assert cloud.left_over() == []
 
 
@@ -403,7 +403,7 @@ async def test_by_private_addresses(cloud: FakeCloud, machines: Machines) -> Non
     allowed = {each["CidrIp"] for rule in group["IpPermissions"] for each in rule["IpRanges"]}
     assert allowed == {cloud.networks["us-east-1"]}
     assert cloud.calls("CreatePlacementGroup") == []
-    await renting.all_of(rented.give_back())
+    await renting.all_of(rented.release())
     assert cloud.left_over() == []
 
 
@@ -443,7 +443,7 @@ async def test_the_next_console_finds_the_hosts_and_pins_the_rest(cloud: FakeClo
     assert len(cloud.instances("pending", "running", "shutting-down", "terminated")) == 2
     for address in renting.hosts(seen).values():
         (await connect(address)).abort()
-    await renting.all_of(second.give_back())
+    await renting.all_of(second.release())
     assert cloud.left_over() == []
 
 
@@ -468,7 +468,7 @@ async def test_another_instance_for_one_that_was_taken_back(cloud: FakeCloud, ma
     # The next console has the new one.
     adopted = renting.hosts(await renting.all_of(renting.provider(given, directory).adopt()))
     assert adopted == {**renting.hosts(before), **renting.hosts(seen)}
-    await renting.all_of(rented.give_back())
+    await renting.all_of(rented.release())
     assert cloud.left_over() == []
 
 
@@ -481,5 +481,5 @@ async def test_a_replacement_that_cannot_be_had_leaves_the_others_alone(cloud: F
         await renting.all_of(rented.replace(1))
     assert await rented.lost(renting.hosts(before)[0]) is None
     (await connect(renting.hosts(before)[0])).abort()
-    await renting.all_of(rented.give_back())
+    await renting.all_of(rented.release())
     assert cloud.left_over() == []

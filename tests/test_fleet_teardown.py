@@ -27,7 +27,7 @@ async def rent(directory: RunDirectory | None = None, **fleet: Any) -> tuple[Aws
 
 async def left_over(rented: AwsProvider) -> list[str]:
     """Gives back; what is told to be left."""
-    return renting.alerts(await renting.all_of(rented.give_back()), "left over")
+    return renting.alerts(await renting.all_of(rented.release()), "left over")
 
 
 async def test_everything_is_ended_and_deleted(cloud: FakeCloud) -> None:
@@ -39,7 +39,7 @@ async def test_everything_is_ended_and_deleted(cloud: FakeCloud) -> None:
     assert any("address" in line for line in cloud.left_over())
     ids = {node: start.instance_id for node, start in renting.started(seen).items()}
     assert [line.split()[1] for line in cloud.left_over()].count("instance") == 2
-    ended = await renting.all_of(rented.give_back())
+    ended = await renting.all_of(rented.release())
     assert cloud.left_over() == []
     assert {node: stop.instance_id for node, stop in renting.stopped(ended).items()} == ids
     # The time is EC2's own, which has whole seconds.
@@ -59,15 +59,15 @@ async def test_twice_and_from_another_process(cloud: FakeCloud) -> None:
     assert await left_over(renting.provider(given, directory)) == []
     assert cloud.left_over() == []
     calls = len(cloud.calls())
-    assert await renting.all_of(renting.provider(given, directory).give_back()) == []
-    assert await renting.all_of(rented.give_back()) != []
+    assert await renting.all_of(renting.provider(given, directory).release()) == []
+    assert await renting.all_of(rented.release()) != []
     assert len(cloud.calls("TerminateInstances")) == 1
     assert len(cloud.calls()) > calls
     assert cloud.left_over() == []
 
 
 async def test_nothing_was_rented_and_nobody_is_asked(cloud: FakeCloud) -> None:
-    assert await renting.all_of(renting.provider(renting.profile()).give_back()) == []
+    assert await renting.all_of(renting.provider(renting.profile()).release()) == []
     assert cloud.calls() == []
 
 
@@ -132,7 +132,7 @@ async def test_credentials_of_another_account_end_nothing_and_believe_nothing(cl
     assert len(cloud.instances("running")) == 2
     with pytest.raises(ProviderError, match="999988887777"):
         await other.remains()
-    await renting.all_of(rented.give_back())
+    await renting.all_of(rented.release())
 
 
 async def test_an_operator_who_interrupts_the_launch_while_it_is_being_accepted(cloud: FakeCloud) -> None:
@@ -154,7 +154,7 @@ async def test_an_operator_who_interrupts_the_launch_while_it_is_being_accepted(
 
 async def test_what_was_launched_and_is_not_visible_yet(cloud: FakeCloud) -> None:
     rented, _ = await rent()
-    await renting.all_of(rented.give_back())
+    await renting.all_of(rented.release())
     cloud.hide_new(0.7)
     held = cloud.misbehave("DescribeInstances", hold=True)
     bringing = asyncio.create_task(renting.all_of(rented.bring_up()))
@@ -169,7 +169,7 @@ async def test_what_was_launched_and_is_not_visible_yet(cloud: FakeCloud) -> Non
 async def test_a_console_that_dies_while_it_gives_back_leaves_the_rest_to_the_next(cloud: FakeCloud) -> None:
     cloud.set_delays(shutting_down_s=1.0)
     rented, _ = await rent()
-    await renting.until(rented.give_back(), lambda seen: len(seen) == 1)
+    await renting.until(rented.release(), lambda seen: len(seen) == 1)
     other = renting.provider(rented.profile, rented.directory)
     with pytest.raises(ProviderError, match="were released"):
         await renting.all_of(other.adopt())
@@ -180,10 +180,10 @@ async def test_a_console_that_dies_while_it_gives_back_leaves_the_rest_to_the_ne
 
 async def test_a_run_that_goes_on_later_has_instances_of_its_own(cloud: FakeCloud) -> None:
     rented, first = await rent()
-    await renting.all_of(rented.give_back())
+    await renting.all_of(rented.release())
     again = renting.provider(rented.profile, rented.directory)
     second = await renting.launched(again)
-    ended = await renting.all_of(again.give_back())
+    ended = await renting.all_of(again.release())
     old = {start.instance_id for start in renting.started(first).values()}
     new = {start.instance_id for start in renting.started(second).values()}
     assert len(old | new) == 4
@@ -202,7 +202,7 @@ async def test_an_instance_that_was_never_put_on_the_bill_gets_its_line(cloud: F
     bringing.cancel()
     held.release()
     await asyncio.gather(bringing, return_exceptions=True)
-    ended = await renting.all_of(renting.provider(rented.profile, rented.directory).give_back())
+    ended = await renting.all_of(renting.provider(rented.profile, rented.directory).release())
     assert sorted(renting.started(ended)) == sorted(renting.stopped(ended)) == [0, 1]
     order = [type(one[1]).__name__ for one in ended if one[0] == 0]
     assert order.index("InstanceStarted") < order.index("InstanceStopped")
@@ -225,7 +225,7 @@ async def test_an_instance_that_ec2_takes_back_is_told_with_ec2_s_own_time(
     # Once.
     more = await renting.until(rented.watch(), lambda seen: len(renting.events(seen, PriceQuoted)) > 0)
     assert renting.stopped(more) == {}
-    await renting.all_of(rented.give_back())
+    await renting.all_of(rented.release())
     assert cloud.left_over() == []
 
 
@@ -244,7 +244,7 @@ async def test_spot_prices_of_the_zone_in_use(cloud: FakeCloud) -> None:
         (0.31, "us-east-1b", "spot"),
     ]
     assert quotes[0].source.startswith("EC2 spot price history, since ")
-    await renting.all_of(rented.give_back())
+    await renting.all_of(rented.release())
 
 
 async def test_a_silent_ec2_is_no_loss(cloud: FakeCloud, machines: Machines) -> None:
@@ -266,7 +266,7 @@ async def test_a_silent_ec2_is_no_loss(cloud: FakeCloud, machines: Machines) -> 
     assert (await later.lost(host) or "").endswith("is not there any more")
     cloud.released()
     assert await other.remains() is True
-    await renting.all_of(rented.give_back())
+    await renting.all_of(rented.release())
     assert await other.remains() is False
 
 
@@ -282,5 +282,5 @@ async def test_a_host_whose_place_was_taken_while_it_lived_is_ended(cloud: FakeC
     # The place has its host: nothing is lost.
     assert renting.events(told, HostLost) == {}
     assert len(cloud.instances("running")) == 2
-    await renting.all_of(rented.give_back())
+    await renting.all_of(rented.release())
     assert cloud.left_over() == []

@@ -46,7 +46,7 @@ class LocalProvider:
     """Embedded hosts on this machine."""
 
     lease_end = "host"
-    gives_back = True
+    releases_hosts = True
     states_ends = False
     lease_file = metadata_url = ""
 
@@ -120,7 +120,7 @@ class LocalProvider:
         """True if any of the processes runs."""
         return any(started(pid) == began for pid, began in self._processes.values())
 
-    async def give_back(self) -> AsyncIterator[News]:
+    async def release(self) -> AsyncIterator[News]:
         """Ends every host and what runs on it, and removes the home folders."""
         nodes = list(self._pids)
         for rack in self._racks:

@@ -26,7 +26,7 @@ class Provider(Protocol):
     """What the lease's end ends on these hosts: see `remote.wire.job.Job.lease_end`."""
     embedded: int
     """How many of the hosts share one machine; 0 if each has its own."""
-    gives_back: bool
+    releases_hosts: bool
     """False if the hosts exist independently of the run and stay."""
     states_ends: bool
     """True if the provider reports when a host ended while no console was attached."""
@@ -71,7 +71,7 @@ class Provider(Protocol):
         """True if any host of the run exists, or may exist. Raises ProviderError if that cannot be determined."""
         ...
 
-    def give_back(self) -> AsyncIterator[News]:
+    def release(self) -> AsyncIterator[News]:
         """Releases all hosts that it created; yields what happened to each. Safe to call twice."""
         ...
 

@@ -26,7 +26,7 @@ class StaticProvider:
 
     lease_end = "agent"
     embedded = 0
-    gives_back = False
+    releases_hosts = False
     states_ends = False
     lease_file = metadata_url = ""
 
@@ -96,7 +96,7 @@ class StaticProvider:
         """True if the run has recorded hosts: they stay, whatever becomes of the run."""
         return bool(self._directory.read_fleet()[0])
 
-    async def give_back(self) -> AsyncIterator[News]:
+    async def release(self) -> AsyncIterator[News]:
         """Ends the bill; the hosts stay."""
         for node in sorted(self._billed):
             name = str(self._address(node, self._profile.fleet.hosts[node]))

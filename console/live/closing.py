@@ -56,7 +56,7 @@ class Closing:
         # The agents write their last records and end, which ends the channels; one that hangs must not keep the rest.
         await links.wait_ended(_LAST_RECORDS_S)
         await links.close()
-        async for node, event in self._provider.give_back():
+        async for node, event in self._provider.release():
             self._store.witness(event, node)
         self._end(end)
 
@@ -91,7 +91,7 @@ class Closing:
         await self._checkpoints.finish({}, self._provider.disk)
         await self._logs.finish({}, self._provider.disk, self._store.run.nnodes)
         end = endings.salvaged(self._store.run)
-        async for node, event in self._provider.give_back():
+        async for node, event in self._provider.release():
             # They ended when they last wrote a record, and not now; EC2 knows better.
             if isinstance(event, InstanceStopped) and node is not None and not self._provider.states_ends:
                 event = replace(event, stopped_t=last_t[node])

@@ -72,7 +72,7 @@ class LiveRun:
         self._gang = Gang(profile, directory, provider, self._store, self._links)
         self._leases = Leases(profile.budget.lease_minutes, self._links.send)
         self._replacements = Replacements(self._store, provider, self._move)
-        self._manifest = Manifest(directory.run_id, wanted=provider.gives_back and not provider.embedded)
+        self._manifest = Manifest(directory.run_id, wanted=provider.releases_hosts and not provider.embedded)
         self._presigner = presigner_for(profile, directory.run_id)
         self._changed = asyncio.Event()
         self._store.observe(lambda before, after, record: self._changed.set())

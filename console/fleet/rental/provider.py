@@ -40,7 +40,7 @@ class AwsProvider:
 
     lease_end = "poweroff"
     embedded = 0
-    gives_back = True
+    releases_hosts = True
     states_ends = True
     lease_file = LEASE_FILE
     metadata_url = "http://169.254.169.254"
@@ -78,7 +78,7 @@ class AwsProvider:
         context = self._context
         if context.resources.open or context.resources.regions:
             # Left by an earlier attempt that was interrupted.
-            async for news in self.give_back():
+            async for news in self.release():
                 yield news
             if context.resources.open:
                 raise ProviderError(f"run {context.run_id} still has instances that could not be released")
@@ -95,7 +95,7 @@ class AwsProvider:
         """The run's hosts, and the rest of a launch that was interrupted. Raises ProviderError."""
         context = self._context
         if context.resources.ending:
-            async for news in self.give_back():
+            async for news in self.release():
                 yield news
             raise ProviderError(f"the instances of run {context.run_id} were released")
         if not context.directory.key.is_file():
@@ -169,7 +169,7 @@ class AwsProvider:
     async def _undone(self, requests: Sequence[LaunchRequest]) -> AsyncIterator[News]:
         """Releases what a failed launch created: everything, or its instances alone if the run has other hosts."""
         if len(requests) == len(self._context.resources.open):
-            async for news in self.give_back():
+            async for news in self.release():
                 yield news
             return
         await self._context.settled()
@@ -348,7 +348,7 @@ class AwsProvider:
 
     # --- the end ---
 
-    async def give_back(self) -> AsyncIterator[News]:
+    async def release(self) -> AsyncIterator[News]:
         """Ends everything and waits until EC2 confirms it; reports what is left, with the command that ends it."""
         async for news in release_all(self._context):
             yield news
