@@ -1,11 +1,11 @@
 """Bus bandwidth of an all-reduce by message size, at several numbers of ranks: python bench/busbw.py [RANKS ...]
 
 2, 4, 8 and 16 ranks by default, on this machine: over gloo on its CPU (loopback TCP, all ranks on the same cores), or
-over NCCL where it has so many GPUs. Across hosts it is `remote.busbw` under torchrun.
+over NCCL where it has enough GPUs. Across hosts it is `remote.busbw` under torchrun.
 
-On a CPU the figure falls with the ranks for a reason that no network has: each byte that a ring moves is copied and
-added by a core, and the cores are shared. What it shows is what a step of the trainer can expect here, and the seconds
-that a message of any size costs at least.
+On a CPU the figure falls with the number of ranks, which it would not on a network: each byte that a ring moves is
+copied and added by a core, and the ranks share the cores. It shows what a step of the trainer can expect here, and the
+latency of a message of any size.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ RANKS = (2, 4, 8, 16)
 
 
 def rows(ranks: int) -> list[dict[str, float]]:
-    """The table of so many ranks."""
+    """The table for this number of ranks."""
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
     command += ["-m", "remote.busbw", "--json", "--repetitions", "10"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -30,12 +30,12 @@ def rows(ranks: int) -> list[dict[str, float]]:
 
 
 def main(counts: list[int]) -> None:
-    """Prints milliseconds and GB/s: a line a size, a pair of columns a number of ranks."""
+    """Prints milliseconds and GB/s: a line per size, two columns per number of ranks."""
     tables = {ranks: rows(ranks) for ranks in counts}
     print(f"{next(iter(tables.values()))[0]['backend']}, float32: ms of an all-reduce, and its bus bandwidth in GB/s")
     print(f"{'bytes':>12}" + "".join(f"{f'{ranks} ranks':>20}" for ranks in counts))
-    for place, first in enumerate(tables[counts[0]]):
-        cells = (f"{table[place]['seconds'] * 1e3:12.3f}{table[place]['busbw_gb_s']:8.3f}" for table in tables.values())
+    for index, first in enumerate(tables[counts[0]]):
+        cells = (f"{table[index]['seconds'] * 1e3:12.3f}{table[index]['busbw_gb_s']:8.3f}" for table in tables.values())
         print(f"{first['size_bytes']:12,}" + "".join(cells))
 
 

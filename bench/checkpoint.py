@@ -1,15 +1,15 @@
-"""What a checkpoint of ResNet-50 with its momentum (205 MB) costs the training: python bench/checkpoint.py [FOLDER]
+"""The cost of a checkpoint of ResNet-50 with its momentum (205 MB): python bench/checkpoint.py [FOLDER]
 
 The net takes steps, and in the middle of each turn a checkpoint is made in one of four ways:
 
     none         for comparison
-    in the rank  `remote.train.checkpoint.save`, as a trainer does that waits
+    in the rank  `remote.train.checkpoint.save`, which blocks
     beside       `remote.train.restore.Restorer.save`: a copy, and a thread
-    torch's      `torch.distributed.checkpoint.async_save` of the same state, without a sum
+    torch's      `torch.distributed.checkpoint.async_save` of the same state, without a checksum
 
-"stood still" is what the call takes, "whole" the time until the file is there. "turn" is the seconds of a turn's steps
-and its call by those of a turn without a checkpoint: 1 is a checkpoint for nothing. Where the cores are all busy with
-the training, the writing takes its time from the steps in any case; on a GPU's host it need not.
+"stood still" is the time of the call, "whole" the time until the file is there. "turn" is the time of a turn's steps
+and its call, relative to a turn without a checkpoint: 1 means no cost. Where training keeps all cores busy, writing
+takes time from the steps in any case; on the host of a GPU it need not.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
-"""All that is open without a GPU, in one command on a machine that has one: python bench/gpu.py
+"""All measurements that need a GPU, in one command: python bench/gpu.py
 
-It measures, one part after the other, and writes ``bench/results/DATE-GPU.md`` and, of what NVML says,
+It measures these parts one after the other and writes ``bench/results/DATE-GPU.md``, and the samples of NVML to
 ``bench/results/DATE-GPU-nvml.json``:
 
-1. the machine; 2. ResNet-50's pictures a second at 96, 128, 160, 224 and 288 px, training and evaluation, ours beside
-torchvision's reference in the same precision (`bench/trainer_step.py`), with the shares of the chip's peak and of the
-best published rate; 3. what each step towards ours is worth: channels_last, torch.compile, CUDA graphs; 4. precisions;
-5. what an optimiser and the mean of the weights cost; 6. where the time goes, by kernel; 7. NCCL's all-reduce of the
-gradients in a world of one; 8. NVML and GPM under load and idle; 9. nvJPEG beside the CPU's decoder; 10. what
-the trainer's own telemetry and a checkpoint cost (`bench/telemetry.py`, `bench/checkpoint.py`).
+1. the machine; 2. ResNet-50's pictures a second at 96, 128, 160, 224 and 288 px, training and evaluation, ours and
+torchvision's reference in the same precision (`bench/trainer_step.py`), relative to the chip's peak and to the best
+published rate; 3. the gain of each of our changes: channels_last, torch.compile, CUDA graphs; 4. precisions;
+5. the cost of optimisers and of the EMA of the weights; 6. time by kernel; 7. NCCL's all-reduce of the
+gradients in a world of one; 8. NVML and GPM under load and idle; 9. nvJPEG and the CPU's decoder; 10. the cost
+of the trainer's telemetry and of a checkpoint (`bench/telemetry.py`, `bench/checkpoint.py`).
 
 A part that fails is reported, and the next one follows. It should take about 15 minutes on an H100, most of it
 compiling: `--skip compiling` leaves that out. ``--cpu-dry-run`` does the same on a CPU, with a small net and small

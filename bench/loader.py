@@ -1,11 +1,11 @@
 """JPEG files to training batches: python bench/loader.py [--pictures N] [--rounds N]
 
-The same photographs through each loader, in turns, in one run; pictures a second on one core (one process, one thread,
-by its CPU time) and with a process on every core (by the clock), and their ratio to the first row: torchvision's
-ImageFolder (Pillow) with RandomResizedCrop, a flip and ToTensor. At 288 px an evaluation: resize, middle crop.
+The loaders take turns at the same photographs. Columns: pictures a second on one core (one process, one thread, CPU
+time) and with a process on every core (wall time), and the ratio to the first row: torchvision's ImageFolder (Pillow)
+with RandomResizedCrop, a flip and ToTensor. At 288 px it is an evaluation: resize, centre crop.
 
-The photographs are those that come with scikit-learn and scikit-image (the extra `bench`), cut and
-mirrored into pictures of ImageNet's usual sizes. The files are in the page cache: disks are not what is measured.
+The photographs are those of scikit-learn and scikit-image (the extra `bench`), cut and mirrored into pictures of
+ImageNet's usual sizes. The files are in the page cache, so that disks are not measured.
 """
 
 from __future__ import annotations

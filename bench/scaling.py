@@ -1,14 +1,14 @@
-"""The gang at 1, 2, 4, 8 and 16 ranks on this machine, a host each: python bench/scaling.py [RANKS ...]
+"""Weak scaling of the gang over 1, 2, 4, 8 and 16 embedded hosts: python bench/scaling.py [RANKS ...]
 
 The whole product runs: embedded hosts with an agent each, torchrun's agent, the trainer over gloo, the console. Weak
 scaling: each rank takes 32 pictures a step, so the global batch grows with the gang. Figures are medians over the steps
 after the first ten, from the run's journal.
 
-What it can show: what a gang costs beside its computing. The ranks share the machine's cores, so with C of them the
-pictures a second of the whole gang can grow up to C ranks and should then stay: each rank is slower by as much as there
-are more of them. What the total loses beyond C ranks is the gang's own cost: the all-reduce's copies and sums, the
-waiting for the slowest, the agents and the console. What it cannot show: how hosts with their own processors scale over
-a network; that is `console.planning.predict`'s model, held to runs on 4, 8 and 16 machines (bench/predict.py).
+It shows the overhead of a gang. The ranks share the machine's C cores, so the pictures a second of the whole gang can
+grow up to C ranks and should stay constant beyond. What it loses there is overhead: the all-reduce's copies and sums,
+the waiting for the slowest rank, the agents and the console. It does not show how hosts with their own processors scale
+over a network; that is `console.planning.predict`'s model, compared with runs on 4, 8 and 16 machines
+(bench/predict.py).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What the trainer's own telemetry costs of a step: python bench/telemetry.py [STEPS]
+"""The overhead of the trainer's own telemetry: python bench/telemetry.py [STEPS]
 
-1. Alone: microseconds a step for the four marks, the word from autograd in between, the sums, the line of the step in
-   the journal and, once a second, the rank's own line with its memory. What it is a share of is printed beside: a step
-   of ResNet-50 on one H100 (batch 256 at 2,500 img/s, 102 ms), and of the demo's net here.
-2. Beside: the same net takes steps with and without it, in turns of ten, STEPS (300 by default) of each kind. The ratio
-   is of the medians of a step's CPU time, which is what the two differ in where the machine does other things as well.
+1. Alone: microseconds a step for the four marks, the callback from autograd, the sums, the journal's line of the step
+   and, once a second, the rank's own line with its memory. It is printed as a share of a step of ResNet-50 on one H100
+   (batch 256 at 2,500 img/s, 102 ms), and of a step of the demo's net here.
+2. In training: the same net takes steps with and without it, in turns of ten, STEPS (300 by default) of each kind. The
+   ratio is of the medians of a step's CPU time, which does not depend on what else the machine does.
 
 On a machine with a GPU the marks are events in its stream, and the ratio is of wall time.
 """

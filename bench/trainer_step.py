@@ -1,13 +1,13 @@
-"""A training step of ours beside that of torchvision's reference recipe: python bench/trainer_step.py [--model NAME]
+"""Our training step compared with that of torchvision's reference recipe: python bench/trainer_step.py [--model NAME]
 
 Both train the same net on the same pictures in the same precision, in one process with a process group of one rank, in
-turns. What differs is what torchvision's ``references/classification/train.py`` does in a step, written anew here
-(`Reference`): pictures come as normalised floats in NCHW, DDP as it is by default, torch's SGD as it is by default,
-and loss and accuracies are read back every step. Ours (`remote.model.learner`) gets bytes, normalises on the device in
-channels_last, has a fused optimiser and reads nothing back.
+turns. `Reference` does in a step what torchvision's ``references/classification/train.py`` does: pictures come as
+normalised floats in NCHW, DDP and SGD have their defaults, and loss and accuracies are read back every step. Ours
+(`remote.model.learner`) gets bytes, normalises on the device in channels_last, has a fused optimiser and reads nothing
+back.
 
-Pictures are random and there already: no loader, no network. On a CPU this is a smoke test of both, with a ratio for
-this CPU alone; `bench/gpu.py` runs it on a GPU.
+Pictures are random and in memory: no loader, no network. On a CPU this is a smoke test of both, whose ratio holds for
+this CPU only; `bench/gpu.py` runs it on a GPU.
 """
 
 from __future__ import annotations

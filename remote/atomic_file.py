@@ -1,4 +1,4 @@
-"""Files that are either there and whole, or not there.
+"""Files that are written whole or not at all.
 
 Standard library only.
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[Any]:
-    """A file to write that gets its name only when it is whole and on the disk, and otherwise leaves nothing."""
+    """A file to write, which gets its name once it is flushed to the disk; after an error nothing is left of it."""
     beside = path.with_name(f"{path.name}.part")
     try:
         with beside.open("wb") as file:

@@ -1,4 +1,4 @@
-"""What an all-reduce moves on these hosts, by message size: bus bandwidth, over NCCL on GPUs, else over gloo.
+"""Bus bandwidth of an all-reduce by message size, over NCCL on GPUs, else over gloo.
 
 One command on every host (one of them holds the rendezvous), from a checkout or a host's code folder::
 
@@ -6,9 +6,9 @@ One command on every host (one of them holds the rendezvous), from a checkout or
         -m remote.busbw
 
 Bus bandwidth is ``bytes / seconds * 2 (n - 1) / n``: what each link of a ring carries, whatever the number of ranks, to
-be held against the network's rate (nccl-tests, doc/PERFORMANCE.md). A size's seconds are the median of the slowest
-rank's over the repetitions, which begin together; the sum is checked before it is timed. `console.planning.predict`
-takes the ring's bandwidth and the seconds of a hop from such a table.
+compare with the network's rate (nccl-tests, doc/PERFORMANCE.md). The seconds of a size are the median over the
+repetitions, which begin together, of the slowest rank's time; the sum is checked before it is timed.
+`console.planning.predict` takes the ring's bandwidth and the seconds of a hop from such a table.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ _WARM_UPS = 3
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One message size."""
+    """The result for one message size."""
 
     size_bytes: int
     seconds: float
     algbw_gb_s: float
-    """Bytes a second, by 10^9."""
+    """Bytes a second, in 10^9."""
     busbw_gb_s: float
 
 
 def busbw_gb_s(size_bytes: int, seconds: float, ranks: int) -> float:
-    """What each link of a ring of so many ranks carries, GB/s."""
+    """What each link of a ring of `ranks` ranks carries, GB/s."""
     return size_bytes / seconds / 1e9 * 2 * (ranks - 1) / ranks
 
 
@@ -53,7 +53,7 @@ def sizes(smallest: int, largest: int) -> Iterator[int]:
 
 
 def measure(size_bytes: int, dtype: torch.dtype, device: torch.device, repetitions: int) -> Row:
-    """An all-reduce of so many bytes; every rank has to call it.
+    """Measures an all-reduce of `size_bytes`; every rank has to call it.
 
     Raises:
         ValueError: the sum is wrong.
@@ -80,8 +80,8 @@ def measure(size_bytes: int, dtype: torch.dtype, device: torch.device, repetitio
     return Row(moved, seconds, moved / seconds / 1e9, busbw_gb_s(moved, seconds, ranks))
 
 
-def say(line: str) -> None:
-    """To stdout, at once."""
+def write(line: str) -> None:
+    """Writes a line to stdout and flushes it."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
@@ -114,15 +114,15 @@ def main(argv: list[str]) -> int:
         ranks, first = dist.get_world_size(), dist.get_rank() == 0
         if first and not options.json:
             what = torch.cuda.get_device_name(device) if cuda else "CPU"
-            say(f"{ranks} ranks, {what}, {dist.get_backend()}, {options.dtype}")
-            say(f"{'bytes':>14} {'ms':>12} {'algbw GB/s':>12} {'busbw GB/s':>12}")
+            write(f"{ranks} ranks, {what}, {dist.get_backend()}, {options.dtype}")
+            write(f"{'bytes':>14} {'ms':>12} {'algbw GB/s':>12} {'busbw GB/s':>12}")
         for size_bytes in sizes(options.smallest, options.largest):
             row = measure(size_bytes, DTYPES[options.dtype], device, options.repetitions)
             if first and options.json:
-                say(json.dumps({"ranks": ranks, "backend": dist.get_backend(), **asdict(row)}))
+                write(json.dumps({"ranks": ranks, "backend": dist.get_backend(), **asdict(row)}))
             elif first:
                 figures = f"{row.seconds * 1e3:12.3f} {row.algbw_gb_s:12.3f} {row.busbw_gb_s:12.3f}"
-                say(f"{row.size_bytes:14,} {figures}")
+                write(f"{row.size_bytes:14,} {figures}")
     finally:
         dist.destroy_process_group()
     return 0

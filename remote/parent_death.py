@@ -1,4 +1,7 @@
-"""Ties a process's life to its parent's: no rank outlives its launcher, no launcher its agent, no agent its host."""
+"""Ends a process with its parent: no rank outlives its launcher, no launcher its agent, no agent its host.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -12,19 +15,18 @@ _PR_SET_CHILD_SUBREAPER = 36
 
 
 def end_with_parent(parent: int, number: int = signal.SIGKILL) -> None:
-    """Has the kernel send this process the signal when its parent ends. `parent` is the pid that it should be.
+    """Has the kernel send this process signal `number` when its parent ends. `parent` is the expected pid.
 
-    Linux only (prctl(2), PR_SET_PDEATHSIG, which is bound to the parent's thread that forked); elsewhere it does
-    nothing.
+    Linux only (prctl(2), PR_SET_PDEATHSIG: the parent is the thread that forked); elsewhere it does nothing.
     """
     _prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
-        # The parent ended before the kernel was told.
+        # The parent ended before the call.
         os.kill(os.getpid(), number)
 
 
 def adopt_orphans() -> None:
-    """Makes this process the parent of all processes below it whose own parent ends, daemons too (Linux only)."""
+    """Makes this process the parent of its descendants whose own parent ends, daemons too (Linux only)."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 

@@ -149,12 +149,12 @@ def _agent_alive(folder: Path) -> bool:
     lock = take_lock(folder)
     if lock is None:
         return True
-    said = os.pread(lock, 20, 0).decode("ascii", "replace")
-    if said != "ended":
+    content = os.pread(lock, 20, 0).decode("ascii", "replace")
+    if content != "ended":
         os.ftruncate(lock, 0)
         os.pwrite(lock, b"ended", 0)
         journal = Journal(folder / JOURNAL)
-        journal.emit(AgentDied(pid=int(said) if said.isdigit() else None))
+        journal.emit(AgentDied(pid=int(content) if content.isdigit() else None))
         journal.close()
     os.close(lock)
     return False

@@ -45,8 +45,8 @@ def daemonize(folder: Path, job: Job, lock: int) -> None:
         os.close(writable)
         os.waitpid(child, 0)
         with os.fdopen(readable, "rb") as pipe:
-            said = pipe.read()
-        if said != b"1":
+            answer = pipe.read()
+        if answer != b"1":
             log = (folder / "agent.log").read_text(errors="replace").strip().splitlines()
             raise RuntimeError(log[-1] if log else "the agent ended at once")
         return
