@@ -77,8 +77,7 @@ class LocalProvider:
         self._check()
         nodes = range(self._profile.fleet.nodes)
         key = asyncssh.generate_private_key("ssh-ed25519", comment="fastconsole")
-        with os.fdopen(os.open(self._directory.key, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(key.export_private_key())
+        self._directory.write_private(self._directory.key.name, key.export_private_key())
         for node in nodes:
             yield node, StageProgressed(stage="host", done=0, total=1)
         async for news in self._rack(list(nodes)):

@@ -172,7 +172,7 @@ def _written(
         bootstrap_key=key.export_public_key().decode().strip(),
         asked_t=time.time(),
     )
-    write_secret(context, request.user_data, text.encode())
+    context.directory.write_private(request.user_data, text.encode())
     context.remember(context.resources.with_request(request))
     return request
 
@@ -193,11 +193,6 @@ async def _affordable(context: AwsContext, request: LaunchRequest) -> None:
             f"({request.market}) cost {money(usd_per_h)} an hour, and the first minute with an orderly shutdown "
             f"{money(usd_per_h * seconds / 3600)}; allow more, or take fewer nodes"
         )
-
-
-def write_secret(context: AwsContext, name: str, content: bytes) -> None:
-    """Writes a file of the run directory atomically, readable by its owner only."""
-    context.directory.write_private(name, content)
 
 
 def drop_user_data(context: AwsContext, request: LaunchRequest) -> None:

@@ -16,7 +16,7 @@ from console.fleet.aws.instances import GONE, HALTED, Instance, of_run, of_token
 from console.fleet.aws.type_facts import retired
 from console.fleet.provider import News, ProviderError
 from console.fleet.rental.context import PASSING, AwsContext, Patience
-from console.fleet.rental.launch import LaunchZone, markets, request_instances, write_secret
+from console.fleet.rental.launch import LaunchZone, markets, request_instances
 from console.fleet.rental.network import own_address, readmit
 from console.fleet.rental.provision import Provisioning
 from console.fleet.rental.resources import ACCEPTED, ASKED, ENDED, LaunchRequest, RunResources
@@ -87,7 +87,7 @@ class AwsProvider:
         # EC2 shows the instances of earlier attempts for another hour: their requests say that they are ended.
         context.remember(RunResources(requests=context.resources.requests, base=number))
         key = asyncssh.generate_private_key("ssh-ed25519", comment="fastconsole")
-        write_secret(context, context.directory.key.name, key.export_private_key())
+        context.directory.write_private(context.directory.key.name, key.export_private_key())
         async for step in self._launched(range(self.profile.fleet.nodes), number):
             yield step
 
