@@ -1,11 +1,11 @@
-"""The README's pictures, of what a log's panes show at a moment: SVG, with the fonts of whoever looks.
+"""The README's pictures: a log's panes at a moment, as SVG with the viewer's own fonts.
 
     python bench/picture.py LOG MOMENT OUT.svg [--size 140x44] [--title WORDS] [--keys 4 H]
 
 LOG is a run's journal or any other that ``fastconsole --replay`` reads; MOMENT is what ``g`` takes there: ``3:20`` from
 its first record on, ``-1:30`` from its end, ``50%``, or ``e12`` for an epoch; then the keys are pressed.
 bench/results/screen.svg is of a run of ``fastconsole local``, bench/results/replay-2018.svg of fast.ai's ``debug.log``
-of 2018, without the panes of which that log says little (``--keys 4 H 1 H``).
+of 2018, without the panes for which that log has little data (``--keys 4 H 1 H``).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _COLUMN = 12.2
 
 
 async def picture(log: Path, moment: str, out: Path, size: tuple[int, int], title: str, keys: list[str]) -> None:
-    """Opens the log in the panes, goes to the moment, and saves what they show."""
+    """Opens the log in the panes, goes to the moment, and saves the screen."""
     if parse_position(moment) is None:
-        sys.exit(f"{moment!r} is no moment; accepted: 3:20, -1:30, 50%, e12")
+        sys.exit(f"{moment!r} is not a moment; accepted: 3:20, -1:30, 50%, e12")
     source = Replay(log)
     source.playing = False
     app = ConsoleApp(source)
@@ -41,14 +41,14 @@ async def picture(log: Path, moment: str, out: Path, size: tuple[int, int], titl
     async with app.run_test(size=size) as pilot:
         await pilot.press("g")
         await pilot.press(*moment, "enter", *keys)
-        # Where the panes stand hangs on what they say: until nothing moves any more.
+        # The layout depends on the content: waits until nothing moves.
         shown, drawn = "", app.export_screenshot(title=title)
         while shown != drawn:
             await pilot.pause()
             shown, drawn = drawn, app.export_screenshot(title=title)
-    # Rich points to fonts on a server; a picture in a README asks nobody for anything.
+    # Rich links to fonts on a server; a picture in a README must load nothing.
     drawn = re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
-    # Its ids are of random letters; the same picture should be the same file.
+    # Rich makes random ids; the same picture should be the same file.
     drawn = re.sub(r"terminal-\d+", "terminal", drawn)
     drawn = re.sub(
         r'<text class="([^"]*)" x="([^"]*)" y="([^"]*)" textLength="[^"]*"([^>]*)>([^<]*)</text>', _set, drawn
@@ -57,7 +57,7 @@ async def picture(log: Path, moment: str, out: Path, size: tuple[int, int], titl
 
 
 def _set(text: re.Match[str]) -> str:
-    """The text without the blanks about it, where its first letter is: some viewers drop those, and move the rest."""
+    """The text without surrounding blanks, placed at its first letter: some viewers drop blanks and shift the rest."""
     style, x, y, more, words = text.groups()
     letters = html.unescape(words)
     inner = letters.strip("\xa0\n")
@@ -65,8 +65,8 @@ def _set(text: re.Match[str]) -> str:
         return ""
     before = len(letters) - len(letters.lstrip("\xa0"))
     columns, words = cell_len(inner), html.escape(inner, quote=False)
-    place = f'x="{float(x) + before * _COLUMN:.4g}" y="{y}" textLength="{columns * _COLUMN:.4g}"'
-    return f'<text class="{style}" {place}{more}>{words}</text>'
+    position = f'x="{float(x) + before * _COLUMN:.4g}" y="{y}" textLength="{columns * _COLUMN:.4g}"'
+    return f'<text class="{style}" {position}{more}>{words}</text>'
 
 
 def main() -> None:

@@ -216,11 +216,24 @@ async def test_what_is_found_is_marked_and_a_filter_stays_for_new_lines() -> Non
         assert marked == [f"e 3{number}" for number in range(6)] + ["e 30"]
 
 
+async def test_a_click_chooses_a_line_and_the_second_opens_it() -> None:
+    async with desk() as one:
+        one.source.feed([said("all the same", node, node) for node in range(4)])
+        log = await lines(one, 5)
+        row = next(at for at, shown in enumerate(log._log_rows) if shown.entry.line.text == "all the same")
+        y = row - log.scroll_offset.y + 1
+        await one.pilot.click("#log", offset=(20, y))
+        assert (log._cursor, log.following) == (row, False)
+        assert one.text("log").count("all the same") == 1
+        await one.pilot.click("#log", offset=(20, y), times=2)
+        assert one.text("log").count("all the same") == 5
+
+
 async def test_a_wrong_filter_is_a_sentence_and_changes_nothing() -> None:
     async with desk() as one:
         await lines(one)
         await one.press("slash", *"nodee=3")
-        assert '"nodee" at character 1 is no field' in one.text()
+        assert '"nodee" at character 1 is not a field' in one.text()
         await one.press("escape")
         assert "line 39" in one.text("log")
 

@@ -77,7 +77,7 @@ def axis_of(moment: Moment, look: Look) -> str:
 
 def whole_span(moment: Moment, axis: str) -> tuple[float, float]:
     """All of the axis: this run, those laid over it, and the record."""
-    ends = [extent[1] for one in _traces(moment) if (extent := curves.extent(one, axis)) is not None]
+    ends = [extent[1] for trace in _traces(moment) if (extent := curves.extent(trace, axis)) is not None]
     ghost = moment.ghost
     if ghost is not None and axis == TIME:
         ends.append(ghost.length_s)

@@ -87,9 +87,9 @@ def _facts(node: Node, moment: Moment, width: int) -> list[Line]:
         across = 3 if width >= 150 else 2
         column = (width - 2 * (across - 1)) // across
         rows = -(-len(pairs) // across)
-        for place in range(rows):
+        for row in range(rows):
             line: Line = ()
-            for name, text in pairs[place::rows]:
+            for name, text in pairs[row::rows]:
                 line = (*line, name, (fit(text[0], column - 13) + "  ", text[1]))
             lines.append(line)
     lines.append(((fit("host key", 13), "dim"), (clean(node.fingerprint or "—"), "plain")))
@@ -111,7 +111,7 @@ def _instance(node: Node, moment: Moment) -> list[tuple[str, str, str]]:
         return [("instance", "—", "plain")]
     last = node.billing[-1]
     kind = ", ".join(part for part in (last.instance_type, last.zone, last.market) if part)
-    seconds = sum((one.stopped_t or moment.now) - one.started_t for one in node.billing)
+    seconds = sum((bill.stopped_t or moment.now) - bill.started_t for bill in node.billing)
     price = "" if last.usd_per_h is None else f" at {money(last.usd_per_h)}/h"
     facts = [("instance", last.instance_id, "plain"), ("billed", f"{clock(seconds)}{price}", "plain")]
     return [*facts, ("kind", kind, "plain")] if kind else facts
