@@ -47,7 +47,7 @@ NO_TEST = (5, 33)
 
 
 def copied_tree(folder: Path) -> None:
-    """Copies what the tests of the pure packages read."""
+    """Copies what the tests of the pure packages read; the logs beside the project are linked."""
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
@@ -55,6 +55,9 @@ def copied_tree(folder: Path) -> None:
             shutil.copytree(source, folder / name, ignore=ignore, dirs_exist_ok=True)
         else:
             shutil.copy2(source, folder / name)
+    logs, link = ROOT.parent / "shared", folder / "shared"
+    if logs.is_dir() and not link.exists():
+        link.symlink_to(logs)
 
 
 def mutmut(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
