@@ -47,7 +47,7 @@ def times(run: Run) -> list[float]:
     return [
         *(point.received_t for point in run.points),
         *(epoch.ended_t for epoch in run.epochs),
-        *(stretch.since_t for stretch in run.stretches),
+        *(activity.since_t for activity in run.activities),
     ]
 
 
@@ -58,7 +58,7 @@ def facts(run: Run) -> list[object]:
         [(epoch.event.epoch, epoch.event.top5) for epoch in run.epochs],
         [(one.instance_id, one.started_t, one.stopped_t, one.usd_per_h) for node in run.nodes for one in node.billing],
         [(node.status, node.fingerprint, node.port, len(node.ranks)) for node in run.nodes],
-        [stretch.cause for stretch in run.stretches],
+        [activity.cause for activity in run.activities],
         (run.status, run.gang_started, run.attempt, run.started_t, run.damaged, run.unknown),
     ]
 

@@ -245,5 +245,5 @@ def test_markers_name_what_happened() -> None:
 
 def test_an_empty_history() -> None:
     past = History()
-    assert (len(past), past.start, past.end, past.place(5.0), past.step(0, -1)) == (0, 0.0, 0.0, 0, 0)
+    assert (len(past), past.start, past.end, past.index_at(5.0), past.step(0, -1)) == (0, 0.0, 0.0, 0, 0)
     assert past.run(0).records == Run().records

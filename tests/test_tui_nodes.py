@@ -223,7 +223,7 @@ async def test_what_is_wrong_with_a_filter_is_said_while_it_is_typed() -> None:
         for typed in ("node<3", "utl<50"):
             one.app.screen.query_one(Input).value = typed
             await one.pilot.pause()
-        assert '"utl" at character 1 is no field' in one.text()
+        assert '"utl" at character 1 is not a field' in one.text()
         assert len(one.run_screen.query_one(NodesPane)._shown_nodes) == 3, "the last good one holds"
         await one.press("enter")
         assert one.app.screen.query_one(Input).value == "utl<50", "and it stays to be mended"

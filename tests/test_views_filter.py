@@ -84,14 +84,14 @@ def test_what_is_found(typed: str, wanted: list[int]) -> None:
 @pytest.mark.parametrize(
     ("typed", "sentence"),
     [
-        ("utl<50", '"utl" at character 1 is no field; there are node, util, status, host, throttled.'),
-        ("node>3 & loss=nan", '"loss" at character 10 is no field'),
+        ("utl<50", '"utl" at character 1 is not a field; there are node, util, status, host, throttled.'),
+        ("node>3 & loss=nan", '"loss" at character 10 is not a field'),
         ("util<", '"util<" at character 1 is compared with nothing.'),
         ("util < & node=3", '"util<" at character 1 is compared with nothing.'),
         ("lost util", '"util" at character 6 is a field and compared with nothing.'),
-        ("util<high", '"high" at character 6 is no number'),
-        ("util<5 GiB & node>x", '"x" at character 19 is no number'),
-        ("node=1,,2", '"1,,2" at character 6 is no number'),
+        ("util<high", '"high" at character 6 is not a number'),
+        ("util<5 GiB & node>x", '"x" at character 19 is not a number'),
+        ("node=1,,2", '"1,,2" at character 6 is not a number'),
         ("util~9", '"~" after "util" at character 1 is for words'),
         ("status>3", '">" after "status" at character 1 is for numbers'),
         ("(util<5", "The bracket at character 1 is not closed."),
@@ -106,7 +106,7 @@ def test_what_is_found(typed: str, wanted: list[int]) -> None:
         ("(" * 400, "too deep"),
         ("!" * 400, "too deep"),
         ("x" * (LONGEST + 1), "has 501 characters; at most 500 are taken."),
-        ("util<٣", '"٣" at character 6 is no number'),
+        ("util<٣", '"٣" at character 6 is not a number'),
     ],
 )
 def test_what_is_wrong_is_one_sentence_with_its_place(typed: str, sentence: str) -> None:

@@ -23,7 +23,7 @@ def per_epoch(run: Run) -> tuple[Spent, ...]:
     ends = [epoch.ended_t for epoch in run.epochs]
     if not ends:
         return ()
-    first = next((stretch.since_t for stretch in run.stretches if stretch.cause == "train"), run.started_t)
+    first = next((activity.since_t for activity in run.activities if activity.cause == "train"), run.started_t)
     begin = ends[0] if first is None else min(first, ends[0])
     made = bill(run)
     return tuple(made.between(*pair) for pair in zip([begin, *ends[:-1]], ends, strict=True))
@@ -57,14 +57,14 @@ def idle(run: Run, t: float) -> dict[str, float] | None:
         return None
     names = {"launch": LAUNCH, "pause": PAUSE, "restart": RESTART, "end": AFTER}
     sums: dict[str, list[float]] = {}
-    made, stretches = bill(run), run.stretches
-    for index, stretch in enumerate(stretches):
-        cause = names.get(stretch.cause)
-        if cause is None or stretch.since_t > t:
+    made, activities = bill(run), run.activities
+    for index, activity in enumerate(activities):
+        cause = names.get(activity.cause)
+        if cause is None or activity.since_t > t:
             continue
-        end = min(t, stretches[index + 1].since_t) if index + 1 < len(stretches) else t
-        # The first stretch has all that was billed before it: the clocks of the laptop and of EC2 differ.
-        spent = made.between(stretch.since_t if index else 0.0, end).billed_usd
+        end = min(t, activities[index + 1].since_t) if index + 1 < len(activities) else t
+        # The first activity has all that was billed before it: the clocks of the laptop and of EC2 differ.
+        spent = made.between(activity.since_t if index else 0.0, end).billed_usd
         if spent is None:
             return None
         sums.setdefault(cause, []).append(spent)

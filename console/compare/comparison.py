@@ -35,7 +35,7 @@ class Comparison:
 
     pasts: tuple[Past, ...] = ()
     raced: int | None = RECORD
-    """`RECORD`, the place of one of `pasts` from 1, or None: no ghost."""
+    """`RECORD`, the number of one of `pasts`, from 1, or None: no ghost."""
     loading: str = ""
     """A sentence while logs are read."""
 
@@ -50,7 +50,7 @@ class Comparison:
 
     def next_ghost(self, run: Run) -> Comparison:
         """The same with the ghost after this one: the record, each past run, none, and again."""
-        own: list[int | None] = [place for place, past in enumerate(self.pasts, start=1) if past.ghost is not None]
+        own: list[int | None] = [number for number, past in enumerate(self.pasts, start=1) if past.ghost is not None]
         # Without a record the first past run is what is raced by itself.
         order: list[int | None] = [*own[1:], None] if race.default(run) is None else [*own, None]
         if own or race.default(run) is not None:
@@ -63,5 +63,5 @@ class Comparison:
         raced = self.raced
         if raced is not None and raced != RECORD:
             path = self.pasts[raced - 1].path
-            raced = next((place for place, past in enumerate(pasts, start=1) if past.path == path), RECORD)
+            raced = next((number for number, past in enumerate(pasts, start=1) if past.path == path), RECORD)
         return Comparison(pasts, raced, loading)

@@ -91,7 +91,7 @@ def burn_down(run: Run, now: float) -> BurnDown | None:
     start, end = min(starts), now if run.live else min(now, run.ended_t or now)
     if end <= start:
         return None
-    times = tuple(start + (end - start) * place / _PARTS for place in range(_PARTS + 1))
+    times = tuple(start + (end - start) * part / _PARTS for part in range(_PARTS + 1))
     left_usd = tuple(max(0.0, usd - (bill.billed(t)[0] or 0.0)) for t in times)
     lasts_s = budget.lasts_s(run, now) if run.live else None
     ahead = stops_t = None

@@ -81,7 +81,7 @@ class Trace:
         return of_epoch is not None and any(of_epoch(epoch.event) is not None for epoch in self.epochs)
 
     def has_axis(self, axis: str) -> bool:
-        """True where its values have a place on the axis."""
+        """True where its values have a position on the axis."""
         return axis != STEP or bool(len(self.points)) or any(epoch.event.step for epoch in self.epochs)
 
 
@@ -98,7 +98,7 @@ def ghost_curve(ghost: Ghost, metric: str) -> tuple[list[float], list[float]]:
     return [x for x, _ in known], [y for _, y in known]
 
 
-# --- places on an axis -----------------------------------------------------------------------------------------------
+# --- positions on an axis --------------------------------------------------------------------------------------------
 
 
 class _Axis:
@@ -106,7 +106,7 @@ class _Axis:
 
     def __init__(self, trace: Trace, axis: str) -> None:
         self.axis = axis
-        # Between two epochs' ends, known on both scales, the places are taken as even.
+        # Between two epochs' ends, known on both scales, the positions are taken as even.
         if axis == TIME:
             self._from = [trace.began_t or 0.0, *(epoch.received_t for epoch in trace.epochs)]
             self._to = [0.0, *(epoch.event.elapsed_s for epoch in trace.epochs)]
@@ -132,23 +132,23 @@ class _Axis:
 
     def _between(self, at: float) -> float:
         known, wanted = self._from, self._to
-        place = bisect_right(known, at)
-        if place == 0 or place == len(known):
-            edge = 0 if place == 0 else -1
+        index = bisect_right(known, at)
+        if index == 0 or index == len(known):
+            edge = 0 if index == 0 else -1
             return wanted[edge] + (at - known[edge]) * self._slope if known else at
-        low, high = known[place - 1], known[place]
-        return wanted[place - 1] + (wanted[place] - wanted[place - 1]) * (at - low) / (high - low)
+        low, high = known[index - 1], known[index]
+        return wanted[index - 1] + (wanted[index] - wanted[index - 1]) * (at - low) / (high - low)
 
 
 def extent(trace: Trace, axis: str) -> tuple[float, float] | None:
-    """The first and the last place of the trace on the axis; None where it has none."""
-    places: list[float] = []
+    """The first and the last position of the trace on the axis; None where it has none."""
+    positions: list[float] = []
     on = _Axis(trace, axis)
     if len(trace.points):
-        places += [on.of_point(trace.points[0]), on.of_point(trace.points[-1])]
+        positions += [on.of_point(trace.points[0]), on.of_point(trace.points[-1])]
     if trace.epochs and trace.has_axis(axis):
-        places += [on.of_epoch(trace.epochs[0]), on.of_epoch(trace.epochs[-1])]
-    return (min(places), max(places)) if places else None
+        positions += [on.of_epoch(trace.epochs[0]), on.of_epoch(trace.epochs[-1])]
+    return (min(positions), max(positions)) if positions else None
 
 
 # --- thinning --------------------------------------------------------------------------------------------------------
@@ -174,8 +174,8 @@ def thinned(trace: Trace, metric: str, axis: str, span: tuple[float, float], dot
     if of_point is None or len(trace.points) < 2 or not trace.has(metric):
         return _of_epochs(trace, metric, on, span)
     points = trace.points
-    first = max(0, _place(points, on, span[0]) - 1)
-    end = min(len(points), _place(points, on, span[1]) + 1)
+    first = max(0, _index_from(points, on, span[0]) - 1)
+    end = min(len(points), _index_from(points, on, span[1]) + 1)
     depth = 0
     while (end - first) > 4 * dots * FACTOR**depth:
         depth += 1
@@ -225,7 +225,7 @@ def _of_epochs(trace: Trace, metric: str, on: _Axis, span: tuple[float, float]) 
     return Thinned(xs[first:end], [y for _, y in said[first:end]], 1)
 
 
-def _place(points: Series[Point], on: _Axis, x: float) -> int:
+def _index_from(points: Series[Point], on: _Axis, x: float) -> int:
     """The first point at or behind `x`."""
     low, high = 0, len(points)
     while low < high:
@@ -238,14 +238,14 @@ def _place(points: Series[Point], on: _Axis, x: float) -> int:
 
 
 def value_at(trace: Trace, metric: str, axis: str, x: float) -> float | None:
-    """The metric at a place: the last one said at or before it; None before the first."""
+    """The metric at a position: the last one said at or before it; None before the first."""
     on = _Axis(trace, axis)
     of_point, of_epoch = _OF_POINT.get(metric), _OF_EPOCH.get(metric)
     if of_point is not None and len(trace.points) > 1:
-        place = _place(trace.points, on, x)
-        if place < len(trace.points) and on.of_point(trace.points[place]) == x:
-            place += 1
-        for back in range(place - 1, max(-1, place - 50), -1):
+        index = _index_from(trace.points, on, x)
+        if index < len(trace.points) and on.of_point(trace.points[index]) == x:
+            index += 1
+        for back in range(index - 1, max(-1, index - 50), -1):
             value = of_point(trace.points[back])
             if value is not None:
                 return value

@@ -59,19 +59,19 @@ class Levels:
         self.points = points
 
     def levels(self, metric: str, depth: int, values_of: Callable[[list[Point]], list[Any]]) -> list[Level]:
-        """The first `depth` levels, every full block in them: that at place 0 over blocks of 8 points.
+        """The first `depth` levels, every full block in them: that at index 0 over blocks of 8 points.
 
         `values_of`: the metric's values of points, None where one has none.
         """
         levels = self._of.setdefault(metric, [])
         while len(levels) < depth:
             levels.append(Level())
-        for place, level in enumerate(levels[:depth]):
+        for index, level in enumerate(levels[:depth]):
             done = len(level.sums) * FACTOR
-            if place == 0:
+            if index == 0:
                 self._grow(level, values_of(self.points[done : len(self.points) // FACTOR * FACTOR]))
             else:
-                below = levels[place - 1]
+                below = levels[index - 1]
                 end = len(below.sums) // FACTOR * FACTOR
                 level.sums += _eighths(below.sums[done:end])
                 level.counts += _eighths(below.counts[done:end])
@@ -100,10 +100,10 @@ _KEPT: Final = 10
 
 def levels_of(points: Series[Point]) -> Levels:
     """The levels kept for the series; those of a few are."""
-    for place, held in enumerate(_kept):
+    for index, held in enumerate(_kept):
         if held.is_of(points):
-            if place:
-                _kept.insert(0, _kept.pop(place))
+            if index:
+                _kept.insert(0, _kept.pop(index))
             held.follow(points)
             return held
     made = Levels(points)

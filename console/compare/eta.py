@@ -22,8 +22,8 @@ passed since is taken off.
    evaluation to the next; at the latest, the schedule's end.
 5. *The schedule alone*, before two evaluations were better than the one before.
 
-No range is given where none of these has enough to go by, as before the first step. A range is no promise: a recipe may
-miss its target.
+No range is given where none of these has enough to go by, as before the first step. A range is not a promise: a recipe
+may miss its target.
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ def _by_schedule(clock: _Clock) -> tuple[tuple[float, float | None] | None, str]
 def _own_curve(run: Run, clock: _Clock, goal: progress.Target, best: float) -> tuple[float, float | None] | None:
     values = [value for epoch in run.epochs if (value := progress.accuracy(epoch.event, goal.metric)) is not None]
     bests = list(accumulate(values, max))
-    falls = [math.log((1 - one) / (1 - other)) for one, other in pairwise(bests) if one < 1 and other < 1]
+    falls = [math.log((1 - before) / (1 - after)) for before, after in pairwise(bests) if before < 1 and after < 1]
     quickest = max(falls, default=0.0)
     if quickest <= 0 or len(falls) < 2 or goal.value >= 1:
         return None
@@ -240,12 +240,12 @@ class _Clock:
         before = self._leg(at - 1)
         while at < epoch:
             leg = self._leg(at)
-            one = self._epoch_s(leg)
-            if one is None:
+            epoch_s = self._epoch_s(leg)
+            if epoch_s is None:
                 return None
             end = min(epoch, leg.end if leg else next((leg.start for leg in self._legs if leg.start > at), epoch))
-            low += one[0] * (end - at)
-            high += one[1] * (end - at)
+            low += epoch_s[0] * (end - at)
+            high += epoch_s[1] * (end - at)
             if leg and before and leg.image_size != before.image_size:
                 high += self._stall_s
             at, before = end, leg

@@ -38,7 +38,7 @@ def found() -> tuple[Found, ...]:
             continue
         when = f"{datetime.fromtimestamp(stat.st_mtime):%d %b %H:%M}"
         seen.append((stat.st_mtime, Found(str(directory.journal), directory.run_id, when, stat.st_size)))
-    return tuple(one for _, one in sorted(seen, key=lambda pair: -pair[0])[:FOUND])
+    return tuple(run for _, run in sorted(seen, key=lambda pair: -pair[0])[:FOUND])
 
 
 def load(path: str) -> Past:
@@ -47,7 +47,7 @@ def load(path: str) -> Past:
     Keeps its curves and nothing else of it.
 
     Raises:
-        LogError: (a ValueError) it cannot be read, is no log, or holds nothing to compare with; in one sentence.
+        LogError: (a ValueError) it cannot be read, is not a log, or holds nothing to compare with; in one sentence.
     """
     where = Path(path).expanduser()
     for directory in all_runs():

@@ -61,13 +61,13 @@ class Ghost:
     def reached_s(self, metric: str, value: float) -> float | None:
         """Training seconds until the ghost had shown so much; None where it never did."""
         times, bests = _bests(self, metric)
-        place = bisect_left(bests, value - 1e-9)
-        if place == len(bests):
+        index = bisect_left(bests, value - 1e-9)
+        if index == len(bests):
             return None
-        if self.every_epoch or place == 0:
-            return times[place]
-        share = (value - bests[place - 1]) / (bests[place] - bests[place - 1])
-        return times[place - 1] + (times[place] - times[place - 1]) * max(0.0, share)
+        if self.every_epoch or index == 0:
+            return times[index]
+        share = (value - bests[index - 1]) / (bests[index] - bests[index - 1])
+        return times[index - 1] + (times[index] - times[index - 1]) * max(0.0, share)
 
     def target_s(self, metric: str, value: float) -> float | None:
         """Training seconds until the evaluation that reached a target, as stated where it is; None if none did."""
@@ -80,23 +80,23 @@ class Ghost:
     def shown(self, metric: str, elapsed_s: float) -> float | None:
         """The best that the ghost had shown after so many training seconds, a fraction; None before its first mark."""
         times, bests = _bests(self, metric)
-        place = bisect_right(times, elapsed_s) - 1
-        if self.every_epoch or place < 0 or place + 1 == len(times):
-            return bests[place] if place >= 0 and len(times) > 1 else None
-        share = (elapsed_s - times[place]) / (times[place + 1] - times[place])
-        return bests[place] + (bests[place + 1] - bests[place]) * share
+        index = bisect_right(times, elapsed_s) - 1
+        if self.every_epoch or index < 0 or index + 1 == len(times):
+            return bests[index] if index >= 0 and len(times) > 1 else None
+        share = (elapsed_s - times[index]) / (times[index + 1] - times[index])
+        return bests[index] + (bests[index + 1] - bests[index]) * share
 
     def usd_at(self, elapsed_s: float) -> float | None:
         """On-demand dollars until so many training seconds; past its end, as if it had gone on."""
         known = [(mark.elapsed_s, mark.usd) for mark in self.marks if mark.usd is not None]
         if not known:
             return None
-        place = bisect_left(known, (elapsed_s, 0.0))
-        if place == 0:
+        index = bisect_left(known, (elapsed_s, 0.0))
+        if index == 0:
             # What was paid before training began is not spread over it.
             return known[0][1] if self.every_epoch else known[0][1] * elapsed_s / (known[0][0] or 1.0)
-        t, usd = known[min(place, len(known) - 1)]
-        before_t, before_usd = known[min(place, len(known) - 1) - 1] if len(known) > 1 else (0.0, 0.0)
+        t, usd = known[min(index, len(known) - 1)]
+        before_t, before_usd = known[min(index, len(known) - 1) - 1] if len(known) > 1 else (0.0, 0.0)
         return before_usd + (usd - before_usd) * (elapsed_s - before_t) / ((t - before_t) or 1.0)
 
     @property
@@ -232,11 +232,11 @@ def race(run: Run, ghost: Ghost, now: float) -> Race | None:
     goal = progress.target(run)
     metric = goal.metric if goal is not None else "top5"
     best: float | None = None
-    own_s, place = 0.0, 0
+    own_s, index = 0.0, 0
     for number, epoch in enumerate(run.epochs):
         value = epoch.event.top1 if metric == "top1" else epoch.event.top5
         if value is not None and (best is None or value > best):
-            best, own_s, place = value, epoch.event.elapsed_s, number
+            best, own_s, index = value, epoch.event.elapsed_s, number
         if goal is not None and best is not None and best >= goal.value:
             break
     if best is None:
@@ -244,7 +244,7 @@ def race(run: Run, ghost: Ghost, now: float) -> Race | None:
     over = goal is not None and best >= goal.value
     accuracy = goal.value if goal is not None and over else best
     theirs_s = ghost.target_s(metric, accuracy) if over else ghost.reached_s(metric, accuracy)
-    usd = cost.cost_on_demand_to(run, run.epochs[place].ended_t)
+    usd = cost.cost_on_demand_to(run, run.epochs[index].ended_t)
     theirs_usd = None if theirs_s is None else ghost.usd_at(theirs_s)
     trained = own_s if over else trained_s(run, now)
     shown = None if trained is None else ghost.shown(metric, trained)

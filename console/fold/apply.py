@@ -35,14 +35,14 @@ def apply(run: Run, record: Record) -> Run:
         last_received_t=received,
     )
     if node is not None and record.offset is not None:
-        place = run.nodes[node]
-        lag_s, late_s = place.lag_s, received - record.t
+        speaker = run.nodes[node]
+        lag_s, late_s = speaker.lag_s, received - record.t
         if lag_s is None or late_s < lag_s:
             lag_s = late_s
         else:
             lag_s += (late_s - lag_s) * _LAG_SHARE
         run = with_node(
-            run, node, records=place.records + 1, last_received_t=received, last_offset=record.offset, lag_s=lag_s
+            run, node, records=speaker.records + 1, last_received_t=received, last_offset=record.offset, lag_s=lag_s
         )
     arm = ARMS.get(record.event.__class__)
     return arm(run, record, record.event) if arm else run

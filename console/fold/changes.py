@@ -68,7 +68,7 @@ def with_alert(
     alerts = run.alerts
     if len(alerts) >= ALERTS:
         # The oldest one that is over goes; where all are open, the oldest.
-        gone = next((place for place, one in enumerate(alerts) if not one.open), 0)
+        gone = next((index for index, older in enumerate(alerts) if not older.open), 0)
         alerts = alerts[:gone] + alerts[gone + 1 :]
     run = changed(run, alerts=(*alerts, alert), alerts_raised=run.alerts_raised + 1)
     return with_line(run, record, text)
@@ -106,28 +106,28 @@ def when(record: Record) -> float:
     return record.t if late else record.received_t
 
 
-def with_stretch(run: Run, cause: str, since: float) -> Run:
-    """The run with a stretch of another cause begun, not before the present one did."""
-    stretches = run.stretches
-    last = stretches[-1] if len(stretches) else None
+def with_activity(run: Run, cause: str, since: float) -> Run:
+    """The run with another activity begun, not before the present one did."""
+    activities = run.activities
+    last = activities[-1] if len(activities) else None
     if last is None:
-        return changed(run, stretches=stretches.append(Activity(cause, since)))
+        return changed(run, activities=activities.append(Activity(cause, since)))
     if last.cause == cause:
         return run
     since = max(since, last.since_t)
     if cause == "restart" and last.cause == "end":
         # The gang had left its loop to be started again, and not for good.
-        return changed(run, stretches=Series([*stretches[:-1], Activity(cause, last.since_t)]))
-    return changed(run, stretches=stretches.append(Activity(cause, since)))
+        return changed(run, activities=Series([*activities[:-1], Activity(cause, last.since_t)]))
+    return changed(run, activities=activities.append(Activity(cause, since)))
 
 
 def fallen(run: Run, record: Record) -> Run:
     """The run whose gang will start again: since its last step, nothing came of its time."""
-    last = run.stretches[-1] if len(run.stretches) else None
+    last = run.activities[-1] if len(run.activities) else None
     if last is not None and last.cause == "launch":
         return run
     since = run.last_step_t if last is not None and last.cause == "train" else None
-    return with_stretch(run, "restart", when(record) if since is None else min(since, when(record)))
+    return with_activity(run, "restart", when(record) if since is None else min(since, when(record)))
 
 
 E = TypeVar("E", bound=codec.Event)
@@ -149,9 +149,9 @@ def with_own_node(run: Run, record: Record, **changes: Any) -> Run:
 def without_disk(run: Run, node: int) -> Run:
     """The run's checkpoints after the node's disk is gone: those that are on the laptop are left."""
     checkpoints = tuple(
-        replace(one, node=None) if one.node == node else one
-        for one in run.checkpoints
-        if one.node != node or one.fetched
+        replace(saved, node=None) if saved.node == node else saved
+        for saved in run.checkpoints
+        if saved.node != node or saved.fetched
     )
     return changed(run, checkpoints=checkpoints)
 

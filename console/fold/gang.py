@@ -22,7 +22,7 @@ def _rank_started(run: Run, record: Record, event: re.RankStarted) -> Run:
         return run
     rank = Rank(event.rank, event.local_rank, event.device, event.pid)
     others = (other for other in run.nodes[record.node].ranks if other.local_rank != rank.local_rank)
-    ranks = tuple(sorted((*others, rank), key=lambda one: one.local_rank))
+    ranks = tuple(sorted((*others, rank), key=lambda each: each.local_rank))
     return with_node(run, record.node, ranks=ranks, status=NODE_TRAINING)
 
 

@@ -196,5 +196,5 @@ def _log_printed(run: Run, record: Record, event: re.LogPrinted) -> Run:
     rank = event.rank
     if rank is None and event.local_rank is not None and record.node is not None:
         ranks = run.nodes[record.node].ranks
-        rank = next((one.rank for one in ranks if one.local_rank == event.local_rank), None)
+        rank = next((known.rank for known in ranks if known.local_rank == event.local_rank), None)
     return with_line(run, record, event.text, rank=rank, stream=event.stream)

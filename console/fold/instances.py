@@ -40,15 +40,15 @@ def _instance_started(run: Run, record: Record, event: ce.InstanceStarted) -> Ru
         event.address_usd_per_h,
     )
     held = run.nodes[record.node].billing
-    if any(one.instance_id == billing.instance_id and one.started_t == billing.started_t for one in held):
+    if any(before.instance_id == billing.instance_id and before.started_t == billing.started_t for before in held):
         # Said again, by a console that came back to the run: the same time is on the bill once.
         return run
     # The same instance begins anew: it has stopped in between, though nobody saw it.
     held = tuple(
-        replace(one, stopped_t=billing.started_t)
-        if one.instance_id == billing.instance_id and one.stopped_t is None
-        else one
-        for one in held
+        replace(before, stopped_t=billing.started_t)
+        if before.instance_id == billing.instance_id and before.stopped_t is None
+        else before
+        for before in held
     )
     return with_node(run, record.node, billing=(*held, billing))
 
@@ -68,10 +68,10 @@ def _replacement_ready(run: Run, record: Record, event: ce.ReplacementReady) -> 
 def _node_replaced(run: Run, record: Record, event: ce.NodeReplaced) -> Run:
     if record.node is None:
         return run
-    place = record.node
-    run = with_line(without_disk(run, place), record, f"another host takes its place: {event.reason}")
-    run = without_alerts(run, record, lambda alert: alert.node == place)
-    return changed(run, nodes=(*run.nodes[:place], fresh(run, run.nodes[place]), *run.nodes[place + 1 :]))
+    node = record.node
+    run = with_line(without_disk(run, node), record, f"another host takes its place: {event.reason}")
+    run = without_alerts(run, record, lambda alert: alert.node == node)
+    return changed(run, nodes=(*run.nodes[:node], fresh(run, run.nodes[node]), *run.nodes[node + 1 :]))
 
 
 @arm(ce.NodeDropped)
@@ -152,9 +152,9 @@ def _instance_stopped(run: Run, record: Record, event: ce.InstanceStopped) -> Ru
     if record.node is None:
         return run
     billing = tuple(
-        replace(one, stopped_t=event.stopped_t, reason=event.reason, taken_back=event.taken_back)
-        if one.instance_id == event.instance_id and one.stopped_t is None
-        else one
-        for one in run.nodes[record.node].billing
+        replace(billed, stopped_t=event.stopped_t, reason=event.reason, taken_back=event.taken_back)
+        if billed.instance_id == event.instance_id and billed.stopped_t is None
+        else billed
+        for billed in run.nodes[record.node].billing
     )
     return with_node(run, record.node, billing=billing)

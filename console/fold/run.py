@@ -8,10 +8,10 @@ from console.fold.changes import (
     arm,
     changed,
     fresh,
+    with_activity,
     with_alert,
     with_line,
     with_node,
-    with_stretch,
     without_alerts,
     without_disk,
 )
@@ -25,7 +25,7 @@ from remote.wire import events as re
 @arm(ce.RunCreated)
 def _created(run: Run, record: Record, event: ce.RunCreated) -> Run:
     nodes = run.nodes or tuple(Node(node) for node in range(max(0, min(event.nnodes or 0, NODES))))
-    return with_stretch(
+    return with_activity(
         changed(run, created=event, nodes=nodes, budget_usd=event.budget_usd), "launch", record.received_t
     )
 
@@ -56,7 +56,7 @@ def _continued(run: Run, record: Record, event: ce.RunContinued) -> Run:
         attached=True,
     )
     where = "from the beginning" if event.step is None else f"after step {event.step}"
-    run = with_stretch(run, "launch", record.received_t)
+    run = with_activity(run, "launch", record.received_t)
     return with_line(run, record, f"resumed {where} (attempt {event.attempt})")
 
 
@@ -71,8 +71,8 @@ def _ended(run: Run, record: Record, event: ce.RunEnded) -> Run:
         paused_since_t=None,
     )
     run = without_alerts(run, record, lambda alert: True)
-    trains = len(run.stretches) > 0 and run.stretches[-1].cause == "train"
-    run = with_stretch(run, "end", run.last_step_t if trains and run.last_step_t is not None else record.received_t)
+    trains = len(run.activities) > 0 and run.activities[-1].cause == "train"
+    run = with_activity(run, "end", run.last_step_t if trains and run.last_step_t is not None else record.received_t)
     return with_line(run, record, f"{event.status}: {event.reason}")
 
 
@@ -98,7 +98,7 @@ def _alert_cleared(run: Run, record: Record, event: ce.AlertCleared) -> Run:
     alert = open_alert(run, event.id)
     if alert is None:
         return run
-    run = without_alerts(run, record, lambda one: one is alert)
+    run = without_alerts(run, record, lambda other: other is alert)
     lasted_s = max(0.0, record.received_t - alert.received_t)
     return with_line(run, record, f"over after {lasted_s:.0f} s: {alert.text}")
 

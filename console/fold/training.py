@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from console.fold.changes import arm, changed, when, with_alert, with_line, with_own_node, with_stretch, without_alerts
+from console.fold.changes import arm, changed, when, with_activity, with_alert, with_line, with_own_node, without_alerts
 from console.state import events as ce
 from console.state.events import Record
 from console.state.run import CRITICAL, Checkpoint, Epoch, Point, Run
@@ -51,8 +51,8 @@ def _step_ended(run: Run, record: Record, event: re.StepEnded) -> Run:
         first_step_t=record.received_t if run.first_step_t is None else run.first_step_t,
         last_step_t=record.received_t,
     )
-    if not len(run.stretches) or run.stretches[-1].cause not in ("train", "end"):
-        run = with_stretch(run, "train", when(record))
+    if not len(run.activities) or run.activities[-1].cause not in ("train", "end"):
+        run = with_activity(run, "train", when(record))
     if nan:
         text = f"the loss of step {event.step} is not a number; what is learnt since the last checkpoint may be lost"
         return with_alert(run, record, "loss", text, CRITICAL, "nan")
@@ -91,7 +91,7 @@ def _target_reached(run: Run, record: Record, event: re.TargetReached) -> Run:
 
 @arm(re.TrainingEnded)
 def _training_ended(run: Run, record: Record, event: re.TrainingEnded) -> Run:
-    return with_stretch(changed(run, finished=event, evaluation=None), "end", when(record))
+    return with_activity(changed(run, finished=event, evaluation=None), "end", when(record))
 
 
 @arm(re.Paused)
@@ -99,7 +99,7 @@ def _paused(run: Run, record: Record, event: re.Paused) -> Run:
     run = with_own_node(run, record, status=NODE_PAUSED)
     if event.rank != 0 or not run.live:
         return run
-    run = with_stretch(changed(run, status=PAUSED, paused_since_t=record.received_t), "pause", when(record))
+    run = with_activity(changed(run, status=PAUSED, paused_since_t=record.received_t), "pause", when(record))
     return with_line(run, record, f"paused after step {event.step}")
 
 
@@ -109,8 +109,8 @@ def _resumed(run: Run, record: Record, event: re.Resumed) -> Run:
     if event.rank != 0:
         return run
     run = changed(run, status=TRAINING if run.status == PAUSED else run.status, paused_since_t=None)
-    if len(run.stretches) and run.stretches[-1].cause == "pause":
-        run = with_stretch(run, "train", when(record))
+    if len(run.activities) and run.activities[-1].cause == "pause":
+        run = with_activity(run, "train", when(record))
     return with_line(run, record, f"resumed after {event.paused_s:.1f} s")
 
 
@@ -145,7 +145,7 @@ def _checkpoint_loaded(run: Run, record: Record, event: re.CheckpointLoaded) -> 
 @arm(ce.CheckpointFetched)
 def _checkpoint_fetched(run: Run, record: Record, event: ce.CheckpointFetched) -> Run:
     checkpoints = tuple(
-        replace(one, fetched=event.path, fetch_s=event.fetch_s) if one.step == event.step else one
-        for one in run.checkpoints
+        replace(saved, fetched=event.path, fetch_s=event.fetch_s) if saved.step == event.step else saved
+        for saved in run.checkpoints
     )
     return with_line(changed(run, checkpoints=checkpoints), record, f"checkpoint of step {event.step} fetched")

@@ -191,7 +191,7 @@ def _stall(run: Run, now: float, context: CheckContext) -> Iterator[Symptom]:
             run.last_step_t,
             context.since,
             *(epoch.received_t for epoch in run.epochs[-1:]),
-            *(activity.since_t for activity in run.stretches[-1:]),
+            *(activity.since_t for activity in run.activities[-1:]),
         ]
     )
     step_s = run.step.step_s if run.step else 0.0

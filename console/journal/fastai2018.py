@@ -64,7 +64,7 @@ _RATE: Final = re.compile(rf"Changing LR from (?:None|{_NUMBER}) to {_NUMBER}\s*
 _SIZE: Final = re.compile(r"(Image size|Batch size|Batch size changed): (\d{1,6})\s*")
 _WORLD: Final = re.compile(r"Distributed: success \(\d{1,6}/(\d{1,6})\)\s*")
 _HEADER: Final = re.compile(r"~~epoch\s+hours\s+top1\s+top5\s*")
-_TALK: Final = (
+_CHATTER: Final = (
     "Distributed initializing process group",
     "Loading model",
     "Creating data loaders",
@@ -158,7 +158,7 @@ class _Reader:
         # The lines that follow "Dataset changed." and the blank ones after the table's header and rows.
         if not text.strip():
             return
-        if self._t is None or not (_SIZE.fullmatch(text) or text.startswith(_TALK)):
+        if self._t is None or not (_SIZE.fullmatch(text) or text.startswith(_CHATTER)):
             raise _Lost(DAMAGED, f"neither a stamp nor a known line: {text[:60]!r}")
         yield from self._message(text, None)
 
@@ -186,7 +186,7 @@ class _Reader:
                 raise _Lost(DAMAGED, str(error)) from None
         elif _HEADER.fullmatch(text):
             yield from self._create()
-        elif text.startswith(_TALK):
+        elif text.startswith(_CHATTER):
             yield from self._say(LogPrinted(text=text[:4096], rank=0), offset)
         elif text.startswith(_OURS):
             raise _Lost(DAMAGED, f"cannot be read: {text[:60]!r}")
@@ -269,7 +269,7 @@ class _Reader:
 
     def _step(self, found: re.Match[str], offset: int | None) -> Iterator[Record]:
         epoch, epoch_step, steps = int(found[1]), int(found[2]), int(found[3])
-        step_s, mean_s, loss, mean_loss, data_s = (_finite(found[place]) for place in (4, 5, 6, 7, 12))
+        step_s, mean_s, loss, mean_loss, data_s = (_finite(found[group]) for group in (4, 5, 6, 7, 12))
         if not 0 < epoch_step <= steps or step_s is None or step_s <= 0 or data_s is None:
             raise _Lost(DAMAGED, f"an impossible step: {found[0][:60]!r}")
         yield from self._start()
@@ -315,17 +315,17 @@ class _Reader:
 
     def _enter_phase(self, epoch: int, steps: int) -> Iterator[Record]:
         try:
-            place = phase_index(self._phases, epoch)
+            index = phase_index(self._phases, epoch)
         except IndexError:
-            place = -1
-        now = (place, self._image_size, self._batch)
+            index = -1
+        now = (index, self._image_size, self._batch)
         if now == self._phase or self._image_size is None or self._batch is None:
             return
         self._phase = now
-        phase = self._phases[place] if place >= 0 else None
+        phase = self._phases[index] if index >= 0 else None
         yield self._record(
             PhaseStarted(
-                phase=max(place, 0),
+                phase=max(index, 0),
                 epoch=epoch,
                 image_size=self._image_size,
                 batch_size_per_gpu=self._batch,

@@ -51,8 +51,8 @@ def _phases(entries: list[dict[str, Any]]) -> Iterator[Phase]:
     size = batch = 0
     min_scale, rectangular = DEFAULT_MIN_SCALE, False
     rate: dict[str, Any] | None = None
-    for place, start in enumerate(starts):
-        until = starts[place + 1] if place + 1 < len(starts) else end
+    for index, start in enumerate(starts):
+        until = starts[index + 1] if index + 1 < len(starts) else end
         for entry in entries:
             if first(entry) != start:
                 continue

@@ -1,8 +1,8 @@
-"""A run's charter: what only consoles witness of a run, as lines of its journal, left on every rented host.
+"""A run's manifest: what only consoles witness of a run, as lines of its journal, left on every rented host.
 
 A host's journal tells of the agent and the training, but not which profile the run has, what was rented when and at
 which price, what the operator ordered, which budget holds now. A console on another laptop, which has only the hosts,
-begins its journal with this. Secrets were left out when the journal was written.
+begins its journal with it. Secrets were left out when the journal was written. `FILE` keeps an older name.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ KINDS: Final = (
     GangRestarting,
     OperatorCommanded,
 )
-"""What the state of a run cannot do without; all else of a console's own is talk."""
+"""What the state of a run cannot do without; all else that a console witnesses is for reading only."""
 
 
 def belongs(record: Record) -> bool:
-    """True for what is in a charter."""
+    """True for what is in a manifest."""
     return record.offset is None and isinstance(record.event, KINDS)
 
 
 def digest(line: str) -> str:
-    """The hash by which a charter's first line is known."""
+    """The hash by which a manifest's first line is known."""
     return hashlib.sha256(line.encode()).hexdigest()
 
 
@@ -66,7 +66,7 @@ def first_line(path: Path) -> str:
 
 
 def read(text: str) -> list[Record]:
-    """The records of a charter, or of a journal; what is no such record is passed over."""
+    """The records of a manifest, or of a journal; other lines are skipped."""
     records = []
     for line in text.splitlines():
         try:

@@ -1,4 +1,4 @@
-"""A run's book: the journal on disk and the state that it folds to, kept equal.
+"""A run's journal on disk and the state that it folds to, kept equal.
 
 Journal first, apply second: what is not in the journal did not happen, and what a replay sees is what the screen saw.
 """
@@ -38,7 +38,7 @@ class RunStore:
         self._take(Record(now, now, event, node))
 
     def take_lines(self, node: int, lines: list[bytes], offset: int) -> None:
-        """Records whole lines of a host's journal, the first at byte `offset`; those already known are passed over."""
+        """Records whole lines of a host's journal, the first at byte `offset`; those already known are skipped."""
         received = round(time.time(), 4)
         batch: list[Record] = []
         known = self.run.nodes[node].last_offset

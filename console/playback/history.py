@@ -160,12 +160,12 @@ class History:
         received = item.received_t
         if self._doubtful is None:
             # The lines that were lost before the first record came when it did.
-            for place in range(len(times)):
-                times[place] = received
+            for index in range(len(times)):
+                times[index] = received
             self._settled = received
         elif received + 1.0 < times[-1]:
-            for place in range(self._doubtful, len(times)):
-                times[place] = self._settled
+            for index in range(self._doubtful, len(times)):
+                times[index] = self._settled
         else:
             self._settled = times[-1]
         self._doubtful = len(times)
@@ -173,31 +173,31 @@ class History:
 
     # --- looking back ------------------------------------------------------------------------------------------------
 
-    def place(self, t: float) -> int:
+    def index_at(self, t: float) -> int:
         """How many items had come at `t`."""
         return bisect_right(self._times, t)
 
-    def time(self, place: int) -> float:
-        """When the last of the first `place` items came, `place` from 1."""
-        return self._times[place - 1]
+    def time(self, index: int) -> float:
+        """When the last of the first `index` items came, `index` from 1."""
+        return self._times[index - 1]
 
-    def step(self, place: int, by: int) -> int:
-        """The place that is `by` changes of the picture on from `place`, or as far as there are any."""
+    def step(self, index: int, by: int) -> int:
+        """The index that is `by` changes of the picture on from `index`, or as far as there are any."""
         if not by or not self._marks:
-            return place
-        at = bisect_right(self._marks, place) - 1
+            return index
+        at = bisect_right(self._marks, index) - 1
         # Between two marks, the one before is one step back.
-        if by < 0 and at >= 0 and self._marks[at] < place:
+        if by < 0 and at >= 0 and self._marks[at] < index:
             at += 1
         return self._marks[min(max(at + by, 0), len(self._marks) - 1)]
 
-    def run(self, place: int) -> Run:
-        """The run after the first `place` items."""
+    def run(self, index: int) -> Run:
+        """The run after the first `index` items."""
         with self._walking:
             began = time.thread_time()
-            at, run = self._nearest(place)
-            while at < place:
-                until = min(place, at + self._near_every - at % self._near_every)
+            at, run = self._nearest(index)
+            while at < index:
+                until = min(index, at + self._near_every - at % self._near_every)
                 run = fold_items(self._items(at, until), run)
                 at = until
                 self._near[at] = run
@@ -206,14 +206,14 @@ class History:
             self._longest_s = max(self._longest_s, time.thread_time() - began)
             return run
 
-    def _nearest(self, place: int) -> tuple[int, Run]:
+    def _nearest(self, index: int) -> tuple[int, Run]:
         with self._lock:
-            if place == len(self._times):
-                return place, self.latest
-            number = place // self.stride_records
+            if index == len(self._times):
+                return index, self.latest
+            number = index // self.stride_records
             kept = self._states[number]
             begin = number * self.stride_records
-        near = max((at for at in self._near if begin <= at <= place), default=None)
+        near = max((at for at in self._near if begin <= at <= index), default=None)
         return (begin, kept.run()) if near is None else (near, self._near[near])
 
     def _items(self, begin: int, end: int) -> Iterator[Item]:
@@ -260,8 +260,8 @@ class _Packed:
         return _series, (len(self._series) - 1,)
 
 
-def _series(place: int) -> None:
-    raise AssertionError("stands for the series at this place; `_Unpickler` puts it there")
+def _series(index: int) -> None:
+    raise AssertionError("stands for the series at this index; `_Unpickler` puts it there")
 
 
 class _Unpickler(pickle.Unpickler):

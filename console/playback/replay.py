@@ -62,8 +62,8 @@ class Replay:
         while self._read_on() and time.monotonic() < until:
             pass
         self._clock = self.start
-        self._place = self._history.place(self._clock)
-        self._run = self._history.run(self._place)
+        self._index = self._history.index_at(self._clock)
+        self._run = self._history.run(self._index)
 
     def _read_on(self) -> bool:
         """Reads a slice; False once there is nothing more."""
@@ -123,15 +123,15 @@ class Replay:
     def seek(self, t: float) -> None:
         """Moves the clock, within `start` and `end`; the state follows."""
         self._clock = min(max(t, self.start), self.end)
-        self._move(self._history.place(self._clock))
+        self._move(self._history.index_at(self._clock))
 
     def step(self, records: int) -> None:
         """Moves by so many records that change the picture, backwards if negative; pauses."""
         self.playing = False
-        place = self._history.step(self._place, records)
-        if place != self._place:
-            self._clock = self._history.time(place)
-            self._move(place)
+        index = self._history.step(self._index, records)
+        if index != self._index:
+            self._clock = self._history.time(index)
+            self._move(index)
 
     async def work(self) -> None:
         """Reads what is left and lets the clock run, until cancelled: at the end of the log one may still go back."""
@@ -181,8 +181,8 @@ class Replay:
     async def command(self, command: str, **arguments: object) -> None:
         """A log takes no commands."""
 
-    def _move(self, place: int) -> None:
-        """Makes the state that of the first `place` items."""
-        if place != self._place:
-            self._run = self._history.run(place)
-            self._place = place
+    def _move(self, index: int) -> None:
+        """Makes the state that of the first `index` items."""
+        if index != self._index:
+            self._run = self._history.run(index)
+            self._index = index

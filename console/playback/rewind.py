@@ -34,7 +34,7 @@ class Rewind:
         self._journal = Growing(journal)
         self._history = History()
         self._held: tuple[float, int, Run] | None = None
-        """The clock, the place and the state where one looks back; None at the present."""
+        """The clock, the index and the state where one looks back; None at the present."""
         self._playing = False
         self.speed = 1.0
         self.loop = False
@@ -109,7 +109,7 @@ class Rewind:
             self._return()
             return
         clock = max(t, self.start)
-        self._hold(clock, self._history.place(clock))
+        self._hold(clock, self._history.index_at(clock))
 
     def step(self, records: int) -> None:
         """Back, or forward until the present, by so many records that change the picture; holds the clock there."""
@@ -118,11 +118,11 @@ class Rewind:
         if held is None and records >= 0:
             return
         at = len(self._history) if held is None else held[1]
-        place = self._history.step(at, records)
-        if records > 0 and (place <= at or place >= len(self._history)):
+        index = self._history.step(at, records)
+        if records > 0 and (index <= at or index >= len(self._history)):
             self._return()
-        elif place != at:
-            self._hold(self._history.time(place), place)
+        elif index != at:
+            self._hold(self._history.time(index), index)
 
     async def work(self) -> None:
         """Drives the live source, reads its journal behind it and lets a past that plays run on, until cancelled."""
@@ -170,10 +170,10 @@ class Rewind:
                 self.seek(held[0] + (now - before) * self.speed)
             before = now
 
-    def _hold(self, clock: float, place: int) -> None:
+    def _hold(self, clock: float, index: int) -> None:
         held = self._held
-        run = held[2] if held is not None and held[1] == place else self._history.run(place)
-        self._held = clock, place, run
+        run = held[2] if held is not None and held[1] == index else self._history.run(index)
+        self._held = clock, index, run
 
     def _return(self) -> None:
         self._held = None

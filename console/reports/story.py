@@ -148,12 +148,12 @@ def _nodes(run: Run) -> list[str]:
         said.append((node.node, f"{plain(node.status, 12):12} {util:>5} {count(node.records):>8}{reason}"))
     # Neighbours that have nothing of their own to say share a line: 128 nodes that never spoke are one fact.
     first = 0
-    for place, (node_number, text) in enumerate(said):
-        if place + 1 < len(said) and said[place + 1][1] == text:
+    for index, (node_number, text) in enumerate(said):
+        if index + 1 < len(said) and said[index + 1][1] == text:
             continue
         begin = said[first][0]
         lines.append(f"{begin if begin == node_number else f'{begin}–{node_number}':>4}  {text}")
-        first = place + 1
+        first = index + 1
     return lines
 
 

@@ -20,7 +20,7 @@ class Exit(IntEnum):
     OUR_BUG = 1
     """An error that is ours; Python's own code for a traceback."""
     USAGE = 2
-    """Wrong usage, a wrong profile, or a file that is no log."""
+    """Wrong usage, a wrong profile, or a file that is not a log."""
     FAILED = 3
     """The run failed, or its log is cut off before anything better is known."""
     OVER_BUDGET = 4

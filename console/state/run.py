@@ -95,7 +95,7 @@ class Fault:
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A place in the gang and the host that holds it."""
+    """A node of the gang, by its rank among them, and the host that holds it."""
 
     node: int
     status: str = NODE_WAITING
@@ -115,7 +115,7 @@ class Node:
     staging: re.StagingProgressed | None = None
     """How far the copy of the data set to this host is; None where none is made, or it has not begun."""
     staged: re.StagingEnded | None = None
-    """What became of that copy; None while it goes on."""
+    """What became of that copy; None while it runs."""
     agent: re.AgentStarted | None = None
     ranks: tuple[Rank, ...] = ()
     """Sorted by local rank."""
@@ -129,7 +129,7 @@ class Node:
     interruption: re.SpotNoticed | None = None
     """EC2 has said that it will take the instance back."""
     replacement: str = ""
-    """Another host for this place is ``ordered`` or ``ready``; empty where nobody asked for one."""
+    """Another host for this node is ``ordered`` or ``ready``; empty where nobody asked for one."""
     processes: re.ProcessesSampled | None = None
     """The busiest of the run's."""
     faults: tuple[Fault, ...] = ()
@@ -193,7 +193,7 @@ class Alert:
 
     @property
     def open(self) -> bool:
-        """True while what it tells of goes on."""
+        """True while what it tells of lasts."""
         return bool(self.id) and self.cleared_t is None
 
 
@@ -231,7 +231,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Activity:
-    """What the gang does from a moment on, until the next stretch begins."""
+    """What the gang does from a moment on, until the next activity begins."""
 
     cause: str
     """``launch`` until an attempt's first step, ``train``, ``pause``, ``restart`` after a failure, ``end``."""
@@ -328,7 +328,7 @@ class Run:
     """The newest last; a few."""
     quotes: tuple[ce.PriceQuoted, ...] = ()
     """What AWS said of prices; the newest last."""
-    stretches: Series[Activity] = field(default_factory=Series)
+    activities: Series[Activity] = field(default_factory=Series)
     """What the time went to, oldest first."""
     records: int = 0
     damaged: int = 0

@@ -27,8 +27,8 @@ class Series(Generic[T]):
         """This series with `item` at its end."""
         grown: Series[T] = Series.__new__(Series)
         buffer, length = self._buffer, self._length
-        # Where another series grew from this same one already, the buffer's next place is taken: copy. The second look
-        # is for another thread that took it in between, as one that looks back in time may.
+        # Where another series grew from this same one already, the buffer's next slot is taken: copy. The second look
+        # is for another thread that took it in between, as a thread that looks back in time may.
         if len(buffer) == length:
             buffer.append(item)
         if len(buffer) == length or buffer[length] is not item:
@@ -47,15 +47,15 @@ class Series(Generic[T]):
         return islice(self._buffer, self._length)
 
     @overload
-    def __getitem__(self, place: int) -> T: ...
+    def __getitem__(self, index: int) -> T: ...
     @overload
-    def __getitem__(self, place: slice) -> list[T]: ...
-    def __getitem__(self, place: int | slice) -> T | list[T]:
-        if isinstance(place, slice):
-            return self._buffer[slice(*place.indices(self._length))] if place.step in (None, 1) else list(self)[place]
-        if not -self._length <= place < self._length:
-            raise IndexError(f"{place} of {self._length}")
-        return self._buffer[place % self._length]
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        if isinstance(index, slice):
+            return self._buffer[slice(*index.indices(self._length))] if index.step in (None, 1) else list(self)[index]
+        if not -self._length <= index < self._length:
+            raise IndexError(f"{index} of {self._length}")
+        return self._buffer[index % self._length]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Series) and self[:] == other[:]

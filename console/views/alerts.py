@@ -56,7 +56,7 @@ def groups(run: Run) -> list[Group]:
             found.append(group)
     # Sorting is stable: within a kind of severity the newest stays first.
     ordered = [Group(tuple(group)) for group in reversed(found)]
-    still = sorted((group for group in ordered if group.open), key=lambda one: _ORDER.get(one.first.severity, 1))
+    still = sorted((group for group in ordered if group.open), key=lambda group: _ORDER.get(group.first.severity, 1))
     return [*still, *(group for group in ordered if not group.open)]
 
 

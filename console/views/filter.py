@@ -31,7 +31,7 @@ UNITS: Final = ("%", "°C", "C", "W", "MHz", "s", "x")
 
 
 class Wrong(ValueError):
-    """What was typed is no filter; its text is one sentence that says where and what is accepted."""
+    """What was typed is not a filter; its text is one sentence that says where and what is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def parse(typed: str, fields: Fields[T]) -> Test[T]:
     """The test that was typed; everything passes an empty one.
 
     Raises:
-        Wrong: it is no filter.
+        Wrong: it is not a filter.
     """
     if len(typed) > LONGEST:
         raise Wrong(f"The filter has {len(typed):,} characters; at most {LONGEST} are taken.")
@@ -69,7 +69,7 @@ class _Token:
     kind: str
     """``word``, ``text`` (in quotes), ``op``, or the sign itself: ``(`` ``)`` ``|`` ``&`` ``!``."""
     text: str
-    place: int
+    position: int
     """From 1, as people count."""
 
 
@@ -91,12 +91,12 @@ def _tokens(typed: str) -> list[_Token]:
             start = at + len(typed[at:]) - len(typed[at:].lstrip())
             raise Wrong(f"The quote at character {start + 1} is not closed.")
         kind = found.lastgroup or ""
-        text, place = found[kind], found.start(kind) + 1
+        text, position = found[kind], found.start(kind) + 1
         if kind == "sign":
             kind = text = text[0]
         elif kind == "word" and text.lower() in ("and", "or", "not"):
             kind = {"and": "&", "or": "|", "not": "!"}[text.lower()]
-        tokens.append(_Token(kind, text[1:-1] if kind == "text" else text, place))
+        tokens.append(_Token(kind, text[1:-1] if kind == "text" else text, position))
         at = found.end()
     return tokens
 
@@ -114,7 +114,7 @@ class _Parser(Generic[T]):
         test = self._some()
         token = self._next()
         if token is not None:
-            raise Wrong(f"{_quoted(token)} at character {token.place} closes nothing.")
+            raise Wrong(f"{_quoted(token)} at character {token.position} closes nothing.")
         return test
 
     def _next(self) -> _Token | None:
@@ -148,12 +148,12 @@ class _Parser(Generic[T]):
         if token.kind in ("!", "("):
             self._depth += 1
             if self._depth > _DEEPEST:
-                raise Wrong(f"The brackets at character {token.place} are too deep.")
+                raise Wrong(f"The brackets at character {token.position} are too deep.")
             test = self._negated() if token.kind == "!" else self._bracketed(token)
             self._depth -= 1
             return test
         if token.kind not in ("word", "text"):
-            raise Wrong(f"{_quoted(token)} at character {token.place} has nothing before it.")
+            raise Wrong(f"{_quoted(token)} at character {token.position} has nothing before it.")
         op = self._next()
         if token.kind == "word" and op is not None and op.kind == "op":
             self._at += 1
@@ -161,7 +161,7 @@ class _Parser(Generic[T]):
         if token.kind == "word" and token.text.lower() in self._fields.flags:
             return self._fields.flags[token.text.lower()]
         if token.kind == "word" and (token.text.lower() in {*self._fields.numbers, *self._fields.words}):
-            raise Wrong(f'"{token.text}" at character {token.place} is a field and compared with nothing.')
+            raise Wrong(f'"{token.text}" at character {token.position} is a field and compared with nothing.')
         words, text = token.text.lower(), self._fields.text
         return lambda thing: words in text(thing).lower()
 
@@ -172,13 +172,13 @@ class _Parser(Generic[T]):
     def _bracketed(self, opened: _Token) -> Test[T]:
         test = self._some()
         if not self._take(")"):
-            raise Wrong(f"The bracket at character {opened.place} is not closed.")
+            raise Wrong(f"The bracket at character {opened.position} is not closed.")
         return test
 
     def _compared(self, name: _Token, op: _Token) -> Test[T]:
         value = self._next()
         if value is None or value.kind not in ("word", "text"):
-            raise Wrong(f'"{name.text}{op.text}" at character {name.place} is compared with nothing.')
+            raise Wrong(f'"{name.text}{op.text}" at character {name.position} is compared with nothing.')
         self._at += 1
         key, sign = name.text.lower(), "=" if op.text == "==" else op.text
         if key in self._fields.numbers:
@@ -186,7 +186,7 @@ class _Parser(Generic[T]):
         if key in self._fields.words:
             return _words(name, sign, value, self._fields.words[key])
         raise Wrong(
-            f'"{name.text}" at character {name.place} is no field; there are {", ".join(self._fields.names())}. '
+            f'"{name.text}" at character {name.position} is not a field; there are {", ".join(self._fields.names())}. '
             "What is to be found as it stands goes in quotes."
         )
 
@@ -205,7 +205,7 @@ def _number(text: str) -> float | None:
 def _numbers(name: _Token, sign: str, value: _Token, of: Callable[[T], float | None]) -> Test[T]:
     if sign in ("~", "!~"):
         raise Wrong(
-            f'"{sign}" after "{name.text}" at character {name.place} is for words; numbers have = != < <= > >=.'
+            f'"{sign}" after "{name.text}" at character {name.position} is for words; numbers have = != < <= > >=.'
         )
     if sign in ("=", "!="):
         spans = _spans(value)
@@ -215,7 +215,7 @@ def _numbers(name: _Token, sign: str, value: _Token, of: Callable[[T], float | N
         return lambda thing: (said := of(thing)) is not None and not _within(said, spans)
     limit = _number(value.text)
     if limit is None:
-        raise Wrong(_no_number(value))
+        raise Wrong(_not_a_number(value))
     return {
         "<": lambda thing: (said := of(thing)) is not None and said < limit,
         "<=": lambda thing: (said := of(thing)) is not None and said <= limit,
@@ -246,7 +246,7 @@ def _spans(value: _Token) -> list[_Span]:
         elif number is not None:
             spans.append((number, number))
         else:
-            raise Wrong(_no_number(value))
+            raise Wrong(_not_a_number(value))
     return spans
 
 
@@ -264,12 +264,12 @@ def _words(name: _Token, sign: str, value: _Token, of: Callable[[T], str]) -> Te
         "!~": lambda thing: words not in of(thing).lower(),
     }
     if sign not in tests:
-        raise Wrong(f'"{sign}" after "{name.text}" at character {name.place} is for numbers; words have = != ~ !~.')
+        raise Wrong(f'"{sign}" after "{name.text}" at character {name.position} is for numbers; words have = != ~ !~.')
     return tests[sign]
 
 
-def _no_number(value: _Token) -> str:
-    return f'"{value.text}" at character {value.place} is no number; 50, 80%, 3-5, 1,4,8-11 or ? (unknown) are.'
+def _not_a_number(value: _Token) -> str:
+    return f'"{value.text}" at character {value.position} is not a number; 50, 80%, 3-5, 1,4,8-11 or ? (unknown) are.'
 
 
 def _quoted(token: _Token) -> str:

@@ -72,7 +72,7 @@ FIELDS: Final[Fields[Entry]] = Fields(
 
 def entries(run: Run, node: int | None = None) -> list[Entry]:
     """The lines that the state keeps, of a node or of all, the oldest first."""
-    alone = {one.node: one.ranks[0].rank for one in run.nodes if len(one.ranks) == 1}
+    alone = {known.node: known.ranks[0].rank for known in run.nodes if len(known.ranks) == 1}
     begin = run.log_lines - len(run.log) + 1
     return [
         Entry(
@@ -122,7 +122,7 @@ def failure_lines(run: Run) -> list[Entry]:
     ]
     # Its own words, where it had a pipe of its own; the launcher speaks beside it.
     near = [entry for entry in near if first.rank is not None and entry.rank == first.rank] or near
-    begins = [place for place, entry in enumerate(near) if entry.line.text.startswith((TRACEBACK, _FATAL))]
+    begins = [index for index, entry in enumerate(near) if entry.line.text.startswith((TRACEBACK, _FATAL))]
     if not begins:
         return near[-3:]
     # From the first one on: an exception that came of another one has both. The last begins what failed in the end.
@@ -152,9 +152,9 @@ def spans(numbers: Iterable[int]) -> str:
     parts: list[str] = []
     ordered: Sequence[int] = sorted(set(numbers))
     begin = 0
-    for place in range(1, len(ordered) + 1):
-        if place == len(ordered) or ordered[place] != ordered[place - 1] + 1:
-            first, last = ordered[begin], ordered[place - 1]
+    for index in range(1, len(ordered) + 1):
+        if index == len(ordered) or ordered[index] != ordered[index - 1] + 1:
+            first, last = ordered[begin], ordered[index - 1]
             parts.append(str(first) if first == last else f"{first}-{last}" if last > first + 1 else f"{first}, {last}")
-            begin = place
+            begin = index
     return ", ".join(parts)

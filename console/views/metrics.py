@@ -1,6 +1,6 @@
 """What can be shown of every GPU and every rank of a fleet: one table, for the heat map, its legend, sort and filter.
 
-A metric gives a value for each place of a node: a GPU, or the rank on it, or the processors of a host without GPUs.
+A metric gives a value for each slot of a node: a GPU, or the rank on it, or the processors of a host without GPUs.
 Unknown is None. Where a value is good, doubtful or bad is a `Scale`'s to say, which may depend on the fleet: a clock is
 slow beside the others' clocks.
 """
@@ -63,14 +63,14 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """One thing to know of every place."""
+    """One figure of every slot."""
 
     key: str
     """As it is typed in a filter."""
     title: str
     unit: str
     of: Callable[[Run, Node], Sequence[float | None]]
-    """A value a place."""
+    """A value for each slot."""
     whole: Callable[[Sequence[float]], float]
     """The node's value from those that are known: a mean, a sum, or the worst."""
     past: Callable[[Node, int], list[float | None]]
@@ -155,11 +155,11 @@ def _throttle(sample: HostSampled) -> Numbers:
 
 
 def throttle_level(reasons: str | None) -> int | None:
-    """0 to 3, a place in `THROTTLES`; what this version does not know counts as a fault."""
+    """0 to 3, an index of `THROTTLES`; what this version does not know counts as a fault."""
     if reasons is None:
         return None
     harmless = ("", "gpu_idle", "applications_clocks_setting", "display_clocks_setting")
-    return max((0 if one in harmless else _THROTTLE.get(one, 3) for one in reasons.split("+")), default=0)
+    return max((0 if reason in harmless else _THROTTLE.get(reason, 3) for reason in reasons.split("+")), default=0)
 
 
 # --- what ranks say --------------------------------------------------------------------------------------------------
@@ -186,7 +186,7 @@ def _ranked(
 
 
 def _placed(node: Node, read: Callable[[Rank], float | None]) -> list[float | None]:
-    """A value a local rank, which is the GPU's place too."""
+    """A value for each local rank, which is the GPU's index too."""
     length = max(len(node.sample.gpu_util_pct) if node.sample else 0, len(node.ranks))
     values: list[float | None] = [None] * length
     for rank in node.ranks:
@@ -231,8 +231,8 @@ def _to_the_most(key: str) -> Callable[[Run], Scale]:
 
     @lru_cache(maxsize=2)
     def scale(run: Run) -> Scale:
-        one = _BY_KEY[key]
-        most = max((value for node in run.nodes for value in one.of(run, node) if value is not None), default=0.0)
+        shown = _BY_KEY[key]
+        most = max((value for node in run.nodes for value in shown.of(run, node) if value is not None), default=0.0)
         return Scale(0, _round_up(most))
 
     return scale
@@ -314,4 +314,4 @@ METRICS: Final = (
 )
 """In the order in which a key goes through them."""
 
-_BY_KEY: Final = {one.key: one for one in METRICS}
+_BY_KEY: Final = {each.key: each for each in METRICS}

@@ -61,23 +61,23 @@ class Stage:
 
 def stages(run: Run) -> tuple[Stage, ...]:
     """The launch stages in the order in which they were first seen."""
-    places = {name: place for place, name in enumerate(run.stages)}
-    done = [0] * len(places)
+    order = {name: index for index, name in enumerate(run.stages)}
+    done = [0] * len(order)
     behind: dict[int, tuple[float, str]] = {}
     for node in run.nodes:
-        place = places.get(node.stage, -1)
+        index = order.get(node.stage, -1)
         ended = node.stage_total is not None and node.stage_done >= node.stage_total
         # A node that trains has left the whole launch behind it.
-        past = len(places) if node.ranks or node.status == NODE_DONE else place + ended
+        past = len(order) if node.ranks or node.status == NODE_DONE else index + ended
         for earlier in range(past):
             done[earlier] += 1
-        if place >= past:
+        if index >= past:
             share = node.stage_done / node.stage_total if node.stage_total else 0.0
-            if place not in behind or share < behind[place][0]:
-                behind[place] = share, _stage_detail(node)
+            if index not in behind or share < behind[index][0]:
+                behind[index] = share, _stage_detail(node)
     return tuple(
-        Stage(plain(name, 40), done[place], len(run.nodes), behind.get(place, (0.0, ""))[1])
-        for name, place in places.items()
+        Stage(plain(name, 40), done[index], len(run.nodes), behind.get(index, (0.0, ""))[1])
+        for name, index in order.items()
     )
 
 

@@ -84,8 +84,8 @@ def img_per_s(run: Run) -> float | None:
     since = points[-1].received_t - RATE_WINDOW_S
     # Harmonic: the steps of a phase have equally many images, so that this is all images over all seconds.
     inverse, taken = 0.0, 0
-    for place in range(count - 1, -1, -1):
-        point = points[place]
+    for index in range(count - 1, -1, -1):
+        point = points[index]
         if point.received_t < since or taken == 1000:
             break
         if point.img_per_s > 0:

@@ -49,18 +49,18 @@ def _of(run: Run) -> tuple[Straggler, ...]:
     busy = {rank.rank: (data_s or 0.0) + (own_s or 0.0) for _, rank, _, data_s, own_s, _ in parts}
     waits = [wait for *_, wait in parts if wait is not None]
     median_wait_s = statistics.median(waits) if waits else 0.0
-    for one in (*data, *compute):
-        wait = next((wait for _, rank, *_, wait in parts if rank.rank == one.rank), None)
+    for slow in (*data, *compute):
+        wait = next((wait for _, rank, *_, wait in parts if rank.rank == slow.rank), None)
         if wait is not None and wait > median_wait_s:
             # It waits for somebody itself: what it lost was over before the others came.
             continue
-        if one.rank not in found or one.excess_s > found[one.rank].excess_s:
-            found[one.rank] = one
+        if slow.rank not in found or slow.excess_s > found[slow.rank].excess_s:
+            found[slow.rank] = slow
     median_busy_s = statistics.median(busy.values()) if busy else 0.0
-    for one in _slower([(node, rank, step, wait) for node, rank, step, _, _, wait in parts], "network"):
-        if busy[one.rank] >= 0.95 * median_busy_s:
-            found.setdefault(one.rank, one)
-    return tuple(sorted(found.values(), key=lambda one: -one.excess_s))
+    for slow in _slower([(node, rank, step, wait) for node, rank, step, _, _, wait in parts], "network"):
+        if busy[slow.rank] >= 0.95 * median_busy_s:
+            found.setdefault(slow.rank, slow)
+    return tuple(sorted(found.values(), key=lambda slow: -slow.excess_s))
 
 
 LATELY: Final = 5
