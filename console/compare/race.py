@@ -87,7 +87,7 @@ class Ghost:
         return bests[index] + (bests[index + 1] - bests[index]) * share
 
     def usd_at(self, elapsed_s: float) -> float | None:
-        """On-demand dollars until so many training seconds; past its end, as if it had gone on."""
+        """On-demand dollars until so many training seconds; past its end, as if it had continued."""
         known = [(mark.elapsed_s, mark.usd) for mark in self.marks if mark.usd is not None]
         if not known:
             return None

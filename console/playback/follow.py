@@ -24,7 +24,7 @@ class Watched:
         self._journal = Growing(journal)
 
     def now(self) -> float:
-        """The laptop's clock while the run goes on, then its end."""
+        """The laptop's clock while the run is live, then its end."""
         return time.time() if self.run.live else self.run.ended_t or self.run.last_received_t or 0.0
 
     async def work(self) -> None:

@@ -56,7 +56,7 @@ class Replay:
         self.loop = False
         """Begin again at the end."""
         self.present: Source | None = None
-        """Nothing goes on behind a log."""
+        """Nothing runs behind a log."""
         self.behind_s: float | None = None
         until = time.monotonic() + at_once_s
         while self._read_on() and time.monotonic() < until:

@@ -1,4 +1,4 @@
-"""A live run together with its past: one looks back while it goes on, and nothing of it waits.
+"""A live run together with its past: one looks back while it continues, and nothing of it waits.
 
 The past is the run's own journal, read behind the one that writes it; the present is the live source, untouched.
 """
@@ -53,7 +53,7 @@ class Rewind:
 
     @property
     def controls(self) -> frozenset[str]:
-        """Those of the run that goes on, wherever one looks."""
+        """Those of the live run, whatever moment is shown."""
         return self._live.controls
 
     @property
@@ -136,7 +136,7 @@ class Rewind:
                 task.cancel()
 
     async def command(self, command: str, **arguments: Any) -> None:
-        """Goes to the run that goes on, wherever one looks."""
+        """Goes to the live run, whatever moment is shown."""
         await self._live.command(command, **arguments)
 
     async def _read(self) -> None:
@@ -145,7 +145,7 @@ class Rewind:
                 while await asyncio.to_thread(self._read_on):
                     pass
             except OSError:
-                # No journal yet, or it cannot be read: then there is no past to look at, and the run goes on.
+                # No journal yet, or it cannot be read: then there is no past to look at, and the run continues.
                 pass
             self.reading = None
             if not self._live.run.live and len(self._history) >= self._live.run.records:

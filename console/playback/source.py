@@ -59,7 +59,7 @@ class Player(Source, Protocol):
     """A source whose clock can be moved: a log, or a live run together with its past."""
 
     present: Source | None
-    """The run that goes on behind what is shown; None for a log."""
+    """The live run behind what is shown; None for a log."""
     behind_s: float | None
     """How far what is shown lies behind the present; None at the present, and for a log."""
     playing: bool
@@ -76,7 +76,7 @@ class Player(Source, Protocol):
 
     @property
     def end(self) -> float:
-        """The clock at the last record; of a run that goes on, the present."""
+        """The clock at the last record; of a live run, the present."""
         ...
 
     @property

@@ -59,12 +59,12 @@ class RunCreated(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContinued(Event):
-    """A stopped run goes on, from its last checkpoint, with hosts of its own."""
+    """A run that had ended is resumed from its last checkpoint, with new hosts."""
 
     attempt: int
     """Counts from 2."""
     step: int | None
-    """Of the checkpoint that it goes on from; None: from the beginning."""
+    """Of the checkpoint that it resumes from; None: from the beginning."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class ConsoleAttached(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsoleDetached(Event):
-    """The console left and the run goes on."""
+    """The console left, and the run continues."""
 
     pid: int
 
@@ -145,21 +145,21 @@ class ReplacementOrdered(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplacementReady(Event):
-    """The other host is there and its key is pinned; it has not taken the place yet."""
+    """The other host is there and its key is pinned; it has not replaced the old one yet."""
 
     address: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeReplaced(Event):
-    """Another host takes the node's place; what was known of the old one goes."""
+    """Another host becomes the node's; what was known of the old one is dropped."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeDropped(Event):
-    """The node's host is gone and its place stays empty: the gang goes on with fewer nodes."""
+    """The node's host is gone and is not replaced: the gang continues with fewer nodes."""
 
     reason: str
 
@@ -217,7 +217,7 @@ class OperatorCommanded(Event):
     id: str
     command: str
     """``start``, ``pause``, ``resume``, ``checkpoint``, ``stop``, ``terminate``; ``drain`` (checkpoint, and leave the
-    loop, but the run goes on) and ``kill`` before the gang starts again."""
+    loop, but the run continues) and ``kill`` before the gang starts again."""
     by: str = "operator"
 
 
@@ -254,7 +254,7 @@ class AlertCleared(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnded(Event):
-    """The run is over and its hosts are given back, unless the reason says otherwise."""
+    """The run is over and its hosts are released, unless the reason says otherwise."""
 
     status: str
     """One of `console.state.status.ENDED`."""
@@ -341,7 +341,7 @@ _OURS = frozenset({"received", "node", "offset"})
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 # The scanner itself: `JSONDecoder.decode` adds two matches of white space, a fifth of its time on a short line.

@@ -26,7 +26,7 @@ class Group:
 
     @property
     def open(self) -> bool:
-        """True while any of them goes on."""
+        """True while any of them is open."""
         return any(alert.open for alert in self.alerts)
 
     @property
@@ -61,5 +61,5 @@ def groups(run: Run) -> list[Group]:
 
 
 def open_count(run: Run) -> int:
-    """How many go on."""
+    """How many are open."""
     return sum(alert.open for alert in run.alerts)

@@ -140,7 +140,7 @@ class HostSampled(Event):
     """The limit that is enforced."""
     gpu_throttle: tuple[str | None, ...] = ()
     """Why clocks are lower than they could be: nvidia-smi's names of NVML's clocks event reasons, joined by ``+``
-    (``sw_power_cap+hw_thermal_slowdown``); empty where nothing holds them back. ``gpu_idle`` is no fault."""
+    (``sw_power_cap+hw_thermal_slowdown``); empty where nothing holds them back. ``gpu_idle`` is not a fault."""
     gpu_ecc_uncorrected: Numbers = ()
     """Uncorrectable memory errors since the driver was loaded; None without ECC."""
     gpu_remapped_rows: Numbers = ()
@@ -198,7 +198,7 @@ class LeaseMoved(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeaseExpired(Event):
-    """The deadline passed: the agent checkpoints, ends the trainer and gives the host back."""
+    """The deadline passed: the agent checkpoints, ends the trainer and releases the host."""
 
     deadline_t: float
 
@@ -253,7 +253,7 @@ class TrainerStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RankStarted(Event):
-    """A rank has a place in the gang. With the c10d rendezvous, ranks need not follow the order of the nodes."""
+    """A rank has joined the gang. With the c10d rendezvous, ranks need not follow the order of the nodes."""
 
     rank: int
     local_rank: int
@@ -326,7 +326,7 @@ class TrainingStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseStarted(Event):
-    """A stretch of the schedule began (rank 0)."""
+    """A phase of the schedule began (rank 0)."""
 
     phase: int
     epoch: int
@@ -447,7 +447,7 @@ class CheckpointSaved(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckpointFailed(Event):
-    """A checkpoint could not be written or read; training goes on, or falls back to an older one."""
+    """A checkpoint could not be written or read; training continues, or falls back to an older one."""
 
     path: str
     reason: str
@@ -472,7 +472,7 @@ class Paused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resumed(Event):
-    """This rank goes on with the step after ``step``."""
+    """This rank continues with the step after ``step``."""
 
     rank: int
     step: int
