@@ -230,7 +230,7 @@ def test_laptops_that_take_turns(
 
     stopped = first.types("stop", run_id)
     assert stopped.returncode == 0, stopped.stderr
-    assert "a console on another laptop has driven it since; coming to it anew" in stopped.stderr
+    assert "a console on another laptop has driven it since; reading it anew" in stopped.stderr
     run = open_log.fold(first.run().journal)
     assert (run.status, run.budget_usd) == (STOPPED, 77)
     assert len(list(first.run().path.glob("run-until-*.jsonl"))) == 1
