@@ -34,7 +34,9 @@ def parser() -> Parser:
     """Its options."""
     made = Parser("", "Shows a run or a log in a browser on this machine, to look at only.")
     made.add_argument("--serve", nargs="?", metavar="RUN|LOG")
-    made.add_argument("--port", type=port, default=DEFAULT_PORT, metavar="N", help=f"default: {DEFAULT_PORT}; 0: any free one")
+    made.add_argument(
+        "--port", type=port, default=DEFAULT_PORT, metavar="N", help=f"default: {DEFAULT_PORT}; 0: any free one"
+    )
     return made
 
 
