@@ -7,7 +7,8 @@ start. So each file has its part by its number of mutants, and the same seed on 
 
 A mutant is seen if a test fails with it or does not end. One that no test calls is not seen. Before the mutants, mutmut
 runs the tests on the unchanged code, where they must pass, and with a failure forced into every function, where they
-must fail: so it is the copy's code that they run, and not an installed one.
+must fail: so it is the copy's code that they run, and not an installed one. Functions with decorators (the fold's arms,
+properties, what is cached) and constants of modules have no mutants: mutmut leaves them as they are.
 
     python bench/mutants.py [--seed 0] [--sample 150] [--only 'console/billing/*'] [--folder FOLDER]
 """
@@ -40,6 +41,22 @@ copy_src_dir()
 create_mutants(2)
 """
 
+# `mutmut run`, but for two things that take most of its time: it would run the unchanged code's tests a second time
+# after the run that learns which test calls which function, and each mutant's tests in any order: here the quick ones
+# are first, since the first that fails is the last.
+RUN = """
+import sys
+from mutmut import __main__ as mutmut
+from mutmut.state import state
+from mutmut.workers.isolation import ForkServerRunner
+submit = ForkServerRunner.submit
+def sorted_submit(self, name, tests, *limits):
+    submit(self, name, sorted(tests, key=lambda test: (state().duration_by_test[test], test)), *limits)
+ForkServerRunner.submit = sorted_submit
+ForkServerRunner.run_clean_tests = lambda self, tests: 0
+mutmut._run(sys.stdin.read().split(), int(sys.argv[1]))
+"""
+
 # pytest's exit codes 1 (a test failed) and 3 (pytest itself failed), and mutmut's for a test that did not end.
 FAILED = (1, 3)
 ENDLESS = (36, 24, -24, 152, 255)
@@ -60,11 +77,13 @@ def copied_tree(folder: Path) -> None:
         link.symlink_to(logs)
 
 
-def mutmut(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Runs Python with mutmut in the copy; the order of tests and hypothesis' examples are the same each time."""
+def python(folder: Path, *arguments: str, given: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs Python in the copy."""
     env = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": ""}
     command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.run(
+        command, cwd=folder, env=env, input=given, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def results(folder: Path) -> dict[str, dict[str, int | None]]:
@@ -127,7 +146,7 @@ def main() -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         copied_tree(folder)
-        made = mutmut(folder, "-c", GENERATE)
+        made = python(folder, "-c", GENERATE)
         if made.returncode:
             print(made.stdout)
             return 1
@@ -138,14 +157,14 @@ def main() -> int:
         sample = sampled(names, arguments.sample, arguments.seed)
         of_all = sum(map(len, names.values()))
         print(f"seed {arguments.seed}: {len(sample)} of {of_all} mutants", flush=True)
-        ran = mutmut(folder, "-m", "mutmut", "run", "--max-children", str(os.cpu_count() or 2), *sample)
+        ran = python(folder, "-c", RUN, str(os.cpu_count() or 2), given="\n".join(sample))
         if ran.returncode:
             print(ran.stdout.replace("\r", "\n")[-10_000:])
             return 1
         rows, missed = table({file: results(folder)[file] for file in names}, set(sample))
         print("\n".join(["", *rows, "", f"{(time.monotonic() - began) / 60:.0f} min; not seen: {len(missed)}"]))
         for name in missed:
-            shown = mutmut(folder, "-m", "mutmut", "show", name)
+            shown = python(folder, "-m", "mutmut", "show", name)
             print(f"\n```diff\n{shown.stdout.strip()}\n```", flush=True)
         return 0
     finally:

@@ -1,0 +1,95 @@
+"""Whole plans as they are printed, word by word and figure by figure, beside the files in ``__snapshots__``.
+
+The other tests of plans say why; these see that nothing else changed. After a change that is meant:
+``pytest tests/test_planning_pages.py --snapshot-update``, and read the difference.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+from test_planning_plan import ASKED_T, EAST, RENTED, every_plan, planned
+
+from console.planning import as_json, report
+from console.planning.make import make
+from console.planning.offer import DataSet, Offer, Reservation
+from console.planning.plan import Plan
+from console.planning.predict import predict
+from console.profile.load import load, parse
+
+HELD = Reservation(
+    id="cr-0123456789",
+    instance_type="p4d.24xlarge",
+    zone="us-east-1b",
+    state="active",
+    available=2,
+    end_t=ASKED_T + 300,
+)
+
+
+class Pages(SingleFileSnapshotExtension):
+    """A file a plan, named for its test."""
+
+    _file_extension = "txt"
+    _write_mode = WriteMode.TEXT
+
+
+@pytest.fixture
+def pages(snapshot: SnapshotAssertion) -> SnapshotAssertion:
+    return snapshot.use_extension(Pages)
+
+
+def own_hosts() -> Plan:
+    text = RENTED.replace('"aws"', '"static"\nhosts = ["a", "b"]').replace('instance_type = "p4d.24xlarge"\n', "")
+    profile = parse(text, path=Path("two.toml"))
+    return make(profile, Offer(), predict(profile))
+
+
+def others() -> dict[str, Plan]:
+    """Plans of what `every_plan` has not, by what is special about them."""
+    staged = ('data.stage_from="s3://sets/imagenet"', 'data.dir="/dev/shm/imagenet"')
+    nobody = Offer(regions=(replace(EAST, zones=(), offered=None),))
+    return {
+        "own hosts": own_hosts(),
+        "nobody can rent it": make(load("imagenet-16x-p3"), nobody, None),
+        "staged": planned(*staged, data_set=DataSet(objects=312, total_bytes=150_000_000_000, packed=True)),
+        "staged, one file": planned(*staged, data_set=DataSet(objects=1, total_bytes=150_000_000, packed=False)),
+        "staged, unknown": planned(*staged),
+        "reservation": planned("fleet.market=reservation", "fleet.reservation=cr-0123456789", reservation=HELD),
+        "one host": planned("fleet.nodes=1", "run.nproc_per_node=4", "budget.max_usd=10"),
+        "no EFA": planned("fleet.efa=false", "fleet.connect=private", "fleet.placement_group=false"),
+        "no target": planned("run.max_steps=1000", "run.gradient_precision=fp32"),
+    }
+
+
+def figures(value: Any) -> Any:
+    """The object with its figures to nine digits: the last ones depend on the machine's arithmetic."""
+    match value:
+        case dict():
+            return {key: figures(item) for key, item in value.items()}
+        case list():
+            return [figures(item) for item in value]
+        case float():
+            return float(f"{value:.9g}")
+        case _:
+            return value
+
+
+def page(plan: Plan) -> str:
+    return f"{report.text(plan)}\n{json.dumps(figures(as_json.as_json(plan)), indent=1, ensure_ascii=False)}\n"
+
+
+def test_every_plan(pages: SnapshotAssertion) -> None:
+    for number, plan in enumerate(every_plan()):
+        assert page(plan) == pages(name=f"{number} {plan.profile.name}")
+
+
+def test_other_plans(pages: SnapshotAssertion) -> None:
+    for name, plan in others().items():
+        assert page(plan) == pages(name=name)
