@@ -41,21 +41,39 @@ copy_src_dir()
 create_mutants(2)
 """
 
-# `mutmut run`, but for two things that take most of its time: it would run the unchanged code's tests a second time
-# after the run that learns which test calls which function, and each mutant's tests in any order: here the quick ones
-# are first, since the first that fails is the last.
+# `mutmut run`, with three differences. The unchanged code's tests are not run a second time after the run that learns
+# which test calls which function. Of a mutant's tests the quick ones are first, since the first that fails is the last.
+# And what runs while modules are imported, which mutmut counts for the first test of all, has its package's tests too.
 RUN = """
 import sys
 from mutmut import __main__ as mutmut
 from mutmut.state import state
 from mutmut.workers.isolation import ForkServerRunner
 submit = ForkServerRunner.submit
-def sorted_submit(self, name, tests, *limits):
-    submit(self, name, sorted(tests, key=lambda test: (state().duration_by_test[test], test)), *limits)
-ForkServerRunner.submit = sorted_submit
+def submit_sorted(self, name, tests, *limits):
+    seconds = state().duration_by_test
+    if next(iter(seconds)) in tests:
+        own = f"tests/test_{name.split('.')[1]}_"
+        tests = {*tests, *(test for test in seconds if test.startswith(own))}
+    submit(self, name, sorted(tests, key=lambda test: (seconds[test], test)), *limits)
+ForkServerRunner.submit = submit_sorted
 ForkServerRunner.run_clean_tests = lambda self, tests: 0
 mutmut._run(sys.stdin.read().split(), int(sys.argv[1]))
 """
+
+# Each mutant's process is forked from one that has imported these and nothing of ours: so what runs while our modules
+# are imported is the mutant's too, and no cache holds what the unchanged code answered.
+PRELOADED = ("asyncio", "hypothesis", "pytest", "pytest_asyncio", "pytest_timeout", "syrupy")
+    "asyncssh",
+    "hypothesis.extra",
+    "moto",
+    "pytest",
+    "pytest_asyncio",
+    "pytest_timeout",
+    "rich",
+    "syrupy",
+    "textual.app",
+)
 
 # pytest's exit codes 1 (a test failed) and 3 (pytest itself failed), and mutmut's for a test that did not end.
 FAILED = (1, 3)
@@ -72,6 +90,7 @@ def copied_tree(folder: Path) -> None:
             shutil.copytree(source, folder / name, ignore=ignore, dirs_exist_ok=True)
         else:
             shutil.copy2(source, folder / name)
+    (folder / "preloaded.txt").write_text("\n".join(PRELOADED))
     logs, link = ROOT.parent / "shared", folder / "shared"
     if logs.is_dir() and not link.exists():
         link.symlink_to(logs)

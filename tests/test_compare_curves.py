@@ -7,11 +7,13 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from run_story import launched, trained
 from test_compare_race import epoch
 
 from console.compare import curves
 from console.compare.curves import EPOCH, LOSS, STEP, TIME, TOP5, Trace, thinned, value_at
 from console.compare.downsample import Levels, levels_of
+from console.compare.race import Ghost, GhostMark
 from console.state.run import Epoch, Point
 from console.state.series import Series
 from console.tui.draw import ticks
@@ -142,3 +144,50 @@ def test_round_numbers() -> None:
     assert (low, high) == (1.0, 7.0)
     assert ticks.round_bounds(0.3, 0.3)[0] < 0.3 < ticks.round_bounds(0.3, 0.3)[1]
     assert all(map(math.isfinite, ticks.round_bounds(0.0, 0.0)))
+
+
+def test_before_there_are_steps_only_epochs_have_values() -> None:
+    table = trace(Series(), epochs=3)
+    assert value_at(table, LOSS, EPOCH, 2) == 1.0, "the epoch's own"
+    for metric in (curves.LR, curves.SHARE):
+        assert value_at(table, metric, EPOCH, 2) is None
+        assert list(thinned(table, metric, EPOCH, (0, 3), 10).xs) == []
+    drawn = thinned(table, TOP5, EPOCH, (1.5, 1.9), 10)
+    assert (list(drawn.xs), list(drawn.ys), drawn.steps) == ([1, 2], pytest.approx([0.0, 0.1]), 1)
+    assert curves.extent(table, EPOCH) == (1, 3)
+    assert curves.extent(table, TIME) == (50, 150)
+
+
+def test_a_metric_is_offered_where_any_of_its_values_is_known() -> None:
+    def lossy(*losses: float | None) -> Trace:
+        return trace(Series(Point(at + 1, 1000.0 + at, loss, 0.1, 0.0) for at, loss in enumerate(losses)))
+
+    for losses in ((1.0, None, None), (None, 1.0, None), (None, None, 1.0)):
+        assert lossy(*losses).has(LOSS)
+    assert lossy(None, None, None).metrics() == (curves.LR,)
+    assert trace(points(3), epochs=2).metrics() == (LOSS, TOP5, curves.RATE, curves.LR)
+    assert not trace(Series()).has("no such metric")
+
+
+def test_the_value_at_a_position_is_the_last_one_said() -> None:
+    some = trace(Series(Point(at + 1, 1000.0 + at, None if at == 5 else float(at), 0.1, 50.0) for at in range(60)))
+    assert [value_at(some, LOSS, STEP, x) for x in (1, 1.5, 2, 6, 6.5, 7, 100)] == [0, 0, 1, 4, 4, 6, 59]
+    late = trace(Series(Point(at + 1, 1000.0 + at, 7.0 if at == 0 else None, 0.1, 50.0) for at in range(60)))
+    assert value_at(late, LOSS, STEP, 49) == 7.0
+    assert value_at(late, LOSS, STEP, 50) is None, "what is fifty steps old is not shown"
+
+
+def test_a_runs_curves_are_its_own() -> None:
+    run = trained(epochs=2).run
+    own = curves.trace(run, "mine")
+    assert (own.name, own.points, own.epochs) == ("mine", run.points, run.epochs)
+    assert (own.began_t, own.steps_per_epoch) == (run.first_step_t, 4)
+    assert curves.trace(launched().run).steps_per_epoch is None
+    assert curves.trace(run).name == ""
+
+
+def test_a_ghosts_curve_is_what_it_showed() -> None:
+    theirs = Ghost("g", "", (GhostMark(10, 0.1, None, None), GhostMark(20, None, 0.4, None)), True)
+    assert curves.ghost_curve(theirs, curves.TOP1) == ([10], [0.1])
+    assert curves.ghost_curve(theirs, TOP5) == ([20], [0.4])
+    assert curves.ghost_curve(theirs, LOSS) == ([], [])

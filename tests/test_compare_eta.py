@@ -204,3 +204,27 @@ def test_an_epoch_of_a_new_kind_is_known_by_its_steps_before_it_ends() -> None:
 )
 def test_phases_that_cannot_be_read_are_none(text: str) -> None:
     assert legs(text) == ()
+
+
+@pytest.mark.parametrize(
+    ("size", "batch", "low", "high"),
+    [
+        (100, 32, 0.93, 1.07),
+        (200, 32, 2.0, 2**2.3),
+        (50, 32, 0.5**2.3, 0.5),
+        (100, 64, 0.65, 1.0),
+        (100, 16, 1.0, 1.5),
+        (200, 64, 2.0 * 0.65, 2**2.3),
+        (200, 16, 2.0, 2**2.3 * 1.5),
+    ],
+)
+def test_an_epoch_of_another_kind_takes_what_its_size_and_batch_allow(
+    size: int, batch: int, low: float, high: float
+) -> None:
+    text = PHASES.replace(
+        "image_size = 200\nbatch_size_per_gpu = 32", f"image_size = {size}\nbatch_size_per_gpu = {batch}"
+    )
+    run = ended(training(text), 0.3, 0.5, 0.6).run
+    span = schedule_s(run, run.last_received_t or 0.0)
+    # One more epoch of 10 s, and four of the other kind.
+    assert span == pytest.approx((9.3 + 40 * low, 10.7 + 40 * high), abs=0.01)

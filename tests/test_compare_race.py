@@ -12,6 +12,7 @@ from console.compare import race as ghost
 from console.compare.race import Ghost, GhostMark
 from console.profile.schema import Mark, RaceRecord
 from console.reports.story import story
+from console.state import events as ce
 from remote.wire import events as re
 
 RECORD = RaceRecord(
@@ -240,3 +241,39 @@ def test_the_story_of_a_run_tells_the_race() -> None:
     assert "15:28 ahead of fast.ai and DIU, 2018" in story(until_epoch(ALIBABA)[0])
     assert "level with fast.ai" in story(until_epoch(TABLE_16)[0])
     assert "race  " not in story(racing((100, 0.2)).run)
+
+
+def test_the_stated_time_to_the_target_is_the_evaluations_after_the_last_mark_below_it() -> None:
+    theirs = replace(made(), to_target_s=350.0)
+    assert theirs.target_s("top5", 0.62) is None, "it never came so far"
+    assert theirs.target_s("top5", 0.6) == 350
+    assert theirs.target_s("top5", 0.2) == pytest.approx(50)
+    assert replace(made(), to_target_s=None).target_s("top5", 0.61) == 300
+    assert replace(made(), to_target_s=250.0).target_s("top5", 0.61) == 300
+
+
+def test_what_a_ghost_had_cost_before_its_first_mark_and_without_figures() -> None:
+    marks = (GhostMark(100, None, 0.4, 3.0), GhostMark(200, None, 0.8, None), GhostMark(300, None, 0.9, 5.0))
+    epochs = Ghost("a run", "", marks, every_epoch=True)
+    # A run pays before it trains; a record is an even price.
+    assert [epochs.usd_at(t) for t in (0, 100, 200, 300, 400)] == pytest.approx([3, 3, 4, 5, 6])
+    assert replace(epochs, every_epoch=False).usd_at(50) == pytest.approx(1.5)
+    assert Ghost("x", "", (GhostMark(100, None, 0.4, 3.0),), True).usd_at(200) == pytest.approx(6)
+    assert Ghost("x", "", (GhostMark(100, None, 0.4, None),), True).usd_at(200) is None
+    assert (epochs.length_s, Ghost("x", "", (), True).length_s) == (300, 0.0)
+
+
+def test_seconds_of_training_leave_out_pauses_and_end_with_the_run() -> None:
+    story = launched()
+    assert ghost.trained_s(story.run, story.t) is None
+    story.hears(0, step(1))
+    assert ghost.trained_s(story.run, story.t + 7) == pytest.approx(7)
+    story.hears(0, epoch(0, 20.0, 0.1), after_s=30)
+    assert ghost.trained_s(story.run, story.t + 7) == pytest.approx(27)
+    assert ghost.trained_s(story.run, story.t - 7) == 20
+    story.hears(0, re.Paused(rank=0, step=1), after_s=5)
+    assert ghost.trained_s(story.run, story.t + 100) == pytest.approx(25)
+    ended = story.says(ce.RunEnded(status="stopped", exit_code=5, reason="")).run
+    assert ghost.trained_s(ended, story.t + 100) == 20
+    done = story.hears(0, re.TrainingEnded(step=1, epoch=0, reason="target", elapsed_s=22.0)).run
+    assert ghost.trained_s(done, story.t + 100) == 22

@@ -104,6 +104,12 @@ def test_time_left() -> None:
     assert progress.schedule_left_s(run, (run.last_step_t or 0) + 0.5) == pytest.approx(left_s - 0.5)
     assert progress.schedule_left_s(launched().run, START_T) is None
     assert progress.schedule_left_s(told().run, START_T) is None
+    for steps in (0, -1):
+        unknown = replace(run, training=replace(run.training, total_steps=steps))
+        assert progress.schedule_left_s(unknown, START_T) is None
+    for changes in ({"img_per_s": 0.0}, {"step_s": 0.0}, {"step_s": -1.0}):
+        damaged = replace(run, step=replace(run.step, **changes))
+        assert progress.schedule_left_s(damaged, START_T) is None
     assert progress.schedule_left_s(story.hears(0, re.Paused(rank=0, step=12)).run, story.t) is None
 
 
