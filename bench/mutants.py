@@ -64,16 +64,6 @@ mutmut._run(sys.stdin.read().split(), int(sys.argv[1]))
 # Each mutant's process is forked from one that has imported these and nothing of ours: so what runs while our modules
 # are imported is the mutant's too, and no cache holds what the unchanged code answered.
 PRELOADED = ("asyncio", "hypothesis", "pytest", "pytest_asyncio", "pytest_timeout", "syrupy")
-    "asyncssh",
-    "hypothesis.extra",
-    "moto",
-    "pytest",
-    "pytest_asyncio",
-    "pytest_timeout",
-    "rich",
-    "syrupy",
-    "textual.app",
-)
 
 # pytest's exit codes 1 (a test failed) and 3 (pytest itself failed), and mutmut's for a test that did not end.
 FAILED = (1, 3)

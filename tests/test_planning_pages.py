@@ -1,19 +1,17 @@
 """Whole plans as they are printed, word by word and figure by figure, beside the files in ``__snapshots__``.
 
-The other tests of plans say why; these see that nothing else changed. After a change that is meant:
-``pytest tests/test_planning_pages.py --snapshot-update``, and read the difference.
+The other tests of plans say why; these see that nothing else changed.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from pages import Pages, figures
 from syrupy.assertion import SnapshotAssertion
-from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
 from test_planning_plan import ASKED_T, EAST, RENTED, every_plan, planned
 
 from console.planning import as_json, report
@@ -21,7 +19,7 @@ from console.planning.make import make
 from console.planning.offer import DataSet, Offer, Reservation
 from console.planning.plan import Plan
 from console.planning.predict import predict
-from console.profile.load import load, parse
+from console.profile.load import builtin_names, load, parse
 
 HELD = Reservation(
     id="cr-0123456789",
@@ -31,13 +29,6 @@ HELD = Reservation(
     available=2,
     end_t=ASKED_T + 300,
 )
-
-
-class Pages(SingleFileSnapshotExtension):
-    """A file a plan, named for its test."""
-
-    _file_extension = "txt"
-    _write_mode = WriteMode.TEXT
 
 
 @pytest.fixture
@@ -68,19 +59,6 @@ def others() -> dict[str, Plan]:
     }
 
 
-def figures(value: Any) -> Any:
-    """The object with its figures to nine digits: the last ones depend on the machine's arithmetic."""
-    match value:
-        case dict():
-            return {key: figures(item) for key, item in value.items()}
-        case list():
-            return [figures(item) for item in value]
-        case float():
-            return float(f"{value:.9g}")
-        case _:
-            return value
-
-
 def page(plan: Plan) -> str:
     return f"{report.text(plan)}\n{json.dumps(figures(as_json.as_json(plan)), indent=1, ensure_ascii=False)}\n"
 
@@ -93,3 +71,13 @@ def test_every_plan(pages: SnapshotAssertion) -> None:
 def test_other_plans(pages: SnapshotAssertion) -> None:
     for name, plan in others().items():
         assert page(plan) == pages(name=name)
+
+
+def test_the_phases_of_every_prediction(pages: SnapshotAssertion) -> None:
+    """All figures of the model, also those that no plan shows."""
+    found = {name: predict(load(name)) for name in builtin_names()}
+    said = {name: asdict(prediction) for name, prediction in found.items() if prediction is not None}
+    lines = [
+        f"{name}: {json.dumps(figures(phase))}" for name, prediction in said.items() for phase in prediction["phases"]
+    ]
+    assert "\n".join(lines) + "\n" == pages

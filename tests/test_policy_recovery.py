@@ -169,6 +169,16 @@ def test_a_stop_of_the_operator_comes_before_any_recovery() -> None:
     assert end_of(ended(written, "stopped", 0, 1)).status == status.STOPPED
 
 
+@pytest.mark.parametrize("command", ["kill", "drain"])
+def test_a_stop_while_the_gang_is_down_for_its_recovery_ends_the_run(command: str) -> None:
+    written = training().says(ce.HostLost(reason=LOST), 1) if command == "kill" else noticed(training(), 1)
+    commanded(commanded(written, command, by="console"), "stop")
+    assert asked(written) == [], "its trainers are still there"
+    down(written, 0, *([] if command == "kill" else [1]))
+    end = end_of(written)
+    assert (end.status, end.reason) == (status.STOPPED, "stopped before the gang restarted; step 12 was the last")
+
+
 def test_a_console_that_comes_back_asks_anew_for_what_the_one_before_had_asked_for() -> None:
     written = training().says(ce.HostLost(reason=LOST), 1).says(ce.ReplacementOrdered(reason=LOST), 1)
     commanded(written, "kill", by="console")

@@ -161,6 +161,16 @@ def test_the_cost_to_the_target_is_what_was_billed_at_the_end_of_its_epoch() -> 
     assert (goal.cost_usd, goal.cost_on_demand_usd) == (pytest.approx(2.4), pytest.approx(8.0))
 
 
+def test_a_target_whose_epoch_was_not_told_has_its_cost_until_the_last_record() -> None:
+    story = Story().says(created(nnodes=1, target_value=0.6))
+    began = ce.InstanceStarted(instance_id="i", started_t=START_T, usd_per_h=7.2, usd_per_h_on_demand=24.0)
+    reached = re.TargetReached(metric="top5", value=0.7, target=0.6, epoch=1, step=20, elapsed_s=500.0)
+    goal = progress.target(story.says(began, 0).hears(0, reached, after_s=600).run)
+    assert goal is not None
+    assert (goal.metric, goal.value, goal.time_to_target_s) == ("top5", 0.6, 500.0)
+    assert (goal.cost_usd, goal.cost_on_demand_usd) == (pytest.approx(1.2), pytest.approx(4.0))
+
+
 def test_who_is_quiet() -> None:
     story = trained(epochs=1)
     run = story.run
