@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -255,3 +256,13 @@ def test_a_packed_data_set_is_whole(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "every picture is as it was written" in done.stdout
+
+
+def test_ranks_that_run_the_version_before_understand_a_fingerprint() -> None:
+    sent = (
+        b"\x80\x04\x95C\0\0\0\0\0\0\0\x8c\x0eremote.sources\x94\x8c\x0bFingerprint\x94\x93\x94)\x81\x94]\x94"
+        b"(K\x08K\x04K\x02\x8c\x05names\x94\x8c\x08pictures\x94eb."
+    )
+    ours = datasets.Fingerprint(8, 4, 2, "names", "pictures")
+    assert pickle.loads(sent) == ours
+    assert pickle.dumps(ours, protocol=4) == sent
