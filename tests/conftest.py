@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from fake_cloud import FakeCloud
     from fake_instances import Machines
 
+# Several test files, and in some of them several ranks, share few cores: more threads would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A shell that starts the tests in the background has Ctrl-C ignored, also by the programs that they interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -28,7 +28,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 StrictModes no
 UsePAM no
-SetEnv HOME={home}
+SetEnv HOME={home} OMP_NUM_THREADS=1
 Subsystem sftp internal-sftp -d {home}
 LogLevel ERROR
 """
