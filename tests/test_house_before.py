@@ -28,6 +28,7 @@ from console.discovery.rebuild import HostJournal, tell
 from console.fleet.aws.cloud import Cloud
 from console.journal import manifest
 from console.state.events import HostFound
+from remote.data import datasets
 
 pytestmark = pytest.mark.usefixtures("no_leftovers")
 
