@@ -79,7 +79,7 @@ async def test_a_run_in_the_browser_can_be_seen_and_not_touched(directory: RunDi
             for key in ("c", "x", "T", "s", "r", "b", "!", " "):
                 await socket.send_str(json.dumps(["stdin", key]))
             await socket.send_str(json.dumps(["stdin", "?"]))
-            shown = await asyncio.wait_for(until(socket, "Esc closes"), 60)
+            shown = await asyncio.wait_for(until(socket, "Esc close"), 60)
             assert "Save a checkpoint now" not in shown
             assert "shell on the node" not in shown
             await socket.send_str(json.dumps(["stdin", "q"]))
@@ -120,10 +120,10 @@ async def test_other_pages_and_other_interfaces_are_refused(directory: RunDirect
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["--serve"], "expected one argument"),
+        (["--serve"], "expected a RUN or a LOG"),
         (["--serve", "nothing-like-it"], "there is no run nothing-like-it"),
         (["--serve", "x", "--port", "99999"], "is not a port"),
-        (["--serve", "pyproject.toml"], "this is no journal"),
+        (["--serve", "pyproject.toml"], "is not a journal"),
     ],
 )
 def test_what_cannot_be_served_is_a_sentence(directory: RunDirectory, words: list[str], says: str) -> None:

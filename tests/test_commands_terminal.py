@@ -79,7 +79,10 @@ def only_run() -> tuple[RunDirectory, Run]:
 
 async def stepping() -> None:
     """Waits until the only run's journal has a step. It is another process's file: looking is all there is."""
-    while not (all_runs() and only_run()[1].step):  # noqa: ASYNC110
+    while True:
+        # It may have been made this moment and hold nothing yet.
+        if all_runs() and all_runs()[0].journal.stat().st_size and only_run()[1].step:
+            return
         await asyncio.sleep(0.2)
 
 

@@ -47,7 +47,7 @@ def test_one_process_makes_it_while_the_others_wait_and_see_its_progress(tmp_pat
     makers = [fork.Process(target=_make, args=(tmp_path, queue)) for _ in range(3)]
     for maker in makers:
         maker.start()
-    heard = [queue.get(timeout=60) for _ in makers]
+    heard = [queue.get(timeout=240) for _ in makers]
     for maker in makers:
         maker.join()
 
