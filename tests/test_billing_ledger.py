@@ -510,3 +510,14 @@ def test_the_receipt_has_a_line_an_epoch() -> None:
     assert [one["epoch"] for one in paper["epochs"]] == [0, 1, 2]
     assert [one["ended_t"] for one in paper["epochs"]] == [epoch.received_t for epoch in run.epochs]
     assert paper["cost_to_target_usd"] is not None
+
+
+def test_the_note_of_a_price_is_the_profile_s_or_the_newest_quote_s() -> None:
+    story = Story().says(created(price_note=""))
+    assert cost.cost(story.run, START_T).note == ""
+    for source in ("price list", "spot price history"):
+        story.says(replace(spot("0:00:00", 1.0), source=source))
+        assert cost.cost(story.run, START_T).note == source
+    story.records[0] = replace(story.records[0], event=created(price_note="our discount"))
+    assert cost.cost(story.run, START_T).note == "our discount"
+    assert cost.cost(Run(), 0.0).note == ""

@@ -277,3 +277,17 @@ def test_seconds_of_training_leave_out_pauses_and_end_with_the_run() -> None:
     assert ghost.trained_s(ended, story.t + 100) == 20
     done = story.hears(0, re.TrainingEnded(step=1, epoch=0, reason="target", elapsed_s=22.0)).run
     assert ghost.trained_s(done, story.t + 100) == 22
+
+
+def test_a_run_with_a_top_1_target_races_by_its_top_1() -> None:
+    story = launched()
+    story.records[0] = replace(story.records[0], event=created(target_metric="top1", target_value=0.9))
+    story.hears(0, step(1))
+    for number, top1 in enumerate((0.2, 0.4, 0.3)):
+        story.hears(0, epoch(number, 60.0 * (number + 1), 0.99, top1=top1), after_s=60)
+    stands = ghost.race(story.run, made(), story.t)
+    assert stands is not None
+    assert (stands.metric, stands.accuracy, stands.own_s) == ("top1", 0.4, 120)
+    assert stands.ahead_s == pytest.approx(130)
+    assert stands.shown == pytest.approx(0.26)
+    assert stands.lead == pytest.approx(0.14)

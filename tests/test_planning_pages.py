@@ -54,6 +54,8 @@ def others() -> dict[str, Plan]:
         "staged, unknown": planned(*staged),
         "reservation": planned("fleet.market=reservation", "fleet.reservation=cr-0123456789", reservation=HELD),
         "one host": planned("fleet.nodes=1", "run.nproc_per_node=4", "budget.max_usd=10"),
+        "one host, private": planned("fleet.nodes=1", "fleet.connect=private", "data.dir=" + "x" * 300),
+        "names that are cut": planned('data.stage_from="s3://sets/' + "y" * 300 + '"', 'data.dir="/' + "x" * 300 + '"'),
         "no EFA": planned("fleet.efa=false", "fleet.connect=private", "fleet.placement_group=false"),
         "no target": planned("run.max_steps=1000", "run.gradient_precision=fp32"),
     }

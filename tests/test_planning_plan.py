@@ -496,6 +496,9 @@ def test_hosts_of_ones_own_without_a_price() -> None:
     plan = make(parse(text, path=Path("two.toml")), Offer(), None)
     assert (plan.price.billed, plan.limits.stop_after_s, plan.problems) == (None, None, ())
     assert "2 of your own, 16 ranks on A100" in report.text(plan)
+    # A type that is only said, for the prediction's sake, rents nothing.
+    named = make(parse(text, path=Path("two.toml"), overrides=["fleet.instance_type=p4d.24xlarge"]), Offer(), None)
+    assert (named.type, named.needed_vcpus, named.interfaces, named.problems) == (None, None, None, ())
 
 
 # --- in words and as JSON --------------------------------------------------------------------------------------------
