@@ -5,10 +5,11 @@ sample of them is tested, each with the tests that call the changed function. Al
 The sample is systematic: the mutants in the order of their files, shuffled within a file, every n-th from a random
 start. So each file has its part by its number of mutants, and the same seed on the same tree gives the same sample.
 
-A mutant is seen if a test fails with it or does not end. One that no test calls is not seen. Before the mutants, mutmut
-runs the tests on the unchanged code, where they must pass, and with a failure forced into every function, where they
-must fail: so it is the copy's code that they run, and not an installed one. Functions with decorators (the fold's arms,
-properties, what is cached) and constants of modules have no mutants: mutmut leaves them as they are.
+A mutant is seen if a test fails with it, cannot be imported or does not end. One that no test calls is not seen. Before
+the mutants, mutmut runs the tests on the unchanged code, where they must pass, and with a failure forced into every
+function, where they must fail: so it is the copy's code that they run, and not an installed one. Functions with
+decorators (the fold's arms, properties, what is cached) and constants of modules have no mutants: mutmut leaves them as
+they are.
 
     python bench/mutants.py [--seed 0] [--sample 150] [--only 'console/billing/*'] [--folder FOLDER]
 """
@@ -41,15 +42,16 @@ copy_src_dir()
 create_mutants(2)
 """
 
-# `mutmut run`, with three differences. The unchanged code's tests are not run a second time after the run that learns
-# which test calls which function. Of a mutant's tests the quick ones are first, since the first that fails is the last.
-# And what runs while modules are imported, which mutmut counts for the first test of all, has its package's tests too.
+# `mutmut run`, with three differences. Of the unchanged code's tests only the quick ones are run a second time after
+# the run that learns which test calls which function. Of a mutant's tests the quick ones are first, since the first
+# that fails is the last. And what runs while modules are imported, which mutmut counts for the first test of all, has
+# its package's tests too.
 RUN = """
 import sys
 from mutmut import __main__ as mutmut
 from mutmut.state import state
 from mutmut.workers.isolation import ForkServerRunner
-submit = ForkServerRunner.submit
+submit, clean = ForkServerRunner.submit, ForkServerRunner.run_clean_tests
 def submit_sorted(self, name, tests, *limits):
     seconds = state().duration_by_test
     if next(iter(seconds)) in tests:
@@ -57,7 +59,9 @@ def submit_sorted(self, name, tests, *limits):
         tests = {*tests, *(test for test in seconds if test.startswith(own))}
     submit(self, name, sorted(tests, key=lambda test: (seconds[test], test)), *limits)
 ForkServerRunner.submit = submit_sorted
-ForkServerRunner.run_clean_tests = lambda self, tests: 0
+def clean_quick(self, tests):
+    return clean(self, sorted(test for test in tests if state().duration_by_test[test] < 0.1))
+ForkServerRunner.run_clean_tests = clean_quick
 mutmut._run(sys.stdin.read().split(), int(sys.argv[1]))
 """
 
@@ -65,9 +69,9 @@ mutmut._run(sys.stdin.read().split(), int(sys.argv[1]))
 # are imported is the mutant's too, and no cache holds what the unchanged code answered.
 PRELOADED = ("asyncio", "hypothesis", "pytest", "pytest_asyncio", "pytest_timeout", "syrupy")
 
-# pytest's exit codes 1 (a test failed) and 3 (pytest itself failed), and mutmut's for a test that did not end.
-FAILED = (1, 3)
-ENDLESS = (36, 24, -24, 152, 255)
+SEEN = (1, 2, 3, 255, 24, -24, 36, 152)
+"""Exit codes: a test failed, tests could not be imported, pytest itself failed, the tests that were meant are not there
+(for they could not be imported), and those of a test that did not end."""
 NO_TEST = (5, 33)
 
 
@@ -127,11 +131,11 @@ def table(found: dict[str, dict[str, int | None]], sample: set[str]) -> tuple[li
     sums = [0, 0, 0, 0, 0]
     for file, codes in found.items():
         tested = {name: code for name, code in codes.items() if name in sample}
-        seen = sum(code in FAILED + ENDLESS for code in tested.values())
+        seen = sum(code in SEEN for code in tested.values())
         untested = sum(code in NO_TEST for code in tested.values())
         of_file = [len(codes), len(tested), seen, len(tested) - seen - untested, untested]
         sums = [a + b for a, b in zip(sums, of_file, strict=True)]
-        missed += [name for name, code in tested.items() if code not in FAILED + ENDLESS]
+        missed += [name for name, code in tested.items() if code not in SEEN]
         if tested:
             rows.append(row(f"`{file}`", of_file))
     rows.append(row("all", sums))
