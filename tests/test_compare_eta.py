@@ -228,3 +228,12 @@ def test_an_epoch_of_another_kind_takes_what_its_size_and_batch_allow(
     span = schedule_s(run, run.last_received_t or 0.0)
     # One more epoch of 10 s, and four of the other kind.
     assert span == pytest.approx((9.3 + 40 * low, 10.7 + 40 * high), abs=0.01)
+
+
+def test_where_no_epoch_is_known_the_ghosts_pace_alone_counts() -> None:
+    second = PHASES.split("[[phase]]\n")[2]
+    story = ended(training(f"[[phase]]\n{second}"), 0.3, 0.5, 0.6, 0.65)
+    marks = race.GhostMark(40.0, None, 0.65, None), race.GhostMark(41.0, None, 0.9, None)
+    said = eta(story.run, story.t, race.Ghost("g", "", marks, every_epoch=True))
+    assert said is not None
+    assert (said.basis, said.low_s, said.high_s) == ("the ghost's pace", pytest.approx(0.55), pytest.approx(1.45))

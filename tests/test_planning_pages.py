@@ -57,6 +57,9 @@ def others() -> dict[str, Plan]:
         "one host, private": planned("fleet.nodes=1", "fleet.connect=private", "data.dir=" + "x" * 300),
         "names that are cut": planned('data.stage_from="s3://sets/' + "y" * 300 + '"', 'data.dir="/' + "x" * 300 + '"'),
         "no EFA": planned("fleet.efa=false", "fleet.connect=private", "fleet.placement_group=false"),
+        "two cards without EFA": planned(
+            "fleet.instance_type=g6e.24xlarge", "fleet.efa=false", "run.accelerator=L40S", "run.nproc_per_node=4"
+        ),
         "no target": planned("run.max_steps=1000", "run.gradient_precision=fp32"),
     }
 
