@@ -20,6 +20,7 @@ import argparse
 import fnmatch
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -172,7 +173,13 @@ def main() -> int:
         print(f"seed {arguments.seed}: {len(sample)} of {of_all} mutants", flush=True)
         ran = python(folder, "-c", RUN, str(os.cpu_count() or 2), given="\n".join(sample))
         if ran.returncode:
-            print(ran.stdout.replace("\r", "\n")[-10_000:])
+            # Without what mutmut draws while it waits.
+            lines = re.split(r"[\r\n]+", ran.stdout)
+            print(
+                "\n".join(line for line in lines if not re.match(r"[⠀-⣿] \w+ (mutants|stats|tests|test)", line))[
+                    -10_000:
+                ]
+            )
             return 1
         rows, missed = table({file: results(folder)[file] for file in names}, set(sample))
         print("\n".join(["", *rows, "", f"{(time.monotonic() - began) / 60:.0f} min; not seen: {len(missed)}"]))

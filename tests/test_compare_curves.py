@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from run_story import launched, trained
 from test_compare_race import epoch
+from test_wire_events import PATIENT
 
 from console.compare import curves
 from console.compare.curves import EPOCH, LOSS, STEP, TIME, TOP5, Trace, thinned, value_at
@@ -60,6 +61,7 @@ def test_zoomed_in_nothing_is_lost() -> None:
     assert all(y == (x - 1) % 97 for x, y in zip(drawn.xs, drawn.ys, strict=True))
 
 
+@PATIENT
 @given(st.lists(st.one_of(st.none(), st.floats(0, 10)), min_size=20, max_size=900), st.integers(1, 40), st.data())
 def test_means_are_true_whatever_was_drawn_before(losses: list[float | None], dots: int, data: st.DataObject) -> None:
     whole = Series(Point(at + 1, 1000.0 + at, loss, 0.1, 1.0) for at, loss in enumerate(losses))
@@ -125,6 +127,7 @@ def test_what_a_run_has_is_what_is_offered() -> None:
     assert list(thinned(table, TOP5, STEP, (0, 20), 10).xs) == []
 
 
+@PATIENT
 @given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6), st.integers(1, 12))
 def test_ticks_are_few_round_and_inside(low: float, width: float, wanted: int) -> None:
     for made in (ticks.ticks(low, low + width, wanted), ticks.clock_ticks(low, low + width, wanted)):
