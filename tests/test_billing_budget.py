@@ -140,6 +140,9 @@ def test_a_run_that_its_budget_ended_goes_on_only_with_a_larger_one() -> None:
     assert budget.refusal(written.run, written.t, 20.1) != ""
     written.says(ce.BudgetMoved(max_usd=30.0))
     assert budget.resume_refusal(written.run, written.t) == ""
+    least = budget.least_usd(written.run, written.t)
+    assert least is not None
+    assert budget.resume_refusal(written.says(ce.BudgetMoved(max_usd=least)).run, written.t) != "", "it has to be more"
     assert budget.resume_refusal(story(budget_usd=None).run, when(50.0)) == ""
 
 

@@ -42,6 +42,8 @@ def found(typed: str) -> list[object]:
         ("util>49.5%", [2, 4, 5]),
         ("UTIL>=98", [4, 5]),
         ("util=50", [2]),
+        ('util="50"', [2]),
+        ("status='lost'", [2, 3]),
         ("util==50", [2]),
         ("util!=50", [0, 1, 4, 5]),
         ("util=?", [3]),
