@@ -189,3 +189,9 @@ def test_a_console_that_comes_back_asks_anew_for_what_the_one_before_had_asked_f
 def test_nothing_is_recovered_before_the_first_start() -> None:
     written = connected(story(on_loss="replace"), 0).says(ce.HostLost(reason=LOST), 1)
     assert asked(written) == [OrderReplacement(1, LOST)]
+
+
+def test_a_drained_gang_whose_hosts_are_all_there_starts_again() -> None:
+    written = commanded(training(), "drain", by="console")
+    assert asked(written) == []
+    assert asked(ended(written, "stopped", 0, 1)) == [RestartGang("its hosts are back")]
