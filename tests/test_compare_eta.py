@@ -237,3 +237,11 @@ def test_where_no_epoch_is_known_the_ghosts_pace_alone_counts() -> None:
     said = eta(story.run, story.t, race.Ghost("g", "", marks, every_epoch=True))
     assert said is not None
     assert (said.basis, said.low_s, said.high_s) == ("the ghost's pace", pytest.approx(0.55), pytest.approx(1.45))
+
+
+def test_what_is_overdue_is_due_now() -> None:
+    story = ended(training(), 0.3, 0.5, 0.6)
+    assert schedule_s(story.run, story.t + 1e6) == (0.0, 0.0)
+    said = eta(story.run, story.t + 1e6)
+    assert said is not None
+    assert (said.low_s, said.high_s) == (0.0, 0.0)

@@ -102,7 +102,7 @@ def test_time_left() -> None:
     steps_left = 12 - run.step.step
     assert left_s == pytest.approx(steps_left + (3 - len(run.epochs)) * (1.0 if run.epochs else 0.0))
     assert progress.schedule_left_s(run, (run.last_step_t or 0) + 0.5) == pytest.approx(left_s - 0.5)
-    assert progress.schedule_left_s(story.run, story.t) == 0
+    assert progress.schedule_left_s(story.run, story.run.last_step_t or 0.0) == 0
     assert progress.schedule_left_s(launched().run, START_T) is None
     assert progress.schedule_left_s(told().run, START_T) is None
     for steps in (0, -1):
