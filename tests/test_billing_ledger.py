@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from run_story import START_T, Story, created, trained
 from test_wire_events import PATIENT
 
-from console.billing import breakdown, cost, ledger
+from console.billing import accounts, breakdown, cost, ledger
 from console.fold.apply import apply
 from console.format import cents, money
 from console.reports.receipt import receipt
@@ -521,3 +521,24 @@ def test_the_note_of_a_price_is_the_profile_s_or_the_newest_quote_s() -> None:
     story.records[0] = replace(story.records[0], event=created(price_note="our discount"))
     assert cost.cost(story.run, START_T).note == "our discount"
     assert cost.cost(Run(), 0.0).note == ""
+
+
+@pytest.mark.parametrize("row", TABLE, ids=[row.name for row in TABLE])
+def test_the_curve_of_the_bill_is_to_the_last_unit_the_sum_of_its_accounts(row: Row) -> None:
+    run = row.run
+    found = [
+        accounts.account_of(billing, accounts.quotes_by_time(run.quotes))
+        for node in run.nodes
+        for billing in node.billing
+    ]
+    curve = accounts.Curve.of(
+        accounts.breakpoints({account: found.count(account) for account in found}, on_demand=False)
+    )
+    for after_s in (0, 1, 59, 60, 61, 1800, 3600, 3601, 5400, 7200, 7201, 10_000, 200_000):
+        t_ms = round((START_T + after_s) * 1000)
+        parts = [
+            None if (compute := account.compute(t_ms)) is None
+            else compute + (account.storage + account.address) * account.charged_ms(t_ms)
+            for account in found
+        ]  # fmt: skip
+        assert (None if curve is None else curve.at(t_ms)[0]) == (None if None in parts else sum(parts))  # type: ignore[arg-type]
