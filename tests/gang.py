@@ -30,7 +30,7 @@ from remote.wire.layout import JOURNAL
 from remote.wire.schedule import Phase
 
 forks = multiprocessing.get_context("forkserver")
-forks.set_forkserver_preload(["remote.train.trainer", "torch._dynamo"])
+forks.set_forkserver_preload(["remote.train.run_rank", "torch._dynamo"])
 
 CLASSES = 7
 
