@@ -145,16 +145,31 @@ async def test_a_share_in_a_way_that_broke_does_no_harm_to_the_new_one(site: Sit
 
 
 async def test_who_gives_up_waiting_takes_the_way_from_nobody(site: Site) -> None:
-    site.start(2)
-    first, second = (asyncio.create_task(connect(site.behind(index))) for index in range(2))
-    # Both wait for the bastion by now, the first one as the one that opened it.
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    site.start(0)
+    assert site.bastion is not None
+    begun, may_open, opened = asyncio.Event(), asyncio.Event(), 0
+
+    async def open_later(address: HostAddress) -> asyncssh.SSHClientConnection:
+        nonlocal opened
+        opened += 1
+        begun.set()
+        await may_open.wait()
+        return await connect(address)
+
+    jumps = Jumps(open_later)
+    first = asyncio.create_task(jumps.through(site.jump))
+    await begun.wait()
+    second = asyncio.create_task(jumps.through(site.jump))
+    # Tasks begin in the order in which they were made: after this one both wait for the bastion.
+    await asyncio.create_task(begun.wait())
     first.cancel()
-    there = await second
-    assert await says(there) == str(site.hosts[1].home)
+    await asyncio.gather(first, return_exceptions=True)
     assert first.cancelled()
-    there.abort()
+    may_open.set()
+    share = await second
+    assert await says(share.connection) == str(site.bastion.home)
+    assert opened == 1
+    share.release()
 
 
 async def test_the_hosts_key_is_proved_through_the_bastion(site: Site) -> None:
