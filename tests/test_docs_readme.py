@@ -6,7 +6,6 @@ import getpass
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -46,8 +45,6 @@ def test_its_figures_are_ten_and_each_has_a_command() -> None:
 
 
 def test_its_two_commands_are_targets_of_make() -> None:
-    if shutil.which("make") is None:
-        pytest.skip("needs make")
     lines = [line.partition("#")[0].split() for line in block("sh", section("Quick start")).splitlines()]
     assert lines == [["make", "demo"], ["make", "test"]]
     for words, runs in zip(lines, ("fastconsole local", "pytest"), strict=True):
